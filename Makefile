@@ -1,0 +1,62 @@
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Taken from the command line only: SECONDS in the environment is some shell's clock.
+ifeq ($(origin SECONDS),command line)
+DEMO_ARGS := --seconds $(SECONDS)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-services lint types docs format schema clean
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with the package and its tools
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is missing or older than Python 3.11; name another: make install PYTHON=python3.11" >&2; exit 1; }
+	@echo "Installing the package and its tools into .venv (the first time takes a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,services,lint,docs]'
+	@touch $@
+	@echo "Installed"
+
+demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
+	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
+
+test: $(STAMP) ## Unit, contract and device tests; no service needed
+	$(BIN)/pytest tests/unit tests/contract tests/device $(ARGS)
+
+test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java and mvn
+	$(BIN)/pytest tests/system $(ARGS)
+
+lint: $(STAMP) ## Check style, formatting, the Dockerfile and the constraints
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
+	@! grep -nvE '^[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.!]*$$' constraints.txt || { \
+	  echo "constraints.txt: only name==version lines may stand there" >&2; exit 1; }
+
+types: $(STAMP) ## Check the types
+	$(BIN)/mypy
+
+docs: $(STAMP) ## Build the documentation into build/docs, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+format: $(STAMP) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(STAMP) ## Write the configuration's JSON Schema to build/schema.json
+	@mkdir -p build
+	$(BIN)/queue-connector schema > build/schema.json
+
+clean: ## Remove what was built and cached; .venv stays
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/services/target
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
