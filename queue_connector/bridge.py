@@ -1,0 +1,303 @@
+"""The bridges between threads and Trio: the only file with threads, tokens and locks.
+
+==============  ==============================  ==============================================
+bridge          from → to                       what it is for
+==============  ==============================  ==============================================
+`Worker`        Trio → a thread, and back       blocking calls of one client, one at a time
+`Lane`          Trio → one ordered thread       many small jobs that must keep their order
+`Inbox`         any thread → Trio               callbacks that must not block
+`TrioThread`    any thread → the Trio loop      the loop itself, in a thread of its own
+==============  ==============================  ==============================================
+
+A hop costs some 50 to 100 µs, so it is paid per batch and never per datum. A function that a
+`Worker` runs may loop as long as it calls `check_cancelled` every `TICK` seconds: that is how a
+cancelled task gets its thread back, and no thread is ever abandoned.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack
+
+import outcome
+import trio
+
+from .errors import QueueConnectorError
+
+TICK = 0.1
+"""Seconds that a blocking call inside a `Worker` may take before it looks at cancellation."""
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+Context = Callable[[], AbstractContextManager[Any]]
+"""Makes what a thread must be inside while it calls into a client library."""
+
+
+def check_cancelled() -> None:
+    """Raise `trio.Cancelled` in a worker thread whose task was cancelled."""
+    trio.from_thread.check_cancelled()
+
+
+class Worker:
+    """Runs the blocking calls of one client in a thread, one call at a time.
+
+    Each worker has a limiter of its own, so that a client that blocks never uses up threads that
+    another one waits for.
+    """
+
+    def __init__(self, context: Context = nullcontext) -> None:
+        self._context = context
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def run(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+        """Call ``function(*args)`` in the thread and give back what it returns.
+
+        A call that has begun is waited for even when the task is cancelled, and its result is
+        not lost: cancellation shows at the next checkpoint, unless *function* itself looks for
+        it with `check_cancelled`.
+        """
+
+        def call() -> T:
+            with self._context():
+                return function(*args)
+
+        return await trio.to_thread.run_sync(call, limiter=self._limiter)
+
+
+class _Job:
+    __slots__ = ("function", "outcome", "task", "withdrawn")
+
+    def __init__(self, function: Callable[[], Any], task: trio.lowlevel.Task) -> None:
+        self.function = function
+        self.task = task
+        self.withdrawn = False
+        self.outcome: outcome.Outcome[Any] | None = None
+
+
+class Lane:
+    """One thread that does jobs in the order in which they were given, many per wake-up.
+
+    ``async with`` starts and ends the thread; ending waits for the jobs that were given.
+    """
+
+    def __init__(self, name: str, context: Context = nullcontext) -> None:
+        self._name = name
+        self._context = context
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._ended: trio.Event
+        self._token: trio.lowlevel.TrioToken
+        self._open = False
+
+    async def __aenter__(self) -> Lane:
+        self._token = trio.lowlevel.current_trio_token()
+        self._ended = trio.Event()
+        self._open = True
+        self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+        self._thread.start()
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._open = False
+        self._jobs.put(None)
+        with trio.CancelScope(shield=True):  # bounded by the jobs, each of which is bounded
+            await self._ended.wait()
+        self._thread.join()
+
+    async def run(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+        """Do ``function(*args)`` in the thread, after all that was given before.
+
+        Cancelled before its turn, a job is not done at all; once begun, it is waited for.
+
+        Raises:
+            trio.ClosedResourceError: the lane has ended.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._open:
+            raise trio.ClosedResourceError(f"the lane {self._name} has ended")
+        job = _Job(lambda: function(*args), trio.lowlevel.current_task())
+
+        def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:
+            with self._lock:
+                if job.outcome is None and not job.withdrawn and job.function is not _begun:
+                    job.withdrawn = True
+                    return trio.lowlevel.Abort.SUCCEEDED
+            return trio.lowlevel.Abort.FAILED
+
+        self._jobs.put(job)
+        result: T = await trio.lowlevel.wait_task_rescheduled(abort)
+        return result
+
+    def _loop(self) -> None:
+        ending = False
+        while not ending:
+            jobs = [self._jobs.get()]
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            done = []
+            with self._context():
+                for job in jobs:
+                    if job is None:
+                        ending = True
+                        continue
+                    with self._lock:
+                        if job.withdrawn:
+                            continue
+                        function, job.function = job.function, _begun
+                    job.outcome = outcome.capture(function)
+                    done.append(job)
+            self._token.run_sync_soon(self._wake, done)
+        self._token.run_sync_soon(self._ended.set)
+
+    @staticmethod
+    def _wake(done: list[_Job]) -> None:
+        for job in done:
+            assert job.outcome is not None
+            trio.lowlevel.reschedule(job.task, job.outcome)
+
+
+def _begun() -> None:
+    """Marks a job of a `Lane` whose turn has come."""
+
+
+class Inbox(Generic[T]):
+    """What callbacks of any thread hand to one Trio task, without ever blocking them.
+
+    Beyond *limit* items the oldest is dropped and counted in ``overflowed``. Made on the Trio
+    thread; one task at a time may receive.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.overflowed = 0
+        self._items: deque[T] = deque()
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._wake_pending = False
+        self._arrived = trio.Event()
+        self._closed = False
+        self._token = trio.lowlevel.current_trio_token()
+
+    def put(self, item: T) -> None:
+        """Append one item, from any thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._items.append(item)
+            if len(self._items) > self._limit:
+                self._items.popleft()
+                self.overflowed += 1
+            if self._wake_pending:
+                return
+            self._wake_pending = True
+        try:
+            self._token.run_sync_soon(self._wake)
+        except trio.RunFinishedError:
+            pass  # the loop is over, and with it whoever could have received
+
+    def close(self) -> None:
+        """Take nothing more; what is inside can still be received. From the Trio thread."""
+        with self._lock:
+            self._closed = True
+        self._arrived.set()
+
+    def _wake(self) -> None:
+        self._wake_pending = False
+        self._arrived.set()
+
+    async def receive(self, most: int) -> list[T]:
+        """The oldest items, at least one and at most *most*. A cancelled call loses nothing.
+
+        Raises:
+            trio.EndOfChannel: closed, and everything was received.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._items:
+            if self._closed:
+                raise trio.EndOfChannel
+            self._arrived = trio.Event()
+            if not self._items:  # one may have come before the event was new
+                await self._arrived.wait()
+        with self._lock:
+            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+
+class LoopStoppedError(QueueConnectorError):
+    """A call came for a Trio loop that is not running, or that stopped during the call."""
+
+
+class TrioThread:
+    """``trio.run(main)`` in a thread of its own, for a host whose threads are not Trio's.
+
+    *main* is given a function to call once it is ready for calls.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[Callable[[], None]], Awaitable[None]],
+        *,
+        name: str = "trio",
+        context: Context = nullcontext,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._main = main
+        self._context = context
+        self._on_crash = on_crash
+        self._up = threading.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope: trio.CancelScope
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and wait until *main* is ready, or has ended."""
+        self._thread.start()
+        self._up.wait()
+
+    def _run(self) -> None:
+        with self._context():
+            try:
+                trio.run(self._root)
+            except BaseException as error:
+                self._on_crash(error)
+            finally:
+                self._token = None
+                self._up.set()
+
+    async def _root(self) -> None:
+        with trio.CancelScope() as self._scope:
+            token = trio.lowlevel.current_trio_token()
+
+            def ready() -> None:
+                self._token = token
+                self._up.set()
+
+            await self._main(ready)
+
+    def call(self, function: Callable[[Unpack[Args]], Awaitable[T]], *args: Unpack[Args]) -> T:
+        """Run an async function in the loop and wait for it, from any other thread.
+
+        Raises:
+            LoopStoppedError: the loop is not running, or stopped before the answer.
+        """
+        token = self._token
+        try:
+            if token is not None:
+                return trio.from_thread.run(function, *args, trio_token=token)
+        except (trio.RunFinishedError, trio.Cancelled):
+            pass  # not this thread's cancellation: the loop ended under the call
+        raise LoopStoppedError("the connector is stopping or has stopped; try again once it is up")
+
+    def stop(self, grace: float) -> bool:
+        """Cancel *main*, and wait at most *grace* seconds; whether the thread has ended."""
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                token.run_sync_soon(self._scope.cancel)
+            except trio.RunFinishedError:
+                pass  # it has just ended by itself
+        self._thread.join(grace)
+        return not self._thread.is_alive()

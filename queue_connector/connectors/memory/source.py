@@ -1,0 +1,65 @@
+"""Replay configured values as a source: for tests and demonstrations, no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import trio
+
+from ...datatypes import Data, DataSpec, conform
+from ...descriptors import Services, SourceDescriptor, option, sources
+from ...ledger import Batch
+from ...stream import DataSource
+
+
+@sources.register("InMemorySource")
+@attrs.frozen(kw_only=True)
+class InMemorySourceDescriptor(SourceDescriptor):
+    """Sends a fixed list of values, then ends."""
+
+    data: list[Data] = option(doc="Values to send, oldest first.")
+    delay: float = option(default=0.0, ge=0.0, unit="s", doc="Wait before each value.")
+
+    def build(self, spec: DataSpec, services: Services) -> InMemorySource:
+        """The source, not started."""
+        return InMemorySource(self, spec)
+
+
+class InMemorySource(DataSource):
+    """Runtime side of `InMemorySourceDescriptor`."""
+
+    def __init__(self, descriptor: InMemorySourceDescriptor, spec: DataSpec) -> None:
+        self._descriptor = descriptor
+        self._spec = spec
+        self._pending: deque[Data] = deque()
+
+    async def start(self) -> None:
+        """Check that every value fits; raises `ConformError` for the first that does not."""
+        self._pending.extend(
+            conform(value, self._spec, shorter=True) for value in self._descriptor.data
+        )
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """Forget what was not sent yet: nobody has handed it over."""
+        self._pending.clear()
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> Data:
+        """The next value, after the delay."""
+        if not self._pending:
+            await trio.lowlevel.checkpoint()
+            raise trio.EndOfChannel
+        await trio.sleep(self._descriptor.delay)
+        if not self._pending:  # stopped while it slept
+            raise trio.EndOfChannel
+        return self._pending.popleft()  # after the sleep: a cancelled wait loses nothing
+
+    async def receive_batch(self) -> Batch:
+        """All values at once when there is no delay between them."""
+        batch = Batch([await self.receive()])
+        if not self._descriptor.delay:
+            batch = Batch([*batch.values, *self._pending])
+            self._pending.clear()
+        return batch

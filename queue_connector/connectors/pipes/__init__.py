@@ -1,0 +1,1 @@
+"""What may happen to data between source and sink."""

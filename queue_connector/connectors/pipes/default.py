@@ -1,0 +1,28 @@
+"""Pass everything through as it is."""
+
+from __future__ import annotations
+
+import attrs
+
+from ...datatypes import DataSpec
+from ...descriptors import PipeDescriptor, pipes
+from ...ledger import Batch
+from ...stream import DataPipe, Upstream
+
+
+@pipes.register("DefaultPipe")
+@attrs.frozen(kw_only=True)
+class DefaultPipeDescriptor(PipeDescriptor):
+    """Passes data through unchanged."""
+
+    def build(self, spec: DataSpec) -> DefaultPipe:
+        """The pipe."""
+        return DefaultPipe(spec)
+
+
+class DefaultPipe(DataPipe):
+    """Runtime side of `DefaultPipeDescriptor`."""
+
+    async def transform(self, upstream: Upstream) -> Batch:
+        """The next batch, the same object."""
+        return await upstream.receive()

@@ -1,0 +1,545 @@
+"""The types of data: what may be written as a dtype, and how a value is made to fit one.
+
+A `DataSpec` is a dtype and a shape. The value of a datum is, by the kind of its dtype:
+
+==============  ===================================  ===========================
+kind            scalar (shape ``()``)                with dimensions
+==============  ===================================  ===========================
+str             ``str``                              ``numpy.ndarray`` of ``<U``
+bytes           ``(encoding: str, data: bytes)``     not offered
+object          anything JSON-like                   not offered
+all others      ``numpy.generic`` of that dtype      ``numpy.ndarray``
+==============  ===================================  ===========================
+
+* shape     the largest dimensions; one entry may be negative: a dynamic dimension
+* errors    `DtypeError` for what is not a dtype, `ConformError` for a value that does not fit
+* source    numpy manual, "Data type objects", "Casting rules", "Broadcasting"
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from .errors import ConformError
+
+Data = Any
+"""One datum, as in the table above."""
+
+MAX_DIMENSIONS = 32
+
+
+class Kind(enum.Enum):
+    """The columns of the compatibility tables: dtypes that behave alike."""
+
+    BYTES = "bytes"
+    OBJECT = "object"
+    STR = "str"
+    BOOL = "bool"
+    INT = "int"
+    FLOAT = "float"
+    COMPLEX = "complex"
+    DATETIME = "datetime64"
+    STRUCT = "struct"
+
+
+_KINDS = {
+    "S": Kind.BYTES,
+    "O": Kind.OBJECT,
+    "U": Kind.STR,
+    "b": Kind.BOOL,
+    "i": Kind.INT,
+    "u": Kind.INT,
+    "f": Kind.FLOAT,
+    "c": Kind.COMPLEX,
+    "M": Kind.DATETIME,
+    "V": Kind.STRUCT,
+}
+
+_ALIASES = {
+    "str": "U",
+    "str_": "U",
+    "string": "U",
+    "bytes": "S",
+    "object": "O",
+    "object_": "O",
+    "int": "int64",
+    "float": "float64",
+    "DevString": "U",
+    "DevEncoded": "S",
+    "DevBoolean": "bool",
+    "DevUChar": "uint8",
+    "DevShort": "int16",
+    "DevUShort": "uint16",
+    "DevLong": "int32",
+    "DevULong": "uint32",
+    "DevLong64": "int64",
+    "DevULong64": "uint64",
+    "DevFloat": "float32",
+    "DevDouble": "float64",
+}
+
+_REMOVED = {
+    "bytearray": "write 'bytes'",
+    "json": "write 'object', and the encoding 'json' at the source or sink",
+    "dict": "write 'object'",
+    "list": "write 'object', or the dtype of the elements and a shape",
+}
+
+_OFFERED = (
+    "str", "bytes", "object", "bool",
+    "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
+    "float32", "float64", "complex64", "complex128", "datetime64[ns]",
+)  # fmt: skip
+
+
+# What numpy is asked about: 'a' is a deprecated code, and NUL an undocumented one.
+_NAME = re.compile(r"(?!a\d*$)[\w<>=|?,()\[\]/ ]{1,64}", re.ASCII)
+# ISO 8601 as numpy writes it. Without "now", "today" and time zones: the scale is TAI.
+_TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?|NaT", re.ASCII)
+
+
+class DtypeError(ValueError):
+    """Something is not the name of a data type; ``hint`` says what to write instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message} ({hint})")
+
+
+def parse_dtype(written: object) -> np.dtype[Any]:
+    """The numpy dtype that a configuration means.
+
+    Args:
+        written: a name of SPEC's table (``"float64"``, ``"string"``, ``"DevDouble"``), any other
+            numpy name or type string of those kinds (``"<f4"``), or a list of
+            ``[name, dtype]`` or ``[name, dtype, shape]`` for a struct. A numpy dtype is
+            returned as it is. ``"str"`` is ``U``, ``"bytes"`` is ``S`` and ``"object"`` is ``O``.
+
+    Raises:
+        DtypeError: nothing of the offered kinds is meant.
+    """
+    if isinstance(written, np.dtype) and written.kind in _KINDS:
+        return written
+    if isinstance(written, str):
+        return _parse_name(written)
+    if isinstance(written, list | tuple) and written:
+        return _parse_struct(written)
+    raise DtypeError(
+        f"{_excerpt(written)} is not a dtype",
+        "write a name such as 'float64', or a list of [name, dtype] for a struct",
+    )
+
+
+def _parse_name(name: str) -> np.dtype[Any]:
+    if name in _REMOVED:
+        raise DtypeError(f"the dtype {name!r} was removed", _REMOVED[name])
+    close = difflib.get_close_matches(name[:64], (*_OFFERED, *_ALIASES), 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_OFFERED)}"
+    try:
+        dtype = np.dtype(_ALIASES.get(name, name)) if _NAME.fullmatch(name) else None
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is None:
+        raise DtypeError(f"no dtype is called {_excerpt(name)}", hint)
+    kind = _KINDS.get(dtype.kind)
+    if kind is None or dtype.kind == "V" or (kind is Kind.BYTES and dtype.itemsize):
+        raise DtypeError(f"the dtype {name!r} is not offered", hint)
+    if (dtype.kind in "fc" and dtype.itemsize not in (4, 8, 16)) or dtype.char in "gG":
+        raise DtypeError(f"the dtype {name!r} is not offered", "write 'float32' or 'float64'")
+    if kind is Kind.DATETIME and np.datetime_data(dtype)[0] == "generic":
+        return np.dtype("datetime64[ns]")
+    return dtype
+
+
+def _parse_struct(entries: Sequence[object]) -> np.dtype[Any]:
+    fields: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = []
+    for entry in entries:
+        match entry:
+            case [str(name), written] | [str(name), written, [] | None] if name:
+                shape: tuple[int, ...] = ()
+            case [str(name), written, int(length)] if name and not isinstance(length, bool):
+                shape = (length,)
+            case [str(name), written, [*lengths]] if name:
+                shape = tuple(lengths)  # type: ignore[arg-type]
+            case _:
+                raise DtypeError(
+                    f"{_excerpt(entry)} is not a field of a struct",
+                    'write ["name", "dtype"] or ["name", "dtype", [lengths]]',
+                )
+        if not all(type(length) is int and 0 < length < 2**31 for length in shape):
+            raise DtypeError(
+                f"field {name!r} has the shape {_excerpt(shape)}", "write positive lengths"
+            )
+        dtype = parse_dtype(written)
+        if dtype.kind in "OS" or dtype.itemsize == 0:
+            raise DtypeError(
+                f"field {name!r} has a dtype without a fixed size, {dtype_name(dtype)!r}",
+                "write a fixed length for text, such as 'U8'; objects do not go into structs",
+            )
+        fields.append((name, dtype, shape))
+    try:
+        return np.dtype([(name, dtype, shape) for name, dtype, shape in fields])
+    except (ValueError, TypeError) as error:
+        raise DtypeError(f"not a struct: {error}", "give every field a name of its own") from None
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str | list[list[Any]]:
+    """How a configuration writes this dtype: what `parse_dtype` reads back to the same one."""
+    if dtype.names is not None and dtype.fields is not None:
+        written: list[list[Any]] = []
+        for name in dtype.names:
+            field = dtype.fields[name][0]
+            base, shape = field.subdtype or (field, ())
+            entry = [name, dtype_name(base)]
+            written.append([*entry, list(shape)] if shape else entry)
+        return written
+    if dtype.kind == "U":
+        return f"U{dtype.itemsize // 4}" if dtype.itemsize else "str"
+    if dtype.kind in "SO":
+        return "bytes" if dtype.kind == "S" else "object"
+    return dtype.name if dtype.isnative else dtype.str
+
+
+def _lengths(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(shape)
+
+
+@attrs.frozen(repr=False)
+class DataSpec:
+    """The dtype and the shape that the data of a stream have.
+
+    ``shape`` holds the largest dimensions, ``()`` for a scalar; a negative entry is a dynamic
+    dimension.
+    """
+
+    dtype: np.dtype[Any] = attrs.field(converter=parse_dtype)
+    shape: tuple[int, ...] = attrs.field(default=(), converter=_lengths)
+    kind: Kind = attrs.field(init=False, eq=False)
+
+    @kind.default
+    def _kind(self) -> Kind:
+        return _KINDS[self.dtype.kind]
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether one dimension may have any length."""
+        return any(length < 0 for length in self.shape)
+
+    def __str__(self) -> str:
+        name = dtype_name(self.dtype)
+        text = name if isinstance(name, str) else f"struct({', '.join(e[0] for e in name)})"
+        return text + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
+
+    __repr__ = __str__
+
+
+def zero(spec: DataSpec) -> Data:
+    """The zero of a dtype in the spec's shape (dynamic dimensions empty): '' for text."""
+    match spec.kind:
+        case Kind.BYTES:
+            return ("", b"")
+        case Kind.OBJECT:
+            return None
+        case Kind.STR if not spec.shape:
+            return ""
+    value = np.zeros([max(length, 0) for length in spec.shape], spec.dtype)
+    return value if spec.shape else value[()]
+
+
+def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
+    """The value as *spec* wants it, by numpy's rules: cast, then broadcast up to the shape.
+
+    A cast is made when it is safe or of the same kind and the value survives it: an integer
+    that is out of range, a finite float that would become infinite and a text that would be cut
+    are refused, since a silently wrong value is worse than an error.
+
+    Args:
+        value: anything.
+        spec: the dtype and shape wanted.
+        shorter: take the shape as a maximum, so that a value with as many dimensions, none of
+            them longer, keeps its own lengths; only one with fewer dimensions is broadcast.
+
+    Raises:
+        ConformError: the value does not fit.
+    """
+    dtype, shape = spec.dtype, spec.shape
+    if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape and shape:
+        return value
+    if not shape:
+        if type(value) is dtype.type and spec.kind not in (Kind.STR, Kind.STRUCT, Kind.DATETIME):
+            return value
+        if spec.kind is Kind.STR and isinstance(value, str) and not dtype.itemsize:
+            return str(value)
+        if spec.kind is Kind.OBJECT:
+            return _plain(value)
+        if spec.kind is Kind.BYTES:
+            return _encoded(value, spec)
+    elif spec.kind in (Kind.OBJECT, Kind.BYTES):
+        raise ConformError(spec, _found(value), "objects and bytes are scalar only")
+    array = _cast(_to_array(value, spec), spec, value)
+    if shape == array.shape and not shape:
+        return str(array[()]) if spec.kind is Kind.STR else array[()]
+    return _fit(array, spec, shorter)
+
+
+def _plain(value: object) -> object:
+    """Numpy's own values as plain Python ones; everything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.names is not None:
+        return [_plain(row) for row in value] if value.ndim else _plain(value[()])
+    if isinstance(value, np.void) and value.dtype.names is not None:
+        return {name: _plain(value[name]) for name in value.dtype.names}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value
+
+
+def _encoded(value: object, spec: DataSpec) -> tuple[str, bytes]:
+    match value:
+        case (str(encoding), bytes() | bytearray() | memoryview() as data):
+            return (encoding, bytes(data))
+        case [str(encoding), str(data)]:  # as a configuration writes it: JSON has no bytes
+            try:
+                return (encoding, data.encode())
+            except UnicodeEncodeError as error:
+                raise ConformError(spec, _found(value), str(error)) from None
+        case bytes() | bytearray():
+            return ("", bytes(value))
+    raise ConformError(spec, _found(value), "bytes are a pair of encoding and data")
+
+
+def _to_array(value: object, spec: DataSpec) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.ndarray) or (
+        isinstance(value, np.generic) and type(value) is not np.str_
+    ):
+        return np.asarray(value)
+    try:
+        if isinstance(value, list | tuple) and _is_empty(value):
+            return _empty_array(value, spec)
+        match spec.kind:
+            case Kind.STRUCT:
+                return _struct_array(value, spec.dtype)
+            case Kind.STR:
+                return _text_array(value)
+            case Kind.DATETIME if isinstance(next(_items(value), None), str):
+                return _time_array(value, spec.dtype)
+        array = np.asarray(value)
+        if array.dtype == object or (spec.kind is Kind.INT and array.dtype == np.float64):
+            return _wide_numbers(value, spec, array)
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ConformError(spec, _found(value), str(error) or type(error).__name__) from None
+    return array
+
+
+def _items(value: object) -> Iterator[object]:
+    """What nested lists hold, in order."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _items(item)
+    else:
+        yield value
+
+
+def _is_empty(value: Sequence[object]) -> bool:
+    """Whether nested lists hold nothing but lists."""
+    return all(isinstance(item, list | tuple) and _is_empty(item) for item in value)
+
+
+def _empty_array(value: Sequence[object], spec: DataSpec) -> np.ndarray[Any, Any]:
+    """An array without elements; lengths that empty lists cannot tell are the shape's."""
+    array = np.asarray(value, np.dtype("U1") if spec.kind is Kind.STR else spec.dtype)
+    told = array.ndim
+    missing = [max(length, 0) for length in spec.shape[told:]]
+    return array.reshape([*array.shape, *missing])
+
+
+def _text_array(value: object) -> np.ndarray[Any, Any]:
+    if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
+        array = np.asarray(value)
+        if array.dtype.kind == "U":
+            return array
+    for item in _items(value):
+        if not isinstance(item, str):
+            raise TypeError("only text fits")
+        if item.endswith("\0"):  # numpy pads with NUL and would strip it
+            raise ValueError("text in an array or of fixed length cannot end in NUL")
+    return np.asarray(value, "U")
+
+
+def _time_array(value: object, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    if isinstance(value, list | tuple):
+        return np.asarray([_time_array(item, dtype) for item in value], dtype)
+    if not (isinstance(value, str) and _TIME.fullmatch(value)):
+        raise ValueError(
+            "a time is written in ISO 8601 on the TAI scale, without a time zone, "
+            "as in '2026-01-31T12:00:00.5'"
+        )
+    time = np.asarray(value, "M8")
+    if str(time)[:4] not in (value[:4], "NaT"):  # numpy wraps what is beyond its range
+        raise OverflowError("the time is out of range")
+    return _cast_times(time, dtype)
+
+
+def _wide_numbers(
+    value: object, spec: DataSpec, array: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Whole numbers for which numpy has no common type, exactly; whatever else as *array*."""
+    types = {type(item) for item in _items(value)}
+    if spec.kind is Kind.INT and types == {int}:
+        try:
+            return np.asarray(value, spec.dtype)
+        except OverflowError:
+            info = np.iinfo(spec.dtype)
+            raise OverflowError(f"the number is out of range {info.min} … {info.max}") from None
+    if spec.kind in (Kind.FLOAT, Kind.COMPLEX) and types <= {int, float, complex}:
+        return np.asarray(value, "c16" if complex in types else "f8")
+    if array.dtype == object:
+        raise TypeError("the values have no common type that fits")
+    return array
+
+
+def _struct_array(value: object, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Mappings and sequences of a struct's fields, nested in lists, as one array."""
+    names = dtype.names or ()
+
+    def record(item: object) -> object:
+        if isinstance(item, dict):
+            if set(item) != set(names):
+                raise ValueError(f"the struct has the fields {list(names)}")
+            return tuple(_field_value(item[name], dtype, name) for name in names)
+        if isinstance(item, list) and item and isinstance(item[0], dict | list | tuple):
+            return [record(part) for part in item]
+        if isinstance(item, list | tuple):
+            if len(item) != len(names):
+                raise ValueError(f"the struct has the fields {list(names)}")
+            return tuple(map(_field_value, item, [dtype] * len(names), names))
+        raise TypeError("a struct is written as a mapping of its fields")
+
+    if isinstance(value, list | tuple) and all(isinstance(v, np.ndarray | np.void) for v in value):
+        return np.stack([_cast_struct(np.asarray(item), dtype) for item in value])
+    return np.asarray(record(value), dtype)
+
+
+def _field_value(value: object, dtype: np.dtype[Any], name: str) -> object:
+    try:
+        return conform(value, _field_spec(dtype, name))
+    except ConformError as error:
+        raise ValueError(f"field {name!r}: expected {error.expected}, {error.reason}") from None
+
+
+def _field_spec(dtype: np.dtype[Any], name: str) -> DataSpec:
+    assert dtype.fields is not None
+    field = dtype.fields[name][0]
+    base, shape = field.subdtype or (field, ())
+    return DataSpec(base, shape)
+
+
+def _cast(array: np.ndarray[Any, Any], spec: DataSpec, value: object) -> np.ndarray[Any, Any]:
+    dtype = spec.dtype
+    if array.dtype == dtype:
+        return array
+    try:
+        if spec.kind is Kind.STRUCT:
+            return _cast_struct(array, dtype)
+        if spec.kind is Kind.DATETIME and array.dtype.kind == "M":
+            return _cast_times(array, dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ConformError(spec, _found(value), str(error)) from None
+    if spec.kind is Kind.STR:
+        if array.dtype.kind != "U":
+            raise ConformError(spec, _found(value), "only text fits")
+        if dtype.itemsize and array.dtype.itemsize > dtype.itemsize:
+            if array.size and np.char.str_len(array).max() > dtype.itemsize // 4:
+                raise ConformError(spec, _found(value), "the text is too long and would be cut")
+            return array.astype(dtype)
+        return array.astype(dtype) if dtype.itemsize else array
+    if array.dtype.kind in "iu" and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if array.size and (int(array.min()) < info.min or int(array.max()) > info.max):
+            raise ConformError(
+                spec, _found(value), f"the number is out of range {info.min} … {info.max}"
+            )
+        return array.astype(dtype)
+    if array.dtype.kind == "U" or not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise ConformError(spec, _found(value), f"{array.dtype} does not cast to {dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype)
+    narrower = cast.dtype.kind in "fc" and cast.dtype.itemsize < array.dtype.itemsize
+    if narrower and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
+        raise ConformError(spec, _found(value), f"the number is out of range of {dtype}")
+    return cast
+
+
+def _cast_struct(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The same fields by name, each cast like a value of its own."""
+    if set(array.dtype.names or ()) != set(dtype.names or ()):
+        found = list(array.dtype.names or ()) or array.dtype
+        raise TypeError(f"the struct has the fields {list(dtype.names or ())}, found {found}")
+    cast = np.empty(array.shape, dtype)
+    for name in dtype.names or ():
+        field = _field_spec(dtype, name)
+        part = array[name]
+        if part.shape[array.ndim :] != field.shape:
+            raise ValueError(f"field {name!r} has the shape {list(field.shape)}")
+        try:
+            cast[name] = _cast(part, DataSpec(field.dtype), part)
+        except ConformError as error:
+            raise ValueError(f"field {name!r}: expected {error.expected}, {error.reason}") from None
+    return cast
+
+
+def _cast_times(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Times in another unit; numpy would wrap those out of its range."""
+    cast = array.astype(dtype)
+    unit = array.dtype if np.can_cast(array.dtype, dtype, "safe") else dtype
+    finer = unit is array.dtype
+    same = cast.astype(unit) == (array if finer else array.astype(unit))
+    if not np.all(same | np.isnat(array)):
+        raise OverflowError(f"the time is out of range of {dtype}")
+    return cast
+
+
+def _fit(array: np.ndarray[Any, Any], spec: DataSpec, shorter: bool) -> np.ndarray[Any, Any]:
+    lengths, shape = array.shape, spec.shape
+    same_rank = len(lengths) == len(shape)
+    pairs = list(zip(reversed(lengths), reversed(shape), strict=False))
+    if same_rank and all(n == most or most < 0 for n, most in pairs):
+        return array
+    if same_rank and shorter and all(n <= most or most < 0 for n, most in pairs):
+        return array
+    target = [most if most >= 0 else -1 for most in shape]
+    for axis, (n, most) in enumerate(pairs, 1):
+        if most < 0:
+            target[-axis] = n
+    if len(lengths) <= len(shape) and -1 not in target:
+        try:
+            return np.broadcast_to(array, target)
+        except ValueError:
+            pass
+    found = f"{array.dtype.name if array.dtype.kind != 'U' else 'str'}{list(lengths)}"
+    raise ConformError(spec, found, "the dimensions do not broadcast to the shape")
+
+
+def _found(value: object) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        return f"{value.dtype}{list(value.shape) if value.shape else ''} {_excerpt(value)}"
+    return f"{type(value).__name__} {_excerpt(value)}"
+
+
+def _excerpt(value: object) -> str:
+    if isinstance(value, np.ndarray) and value.size > 20:
+        value = value.reshape(-1)[:20]
+    if isinstance(value, list | tuple | dict | str | bytes) and len(value) > 200:
+        return f"of length {len(value)}"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return "that cannot be shown"
+    return text if len(text) <= 80 else text[:77] + "..."

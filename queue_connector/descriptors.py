@@ -1,0 +1,422 @@
+"""The base of every descriptor: pure data that says what a configuration wants.
+
+A descriptor is a frozen attrs class whose fields are made by `option`, the one place where a
+field is explained: the parser, the JSON Schema, the documentation and the command line's help
+read it there. A descriptor does no I/O; ``build`` makes the runtime object.
+
+Two layers judge a configuration. Structure (keys, types, bounds) comes from the fields and is in
+the JSON Schema too. Meaning (what goes with what) is what `faults` says; only the parser knows it.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+import attrs
+import numpy as np
+
+from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind, conform, parse_dtype, zero
+from .errors import ConformError, Fault
+from .ledger import Ledger
+from .registry import Registry
+from .stream import DataPipe, DataSink, DataSource
+
+DEFAULT_GROUP = "default"
+
+MAX_DATUM_BYTES = 1_000_000_000
+"""The largest datum that a dtype and shape may describe; Kafka carries no larger message."""
+
+_METADATA = "queue_connector.option"
+
+
+@attrs.frozen
+class Option:
+    """How a field of a descriptor is explained and bounded."""
+
+    doc: str
+    unit: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    choices: Callable[[], Sequence[str]] | None = None
+    """The strings that may be written, read late because registries fill up."""
+    min_length: int | None = None
+
+    def complaint(self, value: object) -> str:
+        """What is wrong with a value of the right type; empty when nothing is."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.ge is not None and not value >= self.ge:
+                return f"expected at least {self.ge:g}, found {value!r}"
+            if self.gt is not None and not value > self.gt:
+                return f"expected more than {self.gt:g}, found {value!r}"
+        if (
+            self.min_length is not None
+            and isinstance(value, str | list | tuple)
+            and len(value) < self.min_length
+        ):
+            return f"expected at least {self.min_length} of length, found {len(value)}"
+        return ""
+
+
+def option(
+    *,
+    doc: str,
+    default: Any = attrs.NOTHING,
+    unit: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    choices: Callable[[], Sequence[str]] | None = None,
+    min_length: int | None = None,
+    converter: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field of a descriptor; without *default* the key is required.
+
+    Args:
+        doc: what it means, for a person who writes a configuration.
+        default: the value without the key; a list or mapping is copied for every instance.
+        unit: of a number, e.g. ``"s"``.
+        ge: the smallest number allowed.
+        gt: the number that must be exceeded.
+        choices: gives the strings that may be written, when they are not free.
+        min_length: of a text or list.
+        converter: applied to what is given, by attrs.
+    """
+    explained = Option(doc, unit, ge, gt, choices, min_length)
+
+    def validate(_instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if complaint := explained.complaint(value):
+            raise ValueError(f"{field.name}: {complaint}")
+
+    if isinstance(default, list | dict):
+        mutable = default
+        return attrs.field(
+            factory=lambda: mutable.copy(),
+            converter=converter,
+            validator=validate,
+            metadata={_METADATA: explained},
+        )
+    return attrs.field(
+        default=default, converter=converter, validator=validate, metadata={_METADATA: explained}
+    )
+
+
+def option_of(field: attrs.Attribute[Any]) -> Option:
+    """What `option` was told about a field."""
+    explained: Option = field.metadata[_METADATA]
+    return explained
+
+
+@attrs.frozen(kw_only=True)
+class Descriptor:
+    """A JSON object of a configuration."""
+
+
+@attrs.frozen
+class PublishedAttribute:
+    """An attribute that a sink publishes its data as, from configuration to removal.
+
+    ``shape`` of the spec is a maximum. ``default`` is a value that fits the spec.
+    """
+
+    name: str
+    spec: DataSpec
+    default: Data
+
+    def same_type(self, other: PublishedAttribute) -> bool:
+        """Whether the other one can stand in its place, with its subscribers and last value."""
+        return self.name.lower() == other.name.lower() and self.spec == other.spec
+
+
+def parse_default(value: Data, spec: DataSpec) -> Data:
+    """What a configuration means by the default of an attribute, as a datum that fits *spec*.
+
+    ``""`` is the zero of every dtype but text; ``"nan"``, ``"inf"`` and ``"-inf"``, alone or in
+    lists, are those numbers for floating dtypes, since JSON cannot write them; the rest is
+    conformed and broadcast up to the shape, which is a maximum.
+
+    Raises:
+        ConformError: it does not fit, or nothing could because *spec* is too large.
+    """
+    try:
+        if complaint := _too_large(spec):
+            raise ConformError(spec, repr(value)[:80], complaint)
+        if value == "" and isinstance(value, str) and spec.kind is not Kind.STR:
+            return zero(spec)
+        if spec.kind in (Kind.FLOAT, Kind.COMPLEX):
+            value = _numbers(value)
+        return conform(value, spec, shorter=True)
+    except (ValueError, TypeError, MemoryError, RecursionError, Warning) as error:
+        raise ConformError(spec, type(value).__name__, str(error)) from error
+
+
+def _numbers(value: Data) -> Data:
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
+
+
+def _too_large(spec: DataSpec) -> str:
+    """Why no datum can have this dtype and shape; empty when one can."""
+    if len(spec.shape) > MAX_DIMENSIONS:
+        return f"expected at most {MAX_DIMENSIONS} dimensions, found {len(spec.shape)}"
+    size = max(spec.dtype.itemsize, 1) * math.prod(n for n in spec.shape if n >= 0)
+    if max(size, *spec.shape, 0) > MAX_DATUM_BYTES:
+        return f"expected at most {MAX_DATUM_BYTES} bytes in one datum, found {spec}"
+    return ""
+
+
+class AttributeHost(Protocol):
+    """Where attributes are published: the device."""
+
+    async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
+        """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest.
+
+        Raises:
+            EndpointError: the host refused; what was defined before may be gone.
+        """
+        ...
+
+    async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
+        """Set attributes and push their events, in order."""
+        ...
+
+
+@attrs.frozen
+class Services:
+    """What a descriptor may use to build its runtime object."""
+
+    exchange: str = "exchange"
+    """The exchange's name, for errors and log lines: ``group[index]``."""
+    ledger: Ledger = attrs.field(factory=Ledger)
+    attributes: AttributeHost | None = None
+    log: logging.Logger = attrs.field(factory=lambda: logging.getLogger("queue_connector"))
+
+
+@attrs.frozen(kw_only=True)
+class EndpointDescriptor(Descriptor):
+    """What sources and sinks share: which data they carry."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
+    """The kinds of dtype that go with it: a row of the compatibility table."""
+    dynamic_shapes: ClassVar[bool] = True
+    """Whether a dimension of the shape may be dynamic."""
+    max_dimensions: ClassVar[int | None] = None
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """What of *spec* does not go with it; paths are relative to this descriptor."""
+        name = type(self).__name__.removesuffix("Descriptor")
+        if spec.kind not in self.kinds:
+            fitting = ", ".join(kind.value for kind in Kind if kind in self.kinds)
+            yield Fault("$", f"{name} does not carry {spec}", f"it carries {fitting}")
+        if spec.shape and spec.kind in (Kind.BYTES, Kind.OBJECT):
+            yield Fault("$", f"{spec.kind.value} is scalar only, found {spec}", "write shape []")
+        if spec.dynamic and not self.dynamic_shapes:
+            yield Fault("$", f"{name} takes no dynamic dimension, found {spec}", "write lengths")
+        if self.max_dimensions is not None and len(spec.shape) > self.max_dimensions:
+            yield Fault(
+                "$",
+                f"{name} takes at most {self.max_dimensions} dimensions, found {spec}",
+                "write a shape with fewer",
+            )
+
+
+@attrs.frozen(kw_only=True)
+class SourceDescriptor(EndpointDescriptor):
+    """Says where data come from."""
+
+    @abc.abstractmethod
+    def build(self, spec: DataSpec, services: Services) -> DataSource:
+        """The source, not started."""
+
+
+@attrs.frozen(kw_only=True)
+class SinkDescriptor(EndpointDescriptor):
+    """Says where data go."""
+
+    def attributes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+        """The attributes that the sink publishes; the group defines and removes them."""
+        return ()
+
+    @abc.abstractmethod
+    def build(self, spec: DataSpec, services: Services) -> DataSink:
+        """The sink, not started."""
+
+
+@attrs.frozen(kw_only=True)
+class PipeDescriptor(Descriptor):
+    """Says what happens to data on their way."""
+
+    def output(self, spec: DataSpec) -> DataSpec:
+        """What comes out when *spec* goes in."""
+        return spec
+
+    @abc.abstractmethod
+    def build(self, spec: DataSpec) -> DataPipe:
+        """The pipe."""
+
+
+sources: Registry[SourceDescriptor] = Registry("source")
+sinks: Registry[SinkDescriptor] = Registry("sink")
+pipes: Registry[PipeDescriptor] = Registry("pipe")
+
+
+UNIONS: dict[type[Descriptor], Registry[Any]] = {
+    SourceDescriptor: sources,
+    SinkDescriptor: sinks,
+    PipeDescriptor: pipes,
+}
+"""The bases that stand for whatever is registered; the key ``type`` says which one is meant."""
+
+
+def default_pipe() -> PipeDescriptor:
+    """The pipe of an exchange that names none."""
+    return pipes.lookup("DefaultPipe")()
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeDescriptor(Descriptor):
+    """One route: the data of the sources go through the pipe to every sink."""
+
+    dtype: np.dtype[Any] = option(
+        default="str",
+        converter=parse_dtype,
+        doc="The type of the data: a name, or a list of [name, dtype] for a struct.",
+    )
+    shape: tuple[int, ...] = option(
+        default=(),
+        converter=tuple,
+        doc="The largest dimensions; [] is a scalar, one negative entry a dynamic dimension.",
+    )
+    source: SourceDescriptor | list[SourceDescriptor] = option(
+        min_length=1, doc="Where data come from; those of a list are merged into one stream."
+    )
+    pipe: PipeDescriptor = attrs.field(
+        factory=default_pipe,
+        metadata={_METADATA: Option("What happens to the data on their way.")},
+    )
+    sink: SinkDescriptor | list[SinkDescriptor] = option(
+        min_length=1, doc="Where data go; every sink of a list gets every datum."
+    )
+
+    @property
+    def spec(self) -> DataSpec:
+        """The dtype and shape that the sources share."""
+        return DataSpec(self.dtype, self.shape)
+
+    @property
+    def output(self) -> DataSpec:
+        """The dtype and shape that the sinks get."""
+        return self.pipe.output(self.spec)
+
+    @property
+    def sources(self) -> list[SourceDescriptor]:
+        """The sources, as a list."""
+        return self.source if isinstance(self.source, list) else [self.source]
+
+    @property
+    def sinks(self) -> list[SinkDescriptor]:
+        """The sinks, as a list."""
+        return self.sink if isinstance(self.sink, list) else [self.sink]
+
+    def attributes(self) -> Iterator[tuple[str, PublishedAttribute]]:
+        """Every attribute that the sinks publish, with the relative path of its sink."""
+        for path, sink in _paths("sink", self.sink):
+            for attribute in sink.attributes(self.output):
+                yield path, attribute
+
+    def faults(self) -> Iterator[Fault]:
+        """What does not go together in this exchange; paths are relative to it."""
+        if sum(length < 0 for length in self.shape) > 1:
+            yield Fault(
+                "$.shape",
+                f"found {list(self.shape)}, expected at most one dynamic dimension",
+                "write lengths for the others",
+            )
+            return
+        if complaint := _too_large(self.spec):
+            yield Fault("$.shape", complaint, "write a smaller shape or dtype")
+            return
+        for path, source in _paths("source", self.source):
+            yield from (fault.below(path) for fault in source.faults(self.spec))
+        if sum(length < 0 for length in self.output.shape) > 1:
+            yield Fault(
+                "$.pipe",
+                f"makes {self.output} out of {self.spec}, with more than one dynamic dimension",
+                "write lengths in the shape of the exchange",
+            )
+            return
+        for path, sink in _paths("sink", self.sink):
+            yield from (fault.below(path) for fault in sink.faults(self.output))
+
+
+@attrs.frozen(kw_only=True)
+class QueueConnectorDescriptor(Descriptor):
+    """A whole configuration."""
+
+    exchanges: list[ExchangeDescriptor] | dict[str, list[ExchangeDescriptor]] | None = option(
+        default=None,
+        doc="The exchanges: a list for one group, or a mapping of group names to lists.",
+    )
+
+    @property
+    def groups(self) -> dict[str, list[ExchangeDescriptor]]:
+        """Group name → exchanges; a list is the group `DEFAULT_GROUP`; empty groups included."""
+        match self.exchanges:
+            case None:
+                return {}
+            case dict():
+                return self.exchanges
+            case _:
+                return {DEFAULT_GROUP: self.exchanges}
+
+    def placed(self) -> Iterator[tuple[str, ExchangeDescriptor]]:
+        """Every exchange with its path."""
+        for name, exchanges in self.groups.items():
+            prefix = "$.exchanges" + (step(name) if isinstance(self.exchanges, dict) else "")
+            for index, exchange in enumerate(exchanges):
+                yield prefix + step(index), exchange
+
+    def faults(self) -> Iterator[Fault]:
+        """What does not go together, within exchanges and between them."""
+        return faults_of(self.placed())
+
+
+def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Fault]:
+    """What does not go together, within exchanges and between them, each given with its path."""
+    claimed: dict[str, str] = {}
+    for prefix, exchange in placed:
+        found = [fault.below(prefix) for fault in exchange.faults()]
+        yield from found
+        if found:
+            continue  # what an exchange with faults publishes cannot be told
+        for path, attribute in exchange.attributes():
+            key = attribute.name.lower()
+            here = prefix + path.removeprefix("$")
+            if key in claimed:
+                yield Fault(
+                    here,
+                    f"the attribute {attribute.name!r} is claimed at {claimed[key]} too",
+                    "give each sink an attribute name of its own; case does not count",
+                )
+            claimed.setdefault(key, here)
+
+
+def step(key: str | int) -> str:
+    """One step of a JSON path: ``.name``, ``[0]``, or ``['any text']`` for other keys."""
+    if isinstance(key, int):
+        return f"[{key}]"
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+        return f".{key}"
+    return f"[{key!r}]"
+
+
+def _paths(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield f"$.{key}[{index}]", item
+    else:
+        yield f"$.{key}", value

@@ -1,0 +1,145 @@
+"""The exception tree: whose fault it is, where it is, and what to do about it.
+
+=====================  ==============================================================
+`ConfigError`          the configuration says something that cannot be done
+`DataError`            one datum does not fit; the next one may
+`EndpointError`        a broker, device or database refused or cannot be reached
+`StateError`           a command came in a state that does not allow it
+`ExchangeError`        one of the above, with the exchange that met it
+=====================  ==============================================================
+
+Facts stand in fields; ``str(error)`` is the sentence for the person who must act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+
+class QueueConnectorError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+@attrs.frozen
+class Fault:
+    """One thing that is wrong in a configuration.
+
+    ``path`` is a JSON path that starts at ``$``; ``hint`` is the way out and may be empty.
+    """
+
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+    def below(self, prefix: str) -> Fault:
+        """The same fault seen from further up: ``$.a`` below ``$.b[0]`` is ``$.b[0].a``."""
+        return attrs.evolve(self, path=prefix + self.path.removeprefix("$"))
+
+
+class ConfigError(QueueConnectorError):
+    """A configuration was refused whole; ``faults`` names everything that is wrong with it."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class DataError(QueueConnectorError):
+    """One datum does not fit what the exchange says of its data."""
+
+
+@attrs.define(eq=False, slots=False)
+class ConformError(DataError):
+    """One value does not fit the dtype and shape that are expected of it."""
+
+    expected: object
+    found: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"expected {self.expected}, found {self.found}: {self.reason}; "
+            "compare the exchange's dtype and shape with what the source sends"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class DecodeError(DataError):
+    """One payload does not fit the encoding, or what it holds does not fit dtype and shape."""
+
+    encoding: str
+    spec: object
+    size: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot decode {self.size} B as {self.encoding!r} to {self.spec}: {self.reason}; "
+            "compare the exchange's dtype and shape with what the producer writes"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class EncodeError(DataError):
+    """One value cannot be written in the encoding that the sink is configured with."""
+
+    encoding: str
+    spec: object
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot encode {self.spec} as {self.encoding!r}: {self.reason}; "
+            "see the reference of encodings for what each one carries"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class EndpointError(QueueConnectorError):
+    """Something outside refused an operation, or could not be reached for it."""
+
+    endpoint: str
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: {self.operation} failed: {self.reason}"
+
+
+@attrs.define(eq=False, slots=False)
+class StateError(QueueConnectorError):
+    """A command came in a state in which it is not allowed."""
+
+    command: str
+    state: str
+    allowed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.command} is not allowed in state {self.state}; "
+            f"it is allowed in {', '.join(self.allowed)}"
+        )
+
+
+class ExchangeError(QueueConnectorError):
+    """An exchange stopped for ``cause``, which is one of the other errors or unexpected."""
+
+    def __init__(self, exchange: str, cause: BaseException) -> None:
+        self.exchange = exchange
+        self.cause = cause
+        expected = isinstance(cause, QueueConnectorError)
+        super().__init__(f"{exchange}: " + (f"{cause}" if expected else f"unexpected {cause!r}"))
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions inside a (possibly nested) exception group, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,201 @@
+"""What an exchange is made of: `DataSource`, `DataPipe` and `DataSink`.
+
+The documented interface is one datum at a time: ``async for value in source``,
+``await sink.awrite(value)``. The engine uses the batch forms, `DataSource.receive_batch` and
+`DataSink.awrite_batch`, which default to loops over the single ones.
+
+``start()`` acquires and never spawns a task; ``stop()`` is idempotent and bounded; ``async with``
+calls both, the latter shielded from cancellation for at most `STOP_GRACE` seconds.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import attrs
+import numpy as np
+import trio
+
+from .datatypes import Data, DataSpec
+from .errors import DataError
+from .ledger import Batch
+
+STOP_GRACE = 15.0
+"""Seconds that releasing one source or sink may take before it is given up."""
+
+_E = TypeVar("_E", bound="Endpoint")
+
+
+class Endpoint(abc.ABC):
+    """What sources and sinks share: they are opened and closed."""
+
+    @abc.abstractmethod
+    async def start(self) -> None:
+        """Acquire what reading or writing needs: connections, subscriptions.
+
+        Raises:
+            EndpointError: it cannot be had, and waiting for it would not help.
+        """
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """Release everything; calling it again does nothing."""
+
+    async def __aenter__(self: _E) -> _E:
+        try:
+            await self.start()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_GRACE):
+            await self.stop()
+
+
+class DataSource(Endpoint):
+    """Where data come from.
+
+    After `stop`, receiving goes on until what was already taken in has been handed over; then
+    it raises `trio.EndOfChannel`, as it does when a finite source has ended.
+    """
+
+    @abc.abstractmethod
+    async def receive(self) -> Data:
+        """The next datum. A cancelled call loses nothing.
+
+        Raises:
+            trio.EndOfChannel: no datum will ever come again.
+            DataError: the next datum cannot be used; the one after it may.
+            EndpointError: the endpoint failed for good.
+        """
+
+    async def receive_batch(self) -> Batch:
+        """The next data that are there together, at least one. A cancelled call loses nothing."""
+        return Batch([await self.receive()])
+
+    def __aiter__(self) -> AsyncIterator[Data]:
+        return self
+
+    async def __anext__(self) -> Data:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """The data of one write and what has become of each of them at one sink."""
+
+    values: Sequence[Data]
+    accepted: list[bool] = attrs.field(init=False)
+    refused: dict[int, DataError] = attrs.field(init=False, factory=dict)
+
+    @accepted.default
+    def _nothing_yet(self) -> list[bool]:
+        return [False] * len(self.values)
+
+    def accept(self, index: int) -> None:
+        """The sink has this value for good."""
+        self.accepted[index] = True
+
+    def accept_all(self) -> None:
+        """The sink has every value for good that it did not refuse."""
+        self.accepted = [index not in self.refused for index in range(len(self.values))]
+
+    @property
+    def untold(self) -> int:
+        """How many values were neither accepted nor refused."""
+        return len(self.values) - sum(self.accepted) - len(self.refused)
+
+    def refuse(self, index: int, error: DataError) -> None:
+        """The sink cannot take this value, whatever is tried; it may take the next."""
+        self.refused[index] = error
+
+
+class DataSink(Endpoint):
+    """Where data go."""
+
+    @abc.abstractmethod
+    async def awrite(self, value: Data) -> None:
+        """Deliver one datum; on return the endpoint has accepted it.
+
+        Raises:
+            DataError: this datum cannot be delivered; the next one may be.
+            EndpointError: the endpoint failed for good.
+        """
+
+    async def awrite_batch(self, delivery: Delivery) -> None:
+        """Deliver many data in order, and tell *delivery* of each whether it was accepted.
+
+        On return every value was accepted or refused. When it raises or is cancelled, the
+        values of which nothing was told were not accepted as far as is known.
+        """
+        for index, value in enumerate(delivery.values):
+            try:
+                await self.awrite(value)
+            except DataError as error:
+                delivery.refuse(index, error)
+            else:
+                delivery.accept(index)
+
+
+class Upstream(Protocol):
+    """What a pipe reads from: the two receiving methods of a `trio.MemoryReceiveChannel`."""
+
+    async def receive(self) -> Batch:
+        """The next batch; raises `trio.EndOfChannel` after the last one."""
+        ...
+
+    def receive_nowait(self) -> Batch:
+        """The next batch if it is there; raises `trio.WouldBlock` otherwise."""
+        ...
+
+
+class DataPipe(abc.ABC):
+    """A functor between sources and sinks: data in, data out."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        self._input = spec
+
+    @property
+    def output_dtype(self) -> np.dtype[Any]:
+        """The dtype of what comes out; a pipe never changes it silently."""
+        return self._input.dtype
+
+    @property
+    def output_shape(self) -> list[int]:
+        """The shape of what comes out."""
+        return list(self._input.shape)
+
+    @abc.abstractmethod
+    async def transform(self, upstream: Upstream) -> Batch:
+        """The next batch out, made of one or more batches that are read for it whole.
+
+        Raises:
+            trio.EndOfChannel: upstream has ended and everything read from it was emitted.
+            DataError: what was read does not go together; what comes next may.
+        """
+
+    async def __call__(self, upstream: Upstream) -> AsyncIterator[Data]:
+        """What comes out, one datum at a time."""
+        while True:
+            try:
+                batch = await self.transform(upstream)
+            except trio.EndOfChannel:
+                return
+            for value in batch.values:
+                yield value

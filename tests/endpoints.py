@@ -1,0 +1,185 @@
+"""Sources, sinks and an attribute host whose every act is recorded, for tests of the engine.
+
+They keep the contracts of `queue_connector.stream` and add what no real endpoint offers: values
+at exact times of a virtual clock, and faults on demand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from queue_connector.datatypes import Data, DataSpec
+from queue_connector.descriptors import (
+    PublishedAttribute,
+    Services,
+    SinkDescriptor,
+    SourceDescriptor,
+)
+from queue_connector.errors import DataError, EndpointError
+from queue_connector.ledger import Batch, Refusal
+from queue_connector.stream import DataSink, DataSource, Delivery
+
+
+class Recorded:
+    """Counts of what is open, shared by endpoints."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.started = 0
+
+
+class Numbers(DataSource):
+    """The whole numbers from *start* on, in batches, *period* apart; after a stop, one more batch.
+
+    ``handed`` is what was handed over; a value whose number is in *bad* is refused.
+    """
+
+    def __init__(
+        self,
+        record: Recorded,
+        *,
+        first: int = 0,
+        count: float = math.inf,
+        batch: int = 1,
+        period: float = 0.0,
+        bad: Sequence[int] = (),
+        start: Callable[[], Any] | None = None,
+    ) -> None:
+        self.handed: list[int] = []
+        self._record = record
+        self._next = first
+        self._last = first + count
+        self._batch = batch
+        self._period = period
+        self._bad = bad
+        self._start = start
+        self._is_open = False
+        self._remainder: list[int] = []
+
+    async def start(self) -> None:
+        if self._start is not None:
+            await self._start()
+        await trio.lowlevel.checkpoint()
+        self._is_open = True
+        self._record.open += 1
+        self._record.started += 1
+        self._remainder = [-1]
+
+    async def stop(self) -> None:
+        if self._is_open:
+            self._record.open -= 1
+            self._is_open = False
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> Data:
+        raise NotImplementedError
+
+    async def receive_batch(self) -> Batch:
+        await trio.sleep(self._period if self._is_open else 0)
+        if not self._is_open and self._remainder:
+            self._remainder = []  # what it held when it was stopped
+        elif not self._is_open or self._next >= self._last:
+            raise trio.EndOfChannel
+        end = min(self._next + self._batch, self._last)
+        numbers = range(self._next, int(end))
+        self._next = int(end)
+        self.handed.extend(numbers)
+        return Batch(
+            [number for number in numbers if number not in self._bad],
+            [Refusal(DataError(f"{number} is bad")) for number in numbers if number in self._bad],
+        )
+
+
+class Keeper(DataSink):
+    """Keeps what it accepts; each value takes *period*; refuses *bad* ones; breaks at *broken*."""
+
+    def __init__(
+        self,
+        record: Recorded,
+        *,
+        period: float = 0.0,
+        bad: Sequence[int] = (),
+        broken: int | None = None,
+    ) -> None:
+        self.kept: list[Data] = []
+        self._record = record
+        self._period = period
+        self._bad = bad
+        self._broken = broken
+        self._is_open = False
+
+    async def start(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._is_open = True
+        self._record.open += 1
+        self._record.started += 1
+
+    async def stop(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._is_open:
+            self._record.open -= 1
+            self._is_open = False
+
+    async def awrite(self, value: Data) -> None:
+        assert self._is_open
+        await trio.sleep(self._period)
+        if value in self._bad:
+            raise DataError(f"{value} is bad")
+        if self._broken is not None and value >= self._broken:
+            raise EndpointError("keeper", "write", "broken")
+        self.kept.append(value)
+
+
+class Hasty(Keeper):
+    """A sink that forgets to say what became of a batch."""
+
+    async def awrite_batch(self, delivery: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@attrs.frozen(kw_only=True)
+class Given(SourceDescriptor):
+    """Builds what a test made beforehand, or anew for each session."""
+
+    make: Callable[[], DataSource]
+
+    def build(self, spec: DataSpec, services: Services) -> DataSource:
+        return self.make()
+
+
+@attrs.frozen(kw_only=True)
+class Taken(SinkDescriptor):
+    """Builds what a test made beforehand; claims attributes by name."""
+
+    make: Callable[[], DataSink]
+    names: tuple[str, ...] = ()
+
+    def attributes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+        return tuple(PublishedAttribute(name, spec, 0) for name in self.names)
+
+    def build(self, spec: DataSpec, services: Services) -> DataSink:
+        return self.make()
+
+
+class Attributes:
+    """An attribute host in memory: what each owner has defined; *refuse* makes it fail."""
+
+    def __init__(self) -> None:
+        self.owned: dict[str, list[str]] = {}
+        self.refuse = False
+
+    async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refuse:
+            raise EndpointError("host", "define", "refused")
+        self.owned[owner] = [attribute.name for attribute in wanted]
+        if not wanted:
+            del self.owned[owner]
+
+    async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,191 @@
+import pytest
+import trio
+
+from queue_connector.connectors.pipes.default import DefaultPipe
+from queue_connector.datatypes import DataSpec
+from queue_connector.errors import DataError, EndpointError, ExchangeError
+from queue_connector.exchange import Exchange
+from queue_connector.ledger import Batch, Ledger
+from queue_connector.stream import DataPipe
+from tests.checkpoints import cancel_at_every_step
+from tests.endpoints import Hasty, Keeper, Numbers, Recorded
+
+SPEC = DataSpec("int64")
+
+
+class PairsPipe(DataPipe):
+    """Two batches make one; a pair whose sum is 13 does not go together."""
+
+    async def transform(self, upstream):
+        first = await upstream.receive()
+        try:
+            second = await upstream.receive()
+        except trio.EndOfChannel:
+            return first
+        values = [*first.values, *second.values]
+        if sum(values) == 13:
+            raise DataError("13")
+        return Batch([tuple(values)], weights=[len(values)])
+
+
+def exchange(sources, sinks, pipe=None, **options):
+    return Exchange("x", sources, pipe or DefaultPipe(SPEC), sinks, Ledger(), **options)
+
+
+async def run(stream):
+    async with stream:
+        await stream.run()
+
+
+async def test_it_ends_by_itself_when_every_source_has_ended(autojump_clock):
+    record = Recorded()
+    sink = Keeper(record)
+    stream = exchange([Numbers(record, count=3), Numbers(record, first=100, count=2)], [sink])
+    await run(stream)
+    assert sorted(sink.kept) == [0, 1, 2, 100, 101]
+    assert [value for value in sink.kept if value < 100] == [0, 1, 2]
+    assert stream.ledger.delivered == stream.ledger.received == 5
+    assert record.open == 0
+
+
+async def test_an_orderly_stop_delivers_what_the_sources_still_hold(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=10, period=1), Keeper(record, period=0.3)
+    stream = exchange([source], [sink])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, stream)
+        await trio.sleep(7.5)
+        stream.request_stop()
+    assert sink.kept == source.handed
+    assert len(sink.kept) > 20
+    assert stream.ledger.delivered == stream.ledger.received == len(sink.kept)
+
+
+async def test_a_bad_datum_of_a_source_stops_it_after_the_good_ones(autojump_clock):
+    record, faults = Recorded(), []
+    source, sink = Numbers(record, batch=4, bad=[5], period=1), Keeper(record)
+    stream = exchange([source], [sink], on_fault=faults.append)
+    with pytest.raises(ExchangeError, match="x: 5 is bad"):
+        await run(stream)
+    assert sink.kept == [n for n in source.handed if n != 5]
+    assert {4, 6, 7} < set(sink.kept)
+    assert stream.ledger.failed == 1
+    assert stream.ledger.delivered == len(sink.kept)
+    assert [str(fault) for fault in faults] == ["x: 5 is bad"]
+    assert record.open == 0
+
+
+async def test_a_value_that_the_sink_refuses_costs_only_itself(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=4, bad=[], period=1), Keeper(record, bad=[5])
+    stream = exchange([source], [sink])
+    with pytest.raises(ExchangeError, match="x: 5 is bad"):
+        await run(stream)
+    assert sink.kept == [n for n in source.handed if n != 5]
+    assert (stream.ledger.failed, stream.ledger.delivered) == (1, len(sink.kept))
+
+
+async def test_a_broken_endpoint_cuts_off_and_everything_is_counted(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=4), Keeper(record, broken=6)
+    stream = exchange([source], [sink])
+    with pytest.raises(ExchangeError) as caught:
+        await run(stream)
+    assert isinstance(caught.value.cause, EndpointError)
+    assert sink.kept == [0, 1, 2, 3, 4, 5]
+    assert stream.ledger.delivered == 6
+    assert stream.ledger.balanced
+    assert stream.ledger.in_flight == 0
+    assert stream.ledger.received == len(source.handed)
+    assert record.open == 0
+
+
+async def test_a_datum_is_delivered_when_every_sink_has_accepted_it(autojump_clock):
+    record = Recorded()
+    good, picky = Keeper(record, period=1), Keeper(record, bad=[1])
+    stream = exchange([Numbers(record, count=3, batch=3)], [good, picky])
+    with pytest.raises(ExchangeError, match="1 is bad"):
+        await run(stream)
+    assert good.kept == [0, 1, 2]
+    assert picky.kept == [0, 2]
+    assert (stream.ledger.delivered, stream.ledger.failed) == (2, 1)
+
+
+async def test_a_sink_that_does_not_say_what_became_of_a_batch_is_not_believed(autojump_clock):
+    record = Recorded()
+    stream = exchange([Numbers(record, count=3)], [Hasty(record)])
+    with pytest.raises(ExchangeError, match="told nothing of 1 of 1"):
+        await run(stream)
+    assert stream.ledger.delivered == 0
+    assert stream.ledger.balanced
+
+
+async def test_a_pipe_that_joins_data_keeps_the_count_of_what_went_in(autojump_clock):
+    record = Recorded()
+    sink = Keeper(record)
+    stream = exchange([Numbers(record, count=5)], [sink], PairsPipe(SPEC))
+    await run(stream)
+    assert sink.kept == [(0, 1), (2, 3), 4]
+    assert stream.ledger.delivered == stream.ledger.received == 5
+
+
+async def test_data_that_a_pipe_cannot_join_fail_together(autojump_clock):
+    record = Recorded()
+    sink = Keeper(record)
+    stream = exchange([Numbers(record, first=0, count=8, period=1)], [sink], PairsPipe(SPEC))
+    with pytest.raises(ExchangeError, match="x: 13"):
+        await run(stream)
+    assert sink.kept == [(0, 1), (2, 3), (4, 5)]
+    assert (stream.ledger.delivered, stream.ledger.failed) == (6, 2)
+
+
+async def test_a_slow_sink_holds_its_source_back(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record), Keeper(record, period=1)
+    stream = exchange([source], [sink])
+    with trio.move_on_after(100.5):
+        await run(stream)
+    assert len(sink.kept) == 100
+    assert len(source.handed) - len(sink.kept) < 10
+    assert stream.ledger.dropped["aborted"] == len(source.handed) - 100
+    assert stream.ledger.balanced
+
+
+async def test_an_end_that_cannot_start_releases_those_that_had_started(autojump_clock):
+    async def fail():
+        raise EndpointError("numbers", "start", "no")
+
+    record = Recorded()
+    stream = exchange([Numbers(record), Numbers(record, start=fail)], [Keeper(record)])
+    with pytest.raises(ExchangeError, match="x: numbers: start failed: no"):
+        await run(stream)
+    assert (record.started, record.open) == (2, 0)
+
+
+@pytest.mark.parametrize("pipe", [DefaultPipe, PairsPipe])
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledger_balances(pipe, sinks):
+    async def scenario():
+        record = Recorded()
+        sources = [Numbers(record, batch=2, period=1), Numbers(record, first=100, period=0.7)]
+        keepers = [Keeper(record, period=0.2) for _ in range(sinks)]
+        stream = exchange(sources, keepers, pipe(SPEC))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run, stream)
+                await trio.sleep(3)
+                stream.request_stop()
+        finally:
+            ledger = stream.ledger
+            assert record.open == 0
+            assert ledger.balanced
+            assert ledger.in_flight == 0
+            assert ledger.received == sum(len(source.handed) for source in sources)
+            if pipe is DefaultPipe:
+                everywhere = set(keepers[0].kept).intersection(*(k.kept for k in keepers))
+                assert ledger.delivered == len(everywhere)
+                for source in sources:
+                    kept = [value for value in keepers[0].kept if value in source.handed]
+                    assert kept == source.handed[: len(kept)], "lost or reordered"
+
+    assert cancel_at_every_step(scenario) > 50

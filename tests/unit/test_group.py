@@ -1,0 +1,307 @@
+import logging
+
+import pytest
+import trio
+
+import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector.descriptors import ExchangeDescriptor
+from queue_connector.errors import EndpointError, StateError
+from queue_connector.group import Group
+from queue_connector.state import State
+from tests.checkpoints import cancel_at_every_step
+from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+
+
+class Setting:
+    """A group in a nursery, with all that a test wants to look at."""
+
+    def __init__(self, nursery: trio.Nursery, stop_grace: float = 10) -> None:
+        self.record = Recorded()
+        self.attributes = Attributes()
+        self.states: list[State] = []
+        self.sources: list[Numbers] = []
+        self.sinks: list[Keeper] = []
+        self.group = Group(
+            "g",
+            nursery=nursery,
+            attributes=self.attributes,
+            on_change=self._changed,
+            log=logging.getLogger("test"),
+            stop_grace=stop_grace,
+        )
+
+    def _changed(self) -> None:
+        # The group tells of its first state while it is being made.
+        state = self.group.state if hasattr(self, "group") else State.STANDBY
+        if not self.states or self.states[-1] is not state:
+            self.states.append(state)
+
+    def exchange(self, name: str = "", sink: dict | None = None, **source) -> ExchangeDescriptor:
+        def make_source() -> Numbers:
+            self.sources.append(Numbers(self.record, **{"period": 1, **source}))
+            return self.sources[-1]
+
+        def make_sink() -> Keeper:
+            self.sinks.append(Keeper(self.record, **(sink or {})))
+            return self.sinks[-1]
+
+        return ExchangeDescriptor(
+            dtype="int64",
+            source=Given(make=make_source),
+            sink=Taken(make=make_sink, names=(name,) if name else ()),
+        )
+
+    async def reaches(self, state: State) -> None:
+        with trio.fail_after(1000):
+            while self.group.state is not state:
+                await trio.sleep(0.01)
+
+
+@pytest.fixture
+async def setting(nursery, autojump_clock):
+    return Setting(nursery)
+
+
+async def test_a_session_goes_through_every_state(setting):
+    group = setting.group
+    await group.configure([setting.exchange("a")])
+    group.start()
+    assert group.state is State.OPEN
+    await setting.reaches(State.ON)
+    await trio.sleep(5.5)
+    group.request_stop()
+    assert group.state is State.CLOSE
+    await setting.reaches(State.OFF)
+    await group.standby()
+    assert [*setting.states] == ["STANDBY", "OFF", "OPEN", "ON", "CLOSE", "OFF", "STANDBY"]
+    assert setting.sinks[0].kept == setting.sources[0].handed
+    assert setting.record.open == 0
+
+
+async def test_attributes_are_there_from_configure_to_standby(setting):
+    group = setting.group
+    await group.configure([setting.exchange("a"), setting.exchange("b")])
+    assert setting.attributes.owned == {"g": ["a", "b"]}
+    group.start()
+    await setting.reaches(State.ON)
+    group.request_stop()
+    await setting.reaches(State.OFF)
+    assert setting.attributes.owned == {"g": ["a", "b"]}
+    await group.standby()
+    assert setting.attributes.owned == {}
+
+
+async def test_it_closes_by_itself_when_all_sources_have_ended(setting):
+    group = setting.group
+    await group.configure([setting.exchange(count=2), setting.exchange(count=4)])
+    group.start()
+    await setting.reaches(State.OFF)
+    assert setting.states[-4:] == ["OPEN", "ON", "CLOSE", "OFF"]
+    assert [sink.kept for sink in setting.sinks] == [[0, 1], [0, 1, 2, 3]]
+
+
+async def test_nothing_streams_before_all_have_started(setting):
+    async def slow():
+        await trio.sleep(30)
+
+    group = setting.group
+    await group.configure([setting.exchange(), setting.exchange(start=slow)])
+    group.start()
+    await trio.sleep(29)
+    assert group.state is State.OPEN
+    assert setting.sources[0].handed == []
+    await setting.reaches(State.ON)
+
+
+async def test_stop_while_opening_gives_the_start_up(setting):
+    group = setting.group
+    await group.configure([setting.exchange(), setting.exchange(start=trio.sleep_forever)])
+    group.start()
+    await trio.sleep(1)
+    group.request_stop()
+    await setting.reaches(State.OFF)
+    assert setting.record.open == 0
+
+
+async def test_it_can_be_started_again(setting):
+    group = setting.group
+    await group.configure([setting.exchange(count=2)])
+    for _ in range(3):
+        group.start()
+        await group.wait_idle()
+        assert group.state is State.OFF
+    assert [sink.kept for sink in setting.sinks] == [[0, 1]] * 3
+    assert group.ledgers[0].delivered == 6
+
+
+async def test_abort_drains_nothing_and_is_off_on_return(setting):
+    group = setting.group
+    await group.configure([setting.exchange(sink={"period": 5})])
+    group.start()
+    await trio.sleep(20)
+    await group.abort()
+    assert group.state is State.OFF
+    assert setting.record.open == 0
+    ledger = group.ledgers[0]
+    assert ledger.balanced
+    assert ledger.dropped["aborted"] == ledger.received - ledger.delivered > 0
+
+
+async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(setting):
+    group = setting.group
+    await group.configure([setting.exchange(sink={"period": 60})])
+    group.start()
+    await trio.sleep(20)
+    group.request_stop()
+    started = trio.current_time()
+    await setting.reaches(State.OFF)
+    assert trio.current_time() - started == pytest.approx(10, abs=0.1)
+    assert group.ledgers[0].dropped["aborted"] > 0
+    assert group.ledgers[0].in_flight == 0
+
+
+async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(setting):
+    group = setting.group
+    await group.configure([setting.exchange(bad=[3]), setting.exchange(batch=7)])
+    group.start()
+    await setting.reaches(State.FAULT)
+    await group.wait_idle()
+    assert group.fault is not None
+    assert group.fault.error == "DataError"
+    assert group.fault.message == "g[0]: 3 is bad"
+    assert group.fault.time.endswith("Z")
+    assert setting.sinks[1].kept == setting.sources[1].handed
+    assert setting.record.open == 0
+    assert [ledger.in_flight for ledger in group.ledgers] == [0, 0]
+    await group.reset()
+    assert group.state is State.STANDBY
+    assert group.fault is None
+
+
+async def test_an_exchange_that_cannot_start_faults_the_group(setting):
+    async def fail():
+        raise EndpointError("broker:9092", "connect", "refused")
+
+    group = setting.group
+    await group.configure([setting.exchange(), setting.exchange(start=fail)])
+    group.start()
+    await setting.reaches(State.FAULT)
+    assert group.fault.message == "g[1]: broker:9092: connect failed: refused"
+    await group.wait_idle()
+    assert setting.record.open == 0
+
+
+async def test_attributes_that_cannot_be_defined_fault_the_group(setting):
+    setting.attributes.refuse = True
+    with pytest.raises(EndpointError):
+        await setting.group.configure([setting.exchange("a")])
+    assert setting.group.state is State.FAULT
+    setting.attributes.refuse = False
+    await setting.group.reset()
+    assert setting.group.state is State.STANDBY
+
+
+async def test_a_crash_inside_an_exchange_faults_the_group_and_nothing_else(setting):
+    async def crash():
+        raise ZeroDivisionError("oops")
+
+    await setting.group.configure([setting.exchange(start=crash)])
+    setting.group.start()
+    await setting.reaches(State.FAULT)
+    assert setting.group.fault.error == "ZeroDivisionError"
+    assert "unexpected ZeroDivisionError('oops')" in setting.group.fault.message
+
+
+COMMANDS = {
+    "Configure": lambda s: s.group.configure([s.exchange()]),
+    "Configure with no exchanges": lambda s: s.group.configure([]),
+    "Start": lambda s: _soon(s.group.start),
+    "Stop": lambda s: _soon(s.group.request_stop),
+    "Standby": lambda s: s.group.standby(),
+    "Abort": lambda s: s.group.abort(),
+    "Reset": lambda s: s.group.reset(),
+}
+REFUSED = {
+    State.STANDBY: {"Start", "Stop", "Standby", "Abort", "Reset"},
+    State.OFF: {"Stop", "Abort", "Reset"},
+    State.OPEN: {"Configure", "Configure with no exchanges", "Start", "Standby", "Reset"},
+    State.ON: {"Configure", "Configure with no exchanges", "Start", "Standby", "Reset"},
+    State.CLOSE: {"Configure", "Configure with no exchanges", "Start", "Stop", "Standby", "Reset"},
+    State.FAULT: {
+        "Configure", "Configure with no exchanges", "Start", "Stop", "Standby", "Abort"
+    },
+}  # fmt: skip
+
+
+async def _soon(function):
+    function()
+
+
+async def _bring(setting: Setting, state: State) -> None:
+    async def slow():
+        await trio.sleep(10)
+
+    group = setting.group
+    if state is State.STANDBY:
+        return
+    bad = [0] if state is State.FAULT else []
+    start = slow if state is State.OPEN else None
+    await group.configure([setting.exchange(bad=bad, start=start, sink={"period": 2})])
+    if state is State.OFF:
+        return
+    group.start()
+    if state is State.CLOSE:
+        await trio.sleep(20)
+        group.request_stop()
+    await setting.reaches(state)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("state", REFUSED)
+async def test_each_command_in_each_state_is_done_or_refused(setting, state, command):
+    await _bring(setting, state)
+    if command in REFUSED[state]:
+        with pytest.raises(StateError) as caught:
+            await COMMANDS[command](setting)
+        assert setting.group.state is state
+        assert str(caught.value).startswith(f"{command} is not allowed in state {state}; ")
+    else:
+        await COMMANDS[command](setting)
+
+
+@pytest.mark.parametrize("end", ["stop", "abort", "fault", "by itself"])
+def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance(end):
+    async def scenario():
+        setting = None
+        try:
+            async with trio.open_nursery() as nursery:
+                setting = Setting(nursery)
+                bad = [3] if end == "fault" else []
+                count = 3 if end == "by itself" else 1000
+                group = setting.group
+                await group.configure(
+                    [setting.exchange("a", bad=bad, count=count), setting.exchange(count=count)]
+                )
+                group.start()
+                await trio.sleep(4.5)
+                if end == "stop":
+                    group.request_stop()
+                elif end == "abort":
+                    await group.abort()
+                await group.wait_idle()
+                if end == "fault":
+                    await group.reset()
+                else:
+                    await group.standby()
+        finally:
+            if setting is not None:
+                assert setting.record.open == 0
+                for sink, source, ledger in zip(
+                    setting.sinks, setting.sources, setting.group.ledgers, strict=False
+                ):
+                    assert ledger.balanced
+                    assert ledger.in_flight == 0
+                    assert ledger.received == len(source.handed)
+                    assert ledger.delivered == len(sink.kept)
+
+    assert cancel_at_every_step(scenario) > 30

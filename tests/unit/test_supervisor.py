@@ -1,0 +1,174 @@
+import pytest
+import trio
+
+import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
+from queue_connector.errors import StateError
+from queue_connector.state import State
+from queue_connector.supervisor import Supervisor, open_supervisor
+from tests.checkpoints import cancel_at_every_step
+from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+
+
+class World:
+    """What the descriptors of a test share."""
+
+    def __init__(self) -> None:
+        self.record = Recorded()
+        self.attributes = Attributes()
+        self.made: list[tuple[Numbers, Keeper]] = []
+
+    def exchange(self, name: str, **source) -> ExchangeDescriptor:
+        pending: list[Numbers] = []
+
+        def make_source() -> Numbers:
+            pending.append(Numbers(self.record, **{"period": 1, **source}))
+            return pending[-1]
+
+        def make_sink() -> Keeper:
+            self.made.append((pending[-1], Keeper(self.record)))
+            return self.made[-1][1]
+
+        return ExchangeDescriptor(
+            dtype="int64", source=Given(make=make_source), sink=Taken(make=make_sink, names=(name,))
+        )
+
+    def open(self):
+        return open_supervisor(attributes=self.attributes)
+
+
+def config(**groups) -> QueueConnectorDescriptor:
+    return QueueConnectorDescriptor(exchanges=groups)
+
+
+async def reaches(supervisor: Supervisor, state: State) -> None:
+    with trio.fail_after(1000):
+        while supervisor.state is not state:
+            await trio.sleep(0.01)
+
+
+async def test_a_configuration_becomes_groups_and_an_empty_one_removes_them(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        assert supervisor.state is State.STANDBY
+        await supervisor.configure(config(one=[world.exchange("a")], two=[world.exchange("b")]))
+        assert supervisor.state is State.OFF
+        assert world.attributes.owned == {"one": ["a"], "two": ["b"]}
+        await supervisor.configure(QueueConnectorDescriptor())
+        assert supervisor.groups == {}
+        assert supervisor.state is State.STANDBY
+        assert world.attributes.owned == {}
+
+
+async def test_a_group_that_did_not_change_is_not_touched(autojump_clock):
+    world = World()
+    kept = world.exchange("a")
+    async with world.open() as supervisor:
+        await supervisor.configure(config(one=[kept], two=[world.exchange("b")]))
+        one, two = supervisor.groups["one"], supervisor.groups["two"]
+        world.attributes.owned["one"] = ["untouched"]
+        await supervisor.configure(config(one=[kept], two=[world.exchange("c")]))
+        assert supervisor.groups["one"] is one
+        assert supervisor.groups["two"] is two
+        assert world.attributes.owned == {"one": ["untouched"], "two": ["c"]}
+
+
+async def test_a_fault_of_one_group_does_not_disturb_another(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(
+            config(bad=[world.exchange("a", bad=[2])], good=[world.exchange("b")])
+        )
+        await supervisor.start()
+        await reaches(supervisor, State.FAULT)
+        await trio.sleep(100)
+        assert supervisor.groups["good"].state is State.ON
+        good_source, good_sink = next(
+            (source, sink) for source, sink in world.made if 2 in sink.kept
+        )
+        assert len(good_sink.kept) >= 100
+        assert supervisor.status.splitlines() == [
+            "bad: FAULT, 1 exchanges: bad[0]: 2 is bad",
+            "good: ON, 1 exchanges",
+        ]
+        await supervisor.reset()
+        assert supervisor.state is State.ON
+        assert supervisor.groups["bad"].state is State.STANDBY
+        await supervisor.stop()
+        await supervisor.close()
+        assert supervisor.state is State.OFF
+        assert good_sink.kept == good_source.handed
+
+
+async def test_configure_is_refused_while_a_group_streams_and_changes_nothing(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(config(one=[world.exchange("a")]))
+        await supervisor.start()
+        await reaches(supervisor, State.ON)
+        with pytest.raises(StateError, match="Configure is not allowed in state ON; it is allowed"):
+            await supervisor.configure(config(two=[world.exchange("b")]))
+        assert list(supervisor.groups) == ["one"]
+        assert world.attributes.owned == {"one": ["a"]}
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "standby", "abort", "reset"])
+async def test_a_command_that_no_group_allows_is_refused(command, autojump_clock):
+    async with World().open() as supervisor:
+        with pytest.raises(StateError, match="is not allowed in state STANDBY"):
+            await getattr(supervisor, command)()
+
+
+async def test_close_stops_every_group_in_order(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(config(one=[world.exchange("a")], two=[world.exchange("b")]))
+        await supervisor.start()
+        await trio.sleep(10)
+        await supervisor.close()
+    assert world.record.open == 0
+    for source, sink in world.made:
+        assert sink.kept == source.handed
+        assert len(sink.kept) > 8
+
+
+async def test_statistics_name_each_exchange(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(config(one=[world.exchange("a", count=3)]))
+        await supervisor.start()
+        await reaches(supervisor, State.OFF)
+        assert supervisor.statistics()["one[0]"]["delivered"] == 3
+        assert supervisor.as_dict() == {
+            "one": {"state": "OFF", "fault": None, "exchanges": ["one[0]"]}
+        }
+
+
+def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance():
+    async def scenario():
+        world = World()
+        supervisor = None
+        try:
+            async with world.open() as supervisor:
+                await supervisor.configure(
+                    config(one=[world.exchange("a", bad=[3])], two=[world.exchange("b")])
+                )
+                await supervisor.start()
+                await trio.sleep(5.5)
+                await supervisor.reset()
+                await supervisor.stop()
+                await supervisor.close()
+                await supervisor.configure(config(two=[world.exchange("b"), world.exchange("c")]))
+                await supervisor.start()
+                await trio.sleep(3)
+                await supervisor.abort()
+                await supervisor.standby()
+        finally:
+            assert world.record.open == 0
+            if supervisor is not None:
+                for group in supervisor.groups.values():
+                    for ledger in group.ledgers:
+                        assert ledger.balanced
+                        assert ledger.in_flight == 0
+
+    assert cancel_at_every_step(scenario) > 100
