@@ -1,0 +1,86 @@
+"""Fixtures of the system tests: real Kafka, real etcd, one of each per session.
+
+What cannot be had is a reason to skip, and a failure where ``CI`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.services.etcd import EtcdServer
+from tests.services.kafka import ExternalKafka, KafkaServer
+from tests.services.process import ServiceUnavailable
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.services)
+
+
+def unavailable(error: ServiceUnavailable) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{error} (and CI is set, so this is no skip)", pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer | ExternalKafka]:
+    """A Kafka broker: ``kafka.bootstrap_servers``."""
+    if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield ExternalKafka(servers)
+        return
+    with tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True) as directory:
+        try:
+            server = KafkaServer(Path(directory))
+        except ServiceUnavailable as error:
+            unavailable(error)
+        with server:
+            yield server
+
+
+@pytest.fixture
+def controlled_kafka(kafka: KafkaServer | ExternalKafka) -> Iterator[KafkaServer]:
+    """The same broker for tests that stop, kill or freeze it; brought back after the test."""
+    if isinstance(kafka, ExternalKafka):
+        pytest.skip("KAFKA_BOOTSTRAP_SERVERS names a broker that the tests cannot stop")
+    kafka.ensure_running()
+    yield kafka
+    kafka.ensure_running()
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[EtcdServer]:
+    """An etcd server: ``etcd.endpoint``, ``etcd.etcdctl(...)``."""
+    with tempfile.TemporaryDirectory(prefix="etcd-", ignore_cleanup_errors=True) as directory:
+        try:
+            server = EtcdServer(Path(directory))
+        except ServiceUnavailable as error:
+            unavailable(error)
+        with server:
+            yield server
+
+
+@pytest.fixture
+def controlled_etcd(etcd: EtcdServer) -> Iterator[EtcdServer]:
+    """The same server for tests that stop, kill or freeze it; brought back after the test."""
+    etcd.ensure_running()
+    yield etcd
+    etcd.ensure_running()
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """The name of a topic that nobody has used; the broker makes it when it is first written."""
+    test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
+    return f"{test}-{uuid.uuid4().hex[:8]}"
