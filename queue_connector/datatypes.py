@@ -99,8 +99,11 @@ _OFFERED = (
 )  # fmt: skip
 
 
-# What numpy is asked about: 'a' is a deprecated code, and NUL an undocumented one.
-_NAME = re.compile(r"(?!a\d*$)[\w<>=|?,()\[\]/ ]{1,64}", re.ASCII)
+# What numpy is asked about: a name, a type code with its size, or a unit of time in brackets. It
+# divides by zero over "datetime64[s/0]" and "datetime64[0s]", and the process dies of it.
+_NAME = re.compile(
+    r"(?!a\d*$)[<>=|]?[A-Za-z?]\w{0,31}(\[([1-9]\d{0,8})?[A-Za-z]{1,8}\])?", re.ASCII
+)
 # ISO 8601 as numpy writes it. Without "now", "today" and time zones: the scale is TAI.
 _TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?|NaT", re.ASCII)
 
@@ -156,7 +159,7 @@ def _parse_name(name: str) -> np.dtype[Any]:
         raise DtypeError(f"the dtype {name!r} is not offered", "write 'float32' or 'float64'")
     if kind is Kind.DATETIME and np.datetime_data(dtype)[0] == "generic":
         return np.dtype("datetime64[ns]")
-    return dtype
+    return np.dtype(dtype.str)  # one of numpy's equal types, such as 'l' and 'q'
 
 
 def _parse_struct(entries: Sequence[object]) -> np.dtype[Any]:
@@ -202,7 +205,9 @@ def dtype_name(dtype: np.dtype[Any]) -> str | list[list[Any]]:
             written.append([*entry, list(shape)] if shape else entry)
         return written
     if dtype.kind == "U":
-        return f"U{dtype.itemsize // 4}" if dtype.itemsize else "str"
+        if not dtype.itemsize:
+            return "str"
+        return f"U{dtype.itemsize // 4}" if dtype.isnative else dtype.str
     if dtype.kind in "SO":
         return "bytes" if dtype.kind == "S" else "object"
     return dtype.name if dtype.isnative else dtype.str
@@ -272,12 +277,12 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     """
     dtype, shape = spec.dtype, spec.shape
     if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape and shape:
-        return value
+        return _cast(value, spec, value)
     if not shape:
         if type(value) is dtype.type and spec.kind not in (Kind.STR, Kind.STRUCT, Kind.DATETIME):
             return value
         if spec.kind is Kind.STR and isinstance(value, str) and not dtype.itemsize:
-            return str(value)
+            return _text(value, spec)
         if spec.kind is Kind.OBJECT:
             return _plain(value)
         if spec.kind is Kind.BYTES:
@@ -288,6 +293,15 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     if shape == array.shape and not shape:
         return str(array[()]) if spec.kind is Kind.STR else array[()]
     return _fit(array, spec, shorter)
+
+
+def _text(value: str, spec: DataSpec) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ConformError(spec, _found(value), str(error)) from None
+    return str(value)
 
 
 def _plain(value: object) -> object:
@@ -370,6 +384,7 @@ def _text_array(value: object) -> np.ndarray[Any, Any]:
             raise TypeError("only text fits")
         if item.endswith("\0"):  # numpy pads with NUL and would strip it
             raise ValueError("text in an array or of fixed length cannot end in NUL")
+        item.encode()  # raises for a lone surrogate
     return np.asarray(value, "U")
 
 
@@ -443,8 +458,8 @@ def _field_spec(dtype: np.dtype[Any], name: str) -> DataSpec:
 
 def _cast(array: np.ndarray[Any, Any], spec: DataSpec, value: object) -> np.ndarray[Any, Any]:
     dtype = spec.dtype
-    if array.dtype == dtype:
-        return array
+    if array.dtype == dtype:  # numpy has two types of 64 bits, equal but not the same
+        return array if array.dtype.char == dtype.char else array.view(dtype)
     try:
         if spec.kind is Kind.STRUCT:
             return _cast_struct(array, dtype)

@@ -58,11 +58,11 @@ class Setting:
 
 
 @pytest.fixture
-async def setting(nursery, autojump_clock):
+async def setting(nursery):
     return Setting(nursery)
 
 
-async def test_a_session_goes_through_every_state(setting):
+async def test_a_session_goes_through_every_state(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange("a")])
     group.start()
@@ -78,7 +78,7 @@ async def test_a_session_goes_through_every_state(setting):
     assert setting.record.open == 0
 
 
-async def test_attributes_are_there_from_configure_to_standby(setting):
+async def test_attributes_are_there_from_configure_to_standby(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange("a"), setting.exchange("b")])
     assert setting.attributes.owned == {"g": ["a", "b"]}
@@ -91,7 +91,7 @@ async def test_attributes_are_there_from_configure_to_standby(setting):
     assert setting.attributes.owned == {}
 
 
-async def test_it_closes_by_itself_when_all_sources_have_ended(setting):
+async def test_it_closes_by_itself_when_all_sources_have_ended(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(count=2), setting.exchange(count=4)])
     group.start()
@@ -100,7 +100,7 @@ async def test_it_closes_by_itself_when_all_sources_have_ended(setting):
     assert [sink.kept for sink in setting.sinks] == [[0, 1], [0, 1, 2, 3]]
 
 
-async def test_nothing_streams_before_all_have_started(setting):
+async def test_nothing_streams_before_all_have_started(setting, autojump_clock):
     async def slow():
         await trio.sleep(30)
 
@@ -113,7 +113,7 @@ async def test_nothing_streams_before_all_have_started(setting):
     await setting.reaches(State.ON)
 
 
-async def test_stop_while_opening_gives_the_start_up(setting):
+async def test_stop_while_opening_gives_the_start_up(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(), setting.exchange(start=trio.sleep_forever)])
     group.start()
@@ -123,7 +123,7 @@ async def test_stop_while_opening_gives_the_start_up(setting):
     assert setting.record.open == 0
 
 
-async def test_it_can_be_started_again(setting):
+async def test_it_can_be_started_again(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(count=2)])
     for _ in range(3):
@@ -134,7 +134,7 @@ async def test_it_can_be_started_again(setting):
     assert group.ledgers[0].delivered == 6
 
 
-async def test_abort_drains_nothing_and_is_off_on_return(setting):
+async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(sink={"period": 5})])
     group.start()
@@ -147,7 +147,7 @@ async def test_abort_drains_nothing_and_is_off_on_return(setting):
     assert ledger.dropped["aborted"] == ledger.received - ledger.delivered > 0
 
 
-async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(setting):
+async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(sink={"period": 60})])
     group.start()
@@ -160,7 +160,7 @@ async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(se
     assert group.ledgers[0].in_flight == 0
 
 
-async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(setting):
+async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(setting, autojump_clock):
     group = setting.group
     await group.configure([setting.exchange(bad=[3]), setting.exchange(batch=7)])
     group.start()
@@ -178,7 +178,7 @@ async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(
     assert group.fault is None
 
 
-async def test_an_exchange_that_cannot_start_faults_the_group(setting):
+async def test_an_exchange_that_cannot_start_faults_the_group(setting, autojump_clock):
     async def fail():
         raise EndpointError("broker:9092", "connect", "refused")
 
@@ -191,7 +191,7 @@ async def test_an_exchange_that_cannot_start_faults_the_group(setting):
     assert setting.record.open == 0
 
 
-async def test_attributes_that_cannot_be_defined_fault_the_group(setting):
+async def test_attributes_that_cannot_be_defined_fault_the_group(setting, autojump_clock):
     setting.attributes.refuse = True
     with pytest.raises(EndpointError):
         await setting.group.configure([setting.exchange("a")])
@@ -201,7 +201,7 @@ async def test_attributes_that_cannot_be_defined_fault_the_group(setting):
     assert setting.group.state is State.STANDBY
 
 
-async def test_a_crash_inside_an_exchange_faults_the_group_and_nothing_else(setting):
+async def test_a_crash_inside_an_exchange_faults_the_group_and_nothing_else(setting, autojump_clock):
     async def crash():
         raise ZeroDivisionError("oops")
 
@@ -258,7 +258,7 @@ async def _bring(setting: Setting, state: State) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("state", REFUSED)
-async def test_each_command_in_each_state_is_done_or_refused(setting, state, command):
+async def test_each_command_in_each_state_is_done_or_refused(setting, state, command, autojump_clock):
     await _bring(setting, state)
     if command in REFUSED[state]:
         with pytest.raises(StateError) as caught:

@@ -1,0 +1,37 @@
+"""``json``: a JSON text.
+
+* wire      ``json.dumps`` in UTF-8, with the literals ``NaN``, ``Infinity``, ``-Infinity``; arrays
+            are lists; keys that are numbers, booleans or None become text
+* decode    ``json.loads``; of a key that stands twice the last counts; a number beyond float64 is
+            infinite; lone surrogates are refused; nested at most `MAX_DEPTH` deep
+* memory    up to 64 bytes for a byte of the payload
+* source    RFC 8259
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ..datatypes import Data, DataSpec, Kind
+from . import Codec, codecs
+from .plain import check_nesting, check_width, plain, plain_data
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@codecs.register("json")
+class JsonCodec(Codec):
+    kinds = frozenset({Kind.STR, Kind.OBJECT, Kind.BOOL, Kind.INT, Kind.FLOAT})
+
+    def write(self, value: Data, spec: DataSpec) -> bytes:
+        return json.dumps(plain_data(value, spec), ensure_ascii=False).encode()
+
+    def read(self, payload: bytes, spec: DataSpec) -> Data:
+        check_nesting(payload)
+        value = json.loads(payload.decode())
+        if _SURROGATE.search(payload):
+            plain(value)
+        if b'"' in payload:
+            check_width(value, spec, len(payload))
+        return value

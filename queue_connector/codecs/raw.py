@@ -1,0 +1,33 @@
+"""Bytes, which no encoding touches: the payload is the bytes.
+
+* wire      the bytes
+* decode    the pair of the configured encoding's name (``""`` for none) and the payload
+* encode    the bytes of a pair; `EncodeError` when an encoding is configured and the datum
+            carries the name of another one (``""`` is none, and goes with any)
+"""
+
+from __future__ import annotations
+
+from ..datatypes import Data, DataSpec, Kind
+from . import Codec
+
+
+class RawCodec(Codec):
+    kinds = frozenset({Kind.BYTES})
+    max_dimensions = 0
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+
+    @property
+    def name(self) -> str:
+        return self._encoding
+
+    def write(self, value: Data, spec: DataSpec) -> bytes:
+        encoding, payload = value
+        if self._encoding and encoding and encoding != self._encoding:
+            raise ValueError(f"the datum is encoded as {encoding!r}")
+        return bytes(payload)
+
+    def read(self, payload: bytes, spec: DataSpec) -> Data:
+        return (self._encoding, payload)

@@ -1,0 +1,140 @@
+"""Data as messages of a Kafka topic.
+
+* accepted  when every replica in sync has the message (``acks=all``); the idempotent producer
+  writes it once and in order
+* order     of everything that one sink writes: all its messages go to one partition
+* thread    one hop for each write; encoding is done there too, so that it never holds up the Trio
+  loop
+* outages   waited out for as long as it takes; cancelling is the way out. What a cancelled write
+  had in hand and was not accepted may arrive or not; nothing of it arrives after the stop
+* errors    a value that does not fit, or is too large, is refused alone
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from ...bridge import Worker
+from ...codecs import codec_for
+from ...datatypes import Data, DataSpec, Kind, conform
+from ...descriptors import Services, SinkDescriptor, option, sinks
+from ...errors import DataError, Fault
+from ...stream import DataSink, Delivery
+from .client import FLUSH_GRACE, MAX_MESSAGE_BYTES, KafkaError, TopicWriter
+from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
+
+
+@attrs.define(eq=False, slots=False)
+class TooLargeError(DataError):
+    """One message is larger than is allowed, by the configuration or by the broker."""
+
+    topic: str
+    size: int
+    limit: str
+
+    def __str__(self) -> str:
+        return f"a message of {self.size} B for the topic {self.topic!r} is too large: {self.limit}"
+
+
+@sinks.register("KafkaProducerSink")
+@attrs.frozen(kw_only=True)
+class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
+    """Writes one message for each datum, and waits until the broker has it for good."""
+
+    message_max_bytes: int = option(
+        default=1048576, gt=0, unit="B", doc="The size of the largest message that is sent."
+    )
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """Also sizes that cannot be sent."""
+        yield from super().faults(spec)
+        if self.message_max_bytes > MAX_MESSAGE_BYTES:
+            yield Fault(
+                "$.message_max_bytes",
+                f"expected at most {MAX_MESSAGE_BYTES}, found {self.message_max_bytes}",
+                "send large data in parts",
+            )
+
+    def build(self, spec: DataSpec, services: Services) -> KafkaProducerSink:
+        """The sink, not started."""
+        return KafkaProducerSink(self, spec, services)
+
+
+class KafkaProducerSink(DataSink):
+    """Runtime side of `KafkaProducerSinkDescriptor`."""
+
+    def __init__(
+        self, descriptor: KafkaProducerSinkDescriptor, spec: DataSpec, services: Services
+    ) -> None:
+        encoding = descriptor.encoding
+        if spec.kind is Kind.BYTES and encoding == DEFAULT_ENCODING:
+            encoding = None  # nobody means it for bytes, which carry a name of their own
+        self._codec = codec_for(encoding, spec)
+        self._spec = spec
+        self._topic = descriptor.topic
+        self._limit = descriptor.message_max_bytes
+        self._writer = TopicWriter(
+            descriptor.bootstrap, descriptor.topic, services.log, descriptor.message_max_bytes
+        )
+        self._worker = Worker()
+        self._opened = False
+
+    async def start(self) -> None:
+        """Get ready to write; a broker that does not answer yet is no error."""
+        self._opened = True
+        await self._worker.run(self._writer.open)
+
+    async def stop(self) -> None:
+        """Give a write under way `FLUSH_GRACE` seconds, then leave the broker."""
+        if self._opened:
+            self._writer.give_up_at = time.monotonic() + FLUSH_GRACE
+            await self._worker.run(self._writer.close)
+            self._opened = False
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def awrite(self, value: Data) -> None:
+        """Send one datum; on return the broker has it for good."""
+        delivery = Delivery([value])
+        await self.awrite_batch(delivery)
+        for error in delivery.refused.values():
+            raise error
+
+    async def awrite_batch(self, delivery: Delivery) -> None:
+        """Send all, then wait for every acknowledgement."""
+        await self._worker.run(self._write, delivery)
+
+    def _write(self, delivery: Delivery) -> None:
+        """In the worker thread: encode, send, and tell the delivery as reports come in."""
+        sizes: dict[int, int] = {}
+        failures: list[KafkaError] = []
+
+        def reported(index: int, error: KafkaError | None) -> None:
+            if error is None:
+                delivery.accept(index)
+            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                limit = "the broker refused it; see max.message.bytes of the topic"
+                delivery.refuse(index, TooLargeError(self._topic, sizes[index], limit))
+            else:
+                failures.append(error)
+
+        self._writer.write(self._encode(delivery, sizes), reported)
+        if failures:
+            raise self._writer.failed(failures[0])
+
+    def _encode(self, delivery: Delivery, sizes: dict[int, int]) -> Iterator[tuple[int, bytes]]:
+        for index, value in enumerate(delivery.values):
+            try:
+                payload = self._codec.encode(conform(value, self._spec), self._spec)
+                if len(payload) > self._limit:
+                    limit = f"message_max_bytes is {self._limit}"
+                    raise TooLargeError(self._topic, len(payload), limit)
+            except DataError as error:
+                delivery.refuse(index, error)
+            else:
+                sizes[index] = len(payload)
+                yield index, payload

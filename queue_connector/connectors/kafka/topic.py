@@ -1,0 +1,115 @@
+"""What a configuration says of a Kafka topic, shared by source and sink; no I/O.
+
+* servers   ``host``, ``host:port``, ``[::1]:port``, alone, comma-separated or as a list
+* topic     1 to 249 of ``a-z A-Z 0-9 . _ -``, as the broker demands
+* encoding  a registered codec; for bytes any text, or null
+* source    Apache Kafka, ``org.apache.kafka.common.internals.Topic``
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from ...codecs import codec_for, codecs
+from ...datatypes import DataSpec, Kind
+from ...descriptors import EndpointDescriptor, option
+from ...errors import Fault
+from ...registry import UnknownNameError
+
+DEFAULT_PORT = 9092
+MAX_TOPIC_LENGTH = 249
+
+_ADDRESS = re.compile(
+    r"(?P<protocol>[A-Za-z_]+://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?"
+)
+
+
+def bootstrap_servers(servers: str | Sequence[str]) -> str:
+    """The addresses as librdkafka takes them, each with a port: ``"a"`` is ``"a:9092"``."""
+    return ",".join(_with_port(address) for _, address in _addresses(servers))
+
+
+def _addresses(servers: str | Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each address with the relative JSON path of the text that it stands in."""
+    if isinstance(servers, str):
+        texts = [("", servers)]
+    else:
+        texts = [(f"[{index}]", text) for index, text in enumerate(servers)]
+    for path, text in texts:
+        for address in text.split(","):
+            yield path, address.strip()
+
+
+def _with_port(address: str) -> str:
+    found = _ADDRESS.fullmatch(address)
+    return address if found is None or found["port"] else f"{address}:{DEFAULT_PORT}"
+
+
+def _address_complaint(address: str) -> str:
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return f"{address!r} is not the address of a server"
+    if found["port"] and not 0 < int(found["port"]) < 65536:
+        return f"{address!r} has no valid port"
+    return ""
+
+
+def _topic_complaint(topic: str) -> str:
+    if not topic:
+        return "a topic without a name"
+    if topic in (".", ".."):
+        return f"a topic cannot be called {topic!r}"
+    if len(topic) > MAX_TOPIC_LENGTH:
+        return f"the topic's name has {len(topic)} characters, Kafka allows {MAX_TOPIC_LENGTH}"
+    illegal = sorted(set(re.sub(r"[A-Za-z0-9._-]", "", topic)))
+    if illegal:
+        return f"the topic {topic!r} has characters that Kafka does not allow: {''.join(illegal)!r}"
+    return ""
+
+
+DEFAULT_ENCODING = "python"
+
+
+@attrs.frozen(kw_only=True)
+class KafkaTopicDescriptor(EndpointDescriptor):
+    """A topic, where it is, and how its messages are written."""
+
+    servers: str | list[str] = option(
+        min_length=1, doc="Addresses to ask for the cluster, host or host:port; the port is 9092."
+    )
+    topic: str = option(min_length=1, doc="The name of the topic.")
+    encoding: str | None = option(
+        default=DEFAULT_ENCODING,
+        doc="How messages are written. For bytes nothing is coded, and any text, or null, may "
+        "stand here: a source pairs the bytes with it, a sink refuses those that carry another "
+        "(the default and null: takes all).",
+    )
+
+    @property
+    def bootstrap(self) -> str:
+        """The addresses, each with a port, separated by commas."""
+        return bootstrap_servers(self.servers)
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """Also addresses, topic names and encodings that cannot be."""
+        yield from super().faults(spec)
+        for path, address in _addresses(self.servers):
+            if complaint := _address_complaint(address):
+                yield Fault(f"$.servers{path}", complaint, "write host or host:port")
+        if complaint := _topic_complaint(self.topic):
+            yield Fault("$.topic", complaint, "letters, digits, '.', '_' and '-' are allowed")
+        yield from self._encoding_faults(spec)
+
+    def _encoding_faults(self, spec: DataSpec) -> Iterator[Fault]:
+        if spec.kind is Kind.BYTES:
+            return
+        try:
+            codecs.lookup(self.encoding)
+        except UnknownNameError as error:
+            yield Fault("$.encoding", error.message, error.hint)
+        else:
+            for fault in codec_for(self.encoding, spec).faults(spec):
+                yield fault.below("$.encoding")

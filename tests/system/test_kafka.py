@@ -1,0 +1,149 @@
+"""Kafka source and sink against a real Kafka: large messages, restarts, topics that change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trio
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
+
+from queue_connector.connectors.kafka import client
+from queue_connector.datatypes import DataSpec
+from queue_connector.descriptors import Services
+from queue_connector.stream import Delivery
+from tests.kafka_topics import make_sink, make_source, produce, read_all
+from tests.services.kafka import create_topic, delete_topic
+
+LIMIT = 60.0  # s for anything that must come
+
+
+async def receive(source, count):
+    values = []
+    with trio.fail_after(LIMIT):
+        while len(values) < count:
+            batch = await source.receive_batch()
+            assert not batch.refused
+            values.extend(batch.values)
+    return values
+
+
+async def test_batches_keep_their_order(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, partitions=3)
+    async with make_sink(servers, topic) as sink, make_source(servers, topic) as source:
+        for first in range(0, 20_000, 1000):
+            await sink.awrite_batch(Delivery(range(first, first + 1000)))
+        assert await receive(source, 20_000) == list(range(20_000))
+
+
+async def test_what_is_produced_once_start_has_returned_arrives_and_nothing_older(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, partitions=2)
+    for attempt in range(8):
+        produce(servers, topic, [b"-1"], partition=attempt % 2)
+        async with make_source(servers, topic) as source:
+            produce(servers, topic, [b"%d" % attempt], partition=attempt % 2)
+            assert await receive(source, 1) == [attempt]
+
+
+async def test_a_message_of_20_megabytes_goes_through(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, config={"max.message.bytes": str(32 * 2**20)})
+    spec = DataSpec("float64", (20 * 2**17,))
+    value = np.random.default_rng(1).random(spec.shape)
+    options = {"encoding": "carray"}
+    sink = make_sink(servers, topic, spec, **options, message_max_bytes=32 * 2**20)
+    async with sink, make_source(servers, topic, spec, **options) as source:
+        with trio.fail_after(LIMIT):
+            for _ in range(3):
+                await sink.awrite(value)
+                assert np.array_equal(await source.receive(), value)
+
+
+async def test_a_message_that_the_topic_does_not_take_is_refused_alone(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, config={"max.message.bytes": "20000"})
+    async with make_sink(servers, topic, DataSpec("str"), encoding="utf-8") as sink:
+        for value in ("a", "b" * 30_000, "c"):
+            delivery = Delivery([value])
+            with trio.fail_after(LIMIT):
+                await sink.awrite_batch(delivery)
+            assert delivery.accepted == [len(value) == 1]
+    assert read_all(servers, topic)[0] == [b"a", b"c"]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_a_restart_of_the_broker_loses_and_doubles_nothing(end, controlled_kafka, topic):
+    servers = controlled_kafka.bootstrap_servers
+    create_topic(servers, topic)
+    accepted: list[int] = []
+    received: list[int] = []
+    total, under_way = 2000, trio.Event()
+    async with make_sink(servers, topic) as sink, make_source(servers, topic) as source:
+        async with trio.open_nursery() as nursery:
+
+            async def write() -> None:
+                for first in range(0, total, 10):
+                    delivery = Delivery(range(first, first + 10))
+                    await sink.awrite_batch(delivery)
+                    assert all(delivery.accepted)
+                    accepted.extend(delivery.values)
+                    if len(accepted) == total // 4:
+                        under_way.set()
+                    await trio.sleep(0.005)
+
+            async def restart() -> None:
+                await under_way.wait()
+                await trio.to_thread.run_sync(getattr(controlled_kafka, end))
+                await trio.to_thread.run_sync(controlled_kafka.start)
+
+            nursery.start_soon(write)
+            nursery.start_soon(restart)
+            received = await receive(source, total)
+        assert source.positions() == {0: total}
+    assert received == accepted == list(range(total))
+
+
+async def test_a_topic_that_is_made_later_is_read_from_its_beginning(kafka, topic):
+    servers = kafka.bootstrap_servers
+    async with make_source(servers, topic) as source:
+        create_topic(servers, topic, partitions=2)
+        produce(servers, topic, [b"1"], partition=0)
+        produce(servers, topic, [b"2"], partition=1)
+        assert sorted(await receive(source, 2)) == [1, 2]
+
+
+async def test_partitions_that_are_added_are_read_from_their_beginning(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic)
+    async with make_source(servers, topic) as source:
+        produce(servers, topic, [b"1"])
+        assert await receive(source, 1) == [1]
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        admin.create_partitions([NewPartitions(topic, 3)])[topic].result(LIMIT)
+        produce(servers, topic, [b"2"], partition=2)
+        assert await receive(source, 1) == [2]
+        produce(servers, topic, [b"3"], partition=0)
+        assert await receive(source, 1) == [3]
+
+
+@pytest.mark.parametrize("pause", [0.0, 5.0])
+async def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning(
+    kafka, topic, pause
+):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic)
+    services = Services()
+    async with make_source(servers, topic, services=services) as source:
+        produce(servers, topic, [b"%d" % number for number in range(20)])
+        assert await receive(source, 20) == list(range(20))
+        delete_topic(servers, topic)
+        with trio.move_on_after(pause):
+            await receive(source, 1)
+            raise AssertionError("nothing was produced")
+        create_topic(servers, topic)
+        produce(servers, topic, [b"100", b"101"])
+        assert await receive(source, 2) == [100, 101]
+    seen = services.ledger.upstream
+    assert seen[client.TOPIC_DELETED] + seen[client.TOPIC_MADE_AGAIN] >= 1
