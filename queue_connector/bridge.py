@@ -20,13 +20,16 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import outcome
 import trio
 
 from .errors import QueueConnectorError
+
+CANCEL_GRACE = 20.0
+"""Seconds that a cancelled Trio loop has for what is shielded, before its thread is given up."""
 
 TICK = 0.1
 """Seconds that a blocking call inside a `Worker` may take before it looks at cancellation."""
@@ -53,7 +56,7 @@ class Worker:
         self._context = context
         self._limiter = trio.CapacityLimiter(1)
 
-    async def run(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+    async def run(self, function: Callable[[*Args], T], *args: *Args) -> T:
         """Call ``function(*args)`` in the thread and give back what it returns.
 
         A call that has begun is waited for even when the task is cancelled, and its result is
@@ -109,7 +112,7 @@ class Lane:
             await self._ended.wait()
         self._thread.join()
 
-    async def run(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+    async def run(self, function: Callable[[*Args], T], *args: *Args) -> T:
         """Do ``function(*args)`` in the thread, after all that was given before.
 
         Cancelled before its turn, a job is not done at all; once begun, it is waited for.
@@ -194,10 +197,8 @@ class Inbox(Generic[T]):
             if self._wake_pending:
                 return
             self._wake_pending = True
-        try:
+        with suppress(trio.RunFinishedError):  # the loop is over, and so is whoever could receive
             self._token.run_sync_soon(self._wake)
-        except trio.RunFinishedError:
-            pass  # the loop is over, and with it whoever could have received
 
     def close(self) -> None:
         """Take nothing more; what is inside can still be received. From the Trio thread."""
@@ -233,12 +234,13 @@ class LoopStoppedError(QueueConnectorError):
 class TrioThread:
     """``trio.run(main)`` in a thread of its own, for a host whose threads are not Trio's.
 
-    *main* is given a function to call once it is ready for calls.
+    *main* is given a function to call once it is ready for calls, and an event that is set when
+    it shall end in order.
     """
 
     def __init__(
         self,
-        main: Callable[[Callable[[], None]], Awaitable[None]],
+        main: Callable[[Callable[[], None], trio.Event], Awaitable[None]],
         *,
         name: str = "trio",
         context: Context = nullcontext,
@@ -250,6 +252,7 @@ class TrioThread:
         self._up = threading.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope: trio.CancelScope
+        self._stopping: trio.Event
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -268,6 +271,7 @@ class TrioThread:
                 self._up.set()
 
     async def _root(self) -> None:
+        self._stopping = trio.Event()
         with trio.CancelScope() as self._scope:
             token = trio.lowlevel.current_trio_token()
 
@@ -275,9 +279,9 @@ class TrioThread:
                 self._token = token
                 self._up.set()
 
-            await self._main(ready)
+            await self._main(ready, self._stopping)
 
-    def call(self, function: Callable[[Unpack[Args]], Awaitable[T]], *args: Unpack[Args]) -> T:
+    def call(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
         """Run an async function in the loop and wait for it, from any other thread.
 
         Raises:
@@ -292,12 +296,15 @@ class TrioThread:
         raise LoopStoppedError("the connector is stopping or has stopped; try again once it is up")
 
     def stop(self, grace: float) -> bool:
-        """Cancel *main*, and wait at most *grace* seconds; whether the thread has ended."""
+        """End *main* in order within *grace* seconds, else cancel it; whether it has ended.
+
+        Calls are refused from now on.
+        """
         token, self._token = self._token, None
-        if token is not None:
-            try:
-                token.run_sync_soon(self._scope.cancel)
-            except trio.RunFinishedError:
-                pass  # it has just ended by itself
-        self._thread.join(grace)
+        if token is None:
+            return not self._thread.is_alive()
+        for end, seconds in ((self._stopping.set, grace), (self._scope.cancel, CANCEL_GRACE)):
+            with suppress(trio.RunFinishedError):  # it has just ended by itself
+                token.run_sync_soon(end)
+            self._thread.join(seconds)
         return not self._thread.is_alive()

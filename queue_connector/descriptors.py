@@ -14,7 +14,7 @@ import abc
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 import attrs
@@ -142,7 +142,7 @@ def parse_default(value: Data, spec: DataSpec) -> Data:
         ConformError: it does not fit, or nothing could because *spec* is too large.
     """
     try:
-        if complaint := _too_large(spec):
+        if complaint := too_large(spec):
             raise ConformError(spec, repr(value)[:80], complaint)
         if value == "" and isinstance(value, str) and spec.kind is not Kind.STR:
             return zero(spec)
@@ -159,7 +159,7 @@ def _numbers(value: Data) -> Data:
     return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
 
 
-def _too_large(spec: DataSpec) -> str:
+def too_large(spec: DataSpec) -> str:
     """Why no datum can have this dtype and shape; empty when one can."""
     if len(spec.shape) > MAX_DIMENSIONS:
         return f"expected at most {MAX_DIMENSIONS} dimensions, found {len(spec.shape)}"
@@ -228,6 +228,11 @@ class EndpointDescriptor(Descriptor):
 class SourceDescriptor(EndpointDescriptor):
     """Says where data come from."""
 
+    @property
+    def origin(self) -> Hashable:
+        """What two sources share when one can go on where the other stopped; none: nothing."""
+        return None
+
     @abc.abstractmethod
     def build(self, spec: DataSpec, services: Services) -> DataSource:
         """The source, not started."""
@@ -237,8 +242,18 @@ class SourceDescriptor(EndpointDescriptor):
 class SinkDescriptor(EndpointDescriptor):
     """Says where data go."""
 
-    def attributes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
-        """The attributes that the sink publishes; the group defines and removes them."""
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """The names of all attributes that `publishes` tells, each with its relative path.
+
+        They are asked for whatever else may be wrong with the descriptor.
+        """
+        return iter(())
+
+    def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+        """The attributes that the sink publishes; the group defines and removes them.
+
+        Asked for only where `faults` finds none.
+        """
         return ()
 
     @abc.abstractmethod
@@ -253,6 +268,10 @@ class PipeDescriptor(Descriptor):
     def output(self, spec: DataSpec) -> DataSpec:
         """What comes out when *spec* goes in."""
         return spec
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """What of *spec* does not go into it; paths are relative to this descriptor."""
+        yield from ()
 
     @abc.abstractmethod
     def build(self, spec: DataSpec) -> DataPipe:
@@ -322,11 +341,16 @@ class ExchangeDescriptor(Descriptor):
         """The sinks, as a list."""
         return self.sink if isinstance(self.sink, list) else [self.sink]
 
-    def attributes(self) -> Iterator[tuple[str, PublishedAttribute]]:
-        """Every attribute that the sinks publish, with the relative path of its sink."""
+    def attributes(self) -> Iterator[PublishedAttribute]:
+        """Every attribute that the sinks publish."""
+        for sink in self.sinks:
+            yield from sink.publishes(self.output)
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """The name of every attribute that the sinks publish, with its relative path."""
         for path, sink in _paths("sink", self.sink):
-            for attribute in sink.attributes(self.output):
-                yield path, attribute
+            for where, name in sink.claims():
+                yield path + where.removeprefix("$"), name
 
     def faults(self) -> Iterator[Fault]:
         """What does not go together in this exchange; paths are relative to it."""
@@ -337,11 +361,14 @@ class ExchangeDescriptor(Descriptor):
                 "write lengths for the others",
             )
             return
-        if complaint := _too_large(self.spec):
+        if complaint := too_large(self.spec):
             yield Fault("$.shape", complaint, "write a smaller shape or dtype")
             return
         for path, source in _paths("source", self.source):
             yield from (fault.below(path) for fault in source.faults(self.spec))
+        if refused := [fault.below("$.pipe") for fault in self.pipe.faults(self.spec)]:
+            yield from refused
+            return
         if sum(length < 0 for length in self.output.shape) > 1:
             yield Fault(
                 "$.pipe",
@@ -389,20 +416,15 @@ def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Faul
     """What does not go together, within exchanges and between them, each given with its path."""
     claimed: dict[str, str] = {}
     for prefix, exchange in placed:
-        found = [fault.below(prefix) for fault in exchange.faults()]
-        yield from found
-        if found:
-            continue  # what an exchange with faults publishes cannot be told
-        for path, attribute in exchange.attributes():
-            key = attribute.name.lower()
+        yield from (fault.below(prefix) for fault in exchange.faults())
+        for path, name in exchange.claims():
             here = prefix + path.removeprefix("$")
-            if key in claimed:
+            if (first := claimed.setdefault(name.lower(), here)) != here:
                 yield Fault(
                     here,
-                    f"the attribute {attribute.name!r} is claimed at {claimed[key]} too",
-                    "give each sink an attribute name of its own; case does not count",
+                    f"the attribute {name!r} is claimed at {first} too",
+                    "give each attribute a name of its own; case does not count",
                 )
-            claimed.setdefault(key, here)
 
 
 def step(key: str | int) -> str:

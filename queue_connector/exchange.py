@@ -16,8 +16,10 @@ An exchange ends
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import trio
 
@@ -31,6 +33,9 @@ CHANNEL_DEPTH = 2
 
 ABORTED = "aborted"
 """The reason that the ledger gives for data that were in flight when a stream was cut off."""
+
+Marks = dict[Hashable, deque[Any]]
+"""Origin of sources → where each of them has stopped, first exchange first."""
 
 
 class Exchange:
@@ -55,6 +60,7 @@ class Exchange:
         self._fault: ExchangeError | None = None
         self._receiving: set[trio.CancelScope] = set()
         self._ends = AsyncExitStack()
+        self._origins: list[Hashable] = [None] * len(sources)
 
     @classmethod
     def build(
@@ -71,7 +77,7 @@ class Exchange:
         *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
         """
         services = Services(exchange=name, ledger=ledger, attributes=attributes, log=log)
-        return cls(
+        exchange = cls(
             name,
             [source.build(descriptor.spec, services) for source in descriptor.sources],
             descriptor.pipe.build(descriptor.spec),
@@ -79,6 +85,20 @@ class Exchange:
             ledger,
             on_fault,
         )
+        exchange._origins = [source.origin for source in descriptor.sources]
+        return exchange
+
+    def leave_off(self, marks: Marks) -> None:
+        """Note where the sources have stopped, for others of the same origin to go on."""
+        for source, origin in zip(self._sources, self._origins, strict=True):
+            if origin is not None and (positions := source.positions()):
+                marks.setdefault(origin, deque()).append(positions)
+
+    def take_up(self, marks: Marks) -> None:
+        """Go on, at the next start, where sources of the same origins have stopped."""
+        for source, origin in zip(self._sources, self._origins, strict=True):
+            if marks.get(origin):
+                source.resume(marks[origin].popleft())
 
     async def __aenter__(self) -> Exchange:
         """Start the sinks, then the sources, so that nothing arrives before it can be taken.

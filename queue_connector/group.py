@@ -1,51 +1,110 @@
 """A group of exchanges: its state machine, and the nursery in which its exchanges live.
 
-A session is the time from OPEN to OFF. All of its exchanges are started before any streams, so
-that an exchange which reads what another one writes misses nothing. An exchange that fails takes
-its group to FAULT, after the others of the group have been stopped in order; other groups do not
-notice.
+A session is the time from OPEN to OFF. Exchanges that start together are all started before any
+of them streams, so that one which reads what another one writes misses nothing. An exchange that
+fails takes its group to FAULT, after the others of the group have been stopped in order; other
+groups do not notice.
+
+`Group.reconfigure` changes exchanges while the others of the group go on streaming.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
 import trio
 
-from .descriptors import AttributeHost, ExchangeDescriptor
-from .errors import QueueConnectorError, leaves
-from .exchange import Exchange
+from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
+from .errors import ConfigError, QueueConnectorError, leaves
+from .exchange import Exchange, Marks
 from .ledger import Ledger
 from .state import State, Trigger, advance
 
 
+def utc_now() -> str:
+    """The time, as records carry it: ISO 8601, UTC, ms."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 @attrs.frozen
 class FaultRecord:
-    """What took a group to FAULT, for people and for programs."""
+    """What is wrong with a group, for people and for programs.
+
+    ``path`` is the JSON path of the first fault of a configuration; ``revision`` is that of the
+    configuration in its database, 0 when it came from elsewhere.
+    """
 
     error: str
     message: str
-    time: str = attrs.field(
-        factory=lambda: (
-            datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-        )
-    )
+    path: str = ""
+    revision: int = 0
+    time: str = attrs.field(factory=utc_now)
 
     @classmethod
-    def of(cls, error: BaseException) -> FaultRecord:
+    def of(cls, error: BaseException, revision: int = 0) -> FaultRecord:
         """The record of an exception."""
         cause = getattr(error, "cause", error)
-        return cls(type(cause).__name__, str(error) or repr(error))
+        path = cause.faults[0].path if isinstance(cause, ConfigError) and cause.faults else ""
+        return cls(type(cause).__name__, str(error) or repr(error), path, revision)
+
+
+@attrs.define(eq=False)
+class Stream:
+    """An exchange as it is configured, over all its sessions."""
+
+    descriptor: ExchangeDescriptor
+    ledger: Ledger = attrs.field(factory=Ledger)
+    exchange: Exchange | None = None
+    """The exchange at work, while one is."""
+    streaming: bool = False
+    """Whether it has started, as have those that started together with it."""
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+    def request_stop(self, grace: float) -> None:
+        """End in order within *grace* seconds; one that has not begun to stream ends at once."""
+        if self.exchange is not None and self.streaming:
+            self.exchange.request_stop()
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace)
+        else:
+            self.scope.cancel()
+
+
+class _Barrier:
+    """Opens when every one of a number of tasks has reached it."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._opened = trio.Event()
+        self._look()
+
+    async def reach(self) -> None:
+        self._missing -= 1
+        self._look()
+        await self._opened.wait()
+
+    async def wait(self) -> None:
+        await self._opened.wait()
+
+    def _look(self) -> None:
+        if not self._missing:
+            self._opened.set()
+
+
+async def _unclaimed(_group: Group, _names: AbstractSet[str]) -> None:
+    """No other group holds attributes."""
 
 
 class Group:
     """Exchanges that are configured, started and stopped together.
 
-    Every method but `request_stop` may be called from one task at a time only.
+    `request_stop` and `abort` may be called at any time, the other methods by one task at a time.
     """
 
     def __init__(
@@ -57,23 +116,41 @@ class Group:
         on_change: Callable[[], None],
         log: logging.Logger,
         stop_grace: float,
+        claim: Callable[[Group, AbstractSet[str]], Awaitable[None]] = _unclaimed,
     ) -> None:
         self.name = name
         self.state = State.INIT
         self.fault: FaultRecord | None = None
-        self.exchanges: list[ExchangeDescriptor] = []
-        self.ledgers: list[Ledger] = []
+        self.revision = 0
+        self.streams: list[Stream] = []
         self._nursery = nursery
         self._attributes = attributes
         self._on_change = on_change
         self._log = log
         self._stop_grace = stop_grace
-        self._running: list[Exchange] = []
+        self._claim = claim
+        self._defined: list[PublishedAttribute] = []
+        self._halted = False
+        self._session_nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
         self._errors: list[BaseException] = []
         self._idle = trio.Event()
         self._idle.set()
         self._advance(Trigger.INITIALISED)
+
+    @property
+    def held(self) -> AbstractSet[str]:
+        """The names of the attributes that are defined for this group, in lower case."""
+        return {attribute.name.lower() for attribute in self._defined}
+
+    @property
+    def exchanges(self) -> list[ExchangeDescriptor]:
+        """What is configured."""
+        return [stream.descriptor for stream in self.streams]
+
+    def exchange_name(self, index: int) -> str:
+        """The name of an exchange, for errors, statistics and log lines."""
+        return f"{self.name}[{index}]"
 
     def _advance(self, trigger: Trigger) -> None:
         state = advance(self.state, trigger)
@@ -81,6 +158,8 @@ class Group:
             self._log.info("group %s: %s -> %s", self.name, self.state, state)
         self.state = state
         self._on_change()
+
+    # -- configuration -----------------------------------------------------------------------------
 
     async def configure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
         """Take on other exchanges; the attributes of their sinks are there on return.
@@ -102,34 +181,168 @@ class Group:
         await self._idle.wait()  # bounded: what is left of the session stops in order
         await self._take_on((), Trigger.RESET)
 
+    def refuse(self, error: QueueConnectorError, revision: int = 0) -> None:
+        """What was to be configured is wrong: what streams goes on, else FAULT."""
+        if self.state in (State.OPEN, State.ON):
+            self._log.error("group %s goes on as it was: %s", self.name, error)
+            self.fault = FaultRecord.of(error, revision)
+            self._on_change()
+        else:
+            self._fail(error, revision)
+
+    def mend(self) -> None:
+        """What is configured is well again: a fault that did not stop it is over."""
+        if self.state is not State.FAULT:
+            self.fault = None
+        self._on_change()
+
+    async def reconfigure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        """Take on other exchanges in whatever state, and stream them.
+
+        Exchanges that are wanted as they are go on untouched. Others are stopped in order, and
+        sources of the same origin go on where those have stopped.
+
+        What goes wrong takes the group to FAULT.
+        """
+        try:
+            await self._reconfigure(exchanges)
+        except Exception as error:
+            self._fail(error)
+
+    async def _reconfigure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        marks: Marks = {}
+        self._halted = False
+        if await self._exchange_streams(exchanges, marks):
+            return
+        if self.state in (State.OPEN, State.ON):
+            leaving = [stream.exchange for stream in self.streams if stream.exchange]
+            self._close()
+            await self._idle.wait()  # bounded by the stop grace
+            for exchange in leaving:
+                exchange.leave_off(marks)
+        await self._idle.wait()
+        if self.state is State.FAULT:
+            self._errors = []
+            self.fault = None
+            self._advance(Trigger.RESET)
+        await self.release(exchanges)
+        await self.configure(exchanges)
+        if exchanges and not self._halted:
+            self.start(marks)
+
+    async def release(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        """Remove the attributes that *exchanges* do not publish, so that others can have them."""
+        wanted = _published(exchanges)
+        kept = [old for old in self._defined if any(old.same_type(new) for new in wanted)]
+        if kept != self._defined:
+            await self._define(kept)
+
+    async def _exchange_streams(
+        self, exchanges: Sequence[ExchangeDescriptor], marks: Marks
+    ) -> bool:
+        """Change what differs inside the running session; whether that was possible."""
+        kept = self._matched(exchanges)
+        nursery = self._session_nursery
+        if self.state is not State.ON or nursery is None or not any(kept):
+            return False
+        done = trio.Event()
+        completed = False
+
+        async def change() -> None:  # in the session, so that it lasts and ends with it
+            nonlocal completed
+            try:
+                await self._stop([stream for stream in self.streams if stream not in kept], marks)
+                await self.release(exchanges)
+                await self._claim_and_define(exchanges)
+                if self.state is not State.ON:
+                    return
+                streams = [
+                    stream or Stream(exchange)
+                    for stream, exchange in zip(kept, exchanges, strict=True)
+                ]
+                self.streams = streams
+                for index, stream in enumerate(streams):
+                    if stream.exchange is not None:
+                        stream.exchange.name = self.exchange_name(index)
+                self._launch(
+                    [stream for stream, old in zip(streams, kept, strict=True) if old is None],
+                    marks,
+                )
+                self.fault = None
+                completed = True
+                self._on_change()
+            except Exception as error:
+                self._fail_exchange(error)
+            finally:
+                done.set()
+
+        nursery.start_soon(change)
+        await done.wait()
+        return completed
+
+    def _matched(self, exchanges: Iterable[ExchangeDescriptor]) -> list[Stream | None]:
+        """For each exchange the stream that runs it already, if one does."""
+        running = [s for s in self.streams if s.exchange is not None and not s.ended.is_set()]
+        matched: list[Stream | None] = []
+        for exchange in exchanges:
+            found = next((stream for stream in running if stream.descriptor == exchange), None)
+            if found is not None:
+                running.remove(found)
+            matched.append(found)
+        return matched
+
+    async def _stop(self, streams: Sequence[Stream], marks: Marks) -> None:
+        """Stop some exchanges in order; after the stop grace they are cut off."""
+        leaving = [(stream, stream.exchange) for stream in streams if stream.exchange is not None]
+        for stream, _ in leaving:
+            stream.request_stop(self._stop_grace)
+        for stream, exchange in leaving:
+            await stream.ended.wait()
+            exchange.leave_off(marks)
+
     async def _take_on(self, exchanges: Sequence[ExchangeDescriptor], trigger: Trigger) -> None:
         advance(self.state, trigger)
-        if self._attributes is not None:
-            wanted = [attribute for exchange in exchanges for _, attribute in exchange.attributes()]
-            try:
-                await self._attributes.define(self.name, wanted)
-            except Exception as error:
-                self._fail(error)
-                raise
+        try:
+            await self._claim_and_define(exchanges)
+        except Exception as error:
+            self._fail(error)
+            raise
         if list(exchanges) != self.exchanges:
-            self.exchanges = list(exchanges)
-            self.ledgers = [Ledger() for _ in exchanges]
+            self.streams = [Stream(exchange) for exchange in exchanges]
         self.fault = None
         self._errors = []
         self._advance(trigger)
 
-    def start(self) -> None:
+    async def _claim_and_define(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        wanted = _published(exchanges)
+        await self._claim(self, {attribute.name.lower() for attribute in wanted} - self.held)
+        await self._define(wanted)
+
+    async def _define(self, wanted: Sequence[PublishedAttribute]) -> None:
+        if self._attributes is not None:
+            await self._attributes.define(self.name, wanted)
+        self._defined = list(wanted)
+        self._on_change()
+
+    # -- streaming ---------------------------------------------------------------------------------
+
+    def start(self, marks: Marks | None = None) -> None:
         """Begin a session: OPEN now, ON by itself once every source and sink has started."""
+        self._halted = False
         self._advance(Trigger.START)
         self._idle = trio.Event()
         self._scope = trio.CancelScope()
-        self._nursery.start_soon(self._session, name=f"group {self.name}")
+        self._nursery.start_soon(self._session, marks or {}, name=f"group {self.name}")
 
     def request_stop(self) -> None:
         """End the session in order: CLOSE now, OFF by itself once drained and closed.
 
         What is not delivered within the stop grace is dropped, and counted so.
         """
+        self._close()
+        self._halted = True
+
+    def _close(self) -> None:
         opening = self.state is State.OPEN
         self._advance(Trigger.STOP)
         if opening:
@@ -138,29 +351,27 @@ class Group:
             self._drain()
 
     async def abort(self) -> None:
-        """End the session at once, drain nothing; OFF on return."""
-        advance(self.state, Trigger.ABORT)
+        """End the session at once and drain nothing; it has ended on return."""
+        self._advance(Trigger.ABORT)
+        self._halted = True
         self._scope.cancel()
         await self._idle.wait()  # bounded by the grace that each source and sink has to stop
-        if self.state is not State.OFF:
-            self._advance(Trigger.ABORT)
 
     async def wait_idle(self) -> None:
         """Wait until no session is running."""
         await self._idle.wait()
 
     def _drain(self) -> None:
-        self._scope.deadline = min(self._scope.deadline, trio.current_time() + self._stop_grace)
-        for exchange in self._running:
-            exchange.request_stop()
+        for stream in self.streams:
+            stream.request_stop(self._stop_grace)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, revision: int = 0) -> None:
         if error in self._errors:
             return
         self._errors.append(error)
         self._log.error("group %s: %s", self.name, error, exc_info=_surprising(error))
-        if self.fault is None:
-            self.fault = FaultRecord.of(error)
+        if self.state is not State.FAULT or self.fault is None:
+            self.fault = FaultRecord.of(error, revision)
         self._advance(Trigger.FAIL)
 
     def _fail_exchange(self, error: BaseException) -> None:
@@ -172,63 +383,75 @@ class Group:
         else:
             self._drain()
 
-    async def _session(self) -> None:
+    async def _session(self, marks: Marks) -> None:
         try:
             with self._scope:
-                await self._stream()
+                async with trio.open_nursery() as nursery:
+                    self._session_nursery = nursery
+                    barrier = self._launch(self.streams, marks)
+                    await barrier.wait()
+                    if self.state is State.OPEN:
+                        self._advance(Trigger.OPENED)
         except* Exception as errors:
             self._fail(next(leaves(errors)))
         finally:
-            self._running = []
+            self._session_nursery = None
             self._idle.set()
-        if self._scope.cancelled_caught and self.state is State.CLOSE:
-            self._log.warning("group %s: cut off while it was being stopped", self.name)
         if self.state is State.ON:  # every source has ended by itself
             self._advance(Trigger.STOP)
         if self.state is State.CLOSE:
             self._advance(Trigger.CLOSED)
 
-    async def _stream(self) -> None:
-        self._running = [
-            Exchange.build(
-                f"{self.name}[{index}]",
-                descriptor,
-                ledger,
+    def _launch(self, streams: Sequence[Stream], marks: Marks) -> _Barrier:
+        """Start these in the session; none of them streams before all have started."""
+        assert self._session_nursery is not None
+        barrier = _Barrier(len(streams))
+        for stream in streams:
+            name = self.exchange_name(self.streams.index(stream))
+            stream.ended = trio.Event()
+            stream.scope = trio.CancelScope()
+            stream.streaming = False
+            stream.exchange = Exchange.build(
+                name,
+                stream.descriptor,
+                stream.ledger,
                 self._attributes,
                 self._log,
                 self._fail_exchange,
             )
-            for index, (descriptor, ledger) in enumerate(
-                zip(self.exchanges, self.ledgers, strict=True)
+            stream.exchange.take_up(marks)
+            self._session_nursery.start_soon(
+                self._stream, stream, stream.exchange, barrier, name=name
             )
-        ]
-        unopened = len(self._running)
-        all_open = trio.Event()
+        return barrier
 
-        async def stream(exchange: Exchange) -> None:
-            nonlocal unopened
-            try:
+    async def _stream(self, stream: Stream, exchange: Exchange, barrier: _Barrier) -> None:
+        try:
+            with stream.scope:
                 async with exchange:
-                    unopened -= 1
-                    if not unopened:
-                        self._advance(Trigger.OPENED)
-                        all_open.set()
-                    await all_open.wait()
+                    await barrier.reach()
+                    stream.streaming = True
                     await exchange.run()
-            except* Exception as errors:
-                self._fail_exchange(next(leaves(errors)))
-
-        async with trio.open_nursery() as nursery:
-            for exchange in self._running:
-                nursery.start_soon(stream, exchange, name=exchange.name)
+        except* Exception as errors:
+            self._fail_exchange(next(leaves(errors)))
+        finally:
+            stream.exchange = None
+            stream.ended.set()
+        if stream.scope.cancelled_caught and stream.streaming:
+            self._log.warning("%s: cut off, it did not end within the stop grace", exchange.name)
 
     def as_dict(self) -> dict[str, Any]:
-        """State, fault and exchanges, for the device's attribute ``groups``."""
+        """State, revision, fault and exchanges, for the device's attribute ``groups``."""
         return {
             "state": self.state.value,
+            "revision": self.revision,
             "fault": attrs.asdict(self.fault) if self.fault else None,
-            "exchanges": [f"{self.name}[{index}]" for index in range(len(self.exchanges))],
+            "exchanges": [self.exchange_name(index) for index in range(len(self.streams))],
         }
+
+
+def _published(exchanges: Iterable[ExchangeDescriptor]) -> list[PublishedAttribute]:
+    return [attribute for exchange in exchanges for attribute in exchange.attributes()]
 
 
 def _surprising(error: BaseException) -> BaseException | None:

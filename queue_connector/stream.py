@@ -82,6 +82,16 @@ class DataSource(Endpoint):
             EndpointError: the endpoint failed for good.
         """
 
+    def positions(self) -> Any:
+        """Where another source of the same origin can go on once this one has stopped.
+
+        None when it cannot: what comes between the two is lost to both.
+        """
+        return None
+
+    def resume(self, positions: Any) -> None:
+        """Go on at the `positions` of an earlier source, at the next start."""
+
     async def receive_batch(self) -> Batch:
         """The next data that are there together, at least one. A cancelled call loses nothing."""
         return Batch([await self.receive()])

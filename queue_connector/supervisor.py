@@ -2,24 +2,54 @@
 
 The supervisor is what a device commands. A command reaches every group that its state table
 allows it for; a device command that no group allows is refused with the device's state.
+
+What a configuration database wants, `Supervisor.follow`, is applied to each group by a task of its
+own, so that no group waits for another; while one is being changed, all that is wanted of it next
+collapses into the last.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import trio
 
-from .descriptors import AttributeHost, QueueConnectorDescriptor
-from .errors import StateError
+from .descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
+from .errors import ConfigError, EndpointError, QueueConnectorError, StateError
 from .group import Group
 from .state import State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
 """Default seconds in which an orderly stop delivers what is in flight."""
+
+CLAIM_GRACES = 3
+"""Stop graces after which an attribute that another group should release is given up."""
+
+
+@attrs.frozen
+class Wanted:
+    """What a configuration database wants of one group, as of a revision of it.
+
+    With a ``refusal`` what stands there is not valid: what streams goes on.
+    """
+
+    revision: int
+    exchanges: tuple[ExchangeDescriptor, ...] = attrs.field(default=(), converter=tuple)
+    refusal: ConfigError | None = None
+
+
+@attrs.define(eq=False)
+class _Follower:
+    """The task that makes one group what is wanted of it."""
+
+    wanted: Wanted | None = None
+    changed: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Supervisor:
@@ -41,6 +71,8 @@ class Supervisor:
         self._log = log or logging.getLogger("queue_connector")
         self._stop_grace = stop_grace
         self._commands = trio.Lock()
+        self._followed: dict[str, _Follower] = {}
+        self._released = trio.Event()
 
     @property
     def state(self) -> State:
@@ -71,23 +103,100 @@ class Supervisor:
                 if group.state not in states:
                     raise StateError(Trigger.CONFIGURE.value, self.state, states)
             wanted = descriptor.groups
-            for name in [name for name in self.groups if name not in wanted]:
-                await self.groups[name].configure(())
-                del self.groups[name]
+            for name, group in list(self.groups.items()):
+                await group.release(wanted.get(name, ()))
+                if name not in wanted:
+                    await group.configure(())
+                    del self.groups[name]
             for name, exchanges in wanted.items():
                 group = self.groups.get(name) or self._add(name)
                 if group.exchanges != exchanges or not exchanges:
                     await group.configure(exchanges)
             self._on_change()
 
+    # -- following a configuration database --------------------------------------------------------
+
+    def follow(self, wanted: Mapping[str, Wanted]) -> None:
+        """Make the groups those *wanted*, and stream them; returns at once.
+
+        Groups that are not among them are stopped in order and removed.
+        """
+        for name in {*self.groups, *self._followed, *wanted}:
+            new = wanted.get(name)
+            follower = self._followed.get(name)
+            if follower is None:
+                follower = self._followed[name] = _Follower()
+                self._nursery.start_soon(self._follow, name, follower)
+            if new is None or new != follower.wanted:
+                follower.wanted = new
+                follower.changed.set()
+
+    async def _follow(self, name: str, follower: _Follower) -> None:
+        with follower.scope:
+            while name in self._followed:
+                await follower.changed.wait()
+                follower.changed = trio.Event()
+                await self._apply(name, follower)
+                self._changed()
+
+    async def _apply(self, name: str, follower: _Follower) -> None:
+        wanted = follower.wanted
+        group = self.groups.get(name)
+        if wanted is None:
+            if group is not None:
+                await group.reconfigure(())
+                del self.groups[name]
+            if follower.wanted is None:
+                del self._followed[name]
+            return
+        if group is None:
+            group = self._add(name)
+        elif group.revision == wanted.revision:
+            return
+        group.revision = wanted.revision
+        if wanted.refusal is not None:
+            group.refuse(wanted.refusal, wanted.revision)
+        elif group.exchanges != list(wanted.exchanges) or group.state is State.FAULT:
+            await group.reconfigure(wanted.exchanges)
+        else:
+            group.mend()
+
+    async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
+        """Wait until no other group holds attributes of these names."""
+        with trio.move_on_after(CLAIM_GRACES * self._stop_grace):
+            while holders := self._holders(group, names):
+                await self._released.wait()
+            return
+        raise EndpointError(
+            f"group {group.name}",
+            "attributes",
+            f"{', '.join(sorted(names))}: still held by {', '.join(holders)}, which is not ending",
+        )
+
+    def _holders(self, group: Group, names: AbstractSet[str]) -> list[str]:
+        return [o.name for o in self.groups.values() if o is not group and o.held & names]
+
+    def _changed(self) -> None:
+        self._released.set()
+        self._released = trio.Event()
+        self._on_change()
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def refuse(self, name: str, error: QueueConnectorError) -> None:
+        """A configuration for a group that is not running cannot be taken on: FAULT."""
+        group = self.groups.get(name) or self._add(name)
+        group.refuse(error)
+
     def _add(self, name: str) -> Group:
         group = Group(
             name,
             nursery=self._nursery,
             attributes=self._attributes,
-            on_change=self._on_change,
+            on_change=self._changed,
             log=self._log,
             stop_grace=self._stop_grace,
+            claim=self._claim,
         )
         self.groups[name] = group
         return group
@@ -134,6 +243,8 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop whatever streams, in order; returns when it has ended, within the stop grace."""
+        for follower in self._followed.values():
+            follower.scope.cancel()
         for group in self.groups.values():
             if group.state in allowed(Trigger.STOP):
                 group.request_stop()
@@ -147,9 +258,9 @@ class Supervisor:
     def statistics(self) -> dict[str, Any]:
         """The ledger of every exchange, by the exchange's name."""
         return {
-            f"{name}[{index}]": ledger.as_dict()
-            for name, group in self.groups.items()
-            for index, ledger in enumerate(group.ledgers)
+            group.exchange_name(index): stream.ledger.as_dict()
+            for group in self.groups.values()
+            for index, stream in enumerate(group.streams)
         }
 
 

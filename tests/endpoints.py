@@ -7,7 +7,7 @@ at exact times of a virtual clock, and faults on demand.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -159,7 +159,10 @@ class Taken(SinkDescriptor):
     make: Callable[[], DataSink]
     names: tuple[str, ...] = ()
 
-    def attributes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+    def claims(self) -> Iterator[tuple[str, str]]:
+        return (("$", name) for name in self.names)
+
+    def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
         return tuple(PublishedAttribute(name, spec, 0) for name in self.names)
 
     def build(self, spec: DataSpec, services: Services) -> DataSink:
@@ -177,6 +180,10 @@ class Attributes:
         await trio.lowlevel.checkpoint()
         if self.refuse:
             raise EndpointError("host", "define", "refused")
+        for attribute in wanted:
+            for other, names in self.owned.items():
+                if other != owner and attribute.name in names:
+                    raise EndpointError("host", "define", f"{attribute.name} is {other}'s")
         self.owned[owner] = [attribute.name for attribute in wanted]
         if not wanted:
             del self.owned[owner]

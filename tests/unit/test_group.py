@@ -131,7 +131,7 @@ async def test_it_can_be_started_again(setting, autojump_clock):
         await group.wait_idle()
         assert group.state is State.OFF
     assert [sink.kept for sink in setting.sinks] == [[0, 1]] * 3
-    assert group.ledgers[0].delivered == 6
+    assert [s.ledger for s in group.streams][0].delivered == 6
 
 
 async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock):
@@ -142,7 +142,7 @@ async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock
     await group.abort()
     assert group.state is State.OFF
     assert setting.record.open == 0
-    ledger = group.ledgers[0]
+    ledger = [s.ledger for s in group.streams][0]
     assert ledger.balanced
     assert ledger.dropped["aborted"] == ledger.received - ledger.delivered > 0
 
@@ -156,8 +156,8 @@ async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(se
     started = trio.current_time()
     await setting.reaches(State.OFF)
     assert trio.current_time() - started == pytest.approx(10, abs=0.1)
-    assert group.ledgers[0].dropped["aborted"] > 0
-    assert group.ledgers[0].in_flight == 0
+    assert [s.ledger for s in group.streams][0].dropped["aborted"] > 0
+    assert [s.ledger for s in group.streams][0].in_flight == 0
 
 
 async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(setting, autojump_clock):
@@ -172,7 +172,7 @@ async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(
     assert group.fault.time.endswith("Z")
     assert setting.sinks[1].kept == setting.sources[1].handed
     assert setting.record.open == 0
-    assert [ledger.in_flight for ledger in group.ledgers] == [0, 0]
+    assert [ledger.in_flight for ledger in [s.ledger for s in group.streams]] == [0, 0]
     await group.reset()
     assert group.state is State.STANDBY
     assert group.fault is None
@@ -297,7 +297,7 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance(end):
             if setting is not None:
                 assert setting.record.open == 0
                 for sink, source, ledger in zip(
-                    setting.sinks, setting.sources, setting.group.ledgers, strict=False
+                    setting.sinks, setting.sources, [s.ledger for s in setting.group.streams], strict=False
                 ):
                     assert ledger.balanced
                     assert ledger.in_flight == 0

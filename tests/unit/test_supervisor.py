@@ -140,7 +140,7 @@ async def test_statistics_name_each_exchange(autojump_clock):
         await reaches(supervisor, State.OFF)
         assert supervisor.statistics()["one[0]"]["delivered"] == 3
         assert supervisor.as_dict() == {
-            "one": {"state": "OFF", "fault": None, "exchanges": ["one[0]"]}
+            "one": {"state": "OFF", "revision": 0, "fault": None, "exchanges": ["one[0]"]}
         }
 
 
@@ -167,7 +167,7 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance():
             assert world.record.open == 0
             if supervisor is not None:
                 for group in supervisor.groups.values():
-                    for ledger in group.ledgers:
+                    for ledger in [s.ledger for s in group.streams]:
                         assert ledger.balanced
                         assert ledger.in_flight == 0
 

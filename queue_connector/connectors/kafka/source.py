@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import attrs
@@ -40,6 +40,11 @@ DECODE_BUDGET = 0.05
 @attrs.frozen(kw_only=True)
 class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
     """Reads every partition of a topic, from its end as of the start."""
+
+    @property
+    def origin(self) -> Hashable:
+        """Servers and topic: offsets mean the same wherever these are the same."""
+        return (type(self), self.bootstrap, self.topic)
 
     def build(self, spec: DataSpec, services: Services) -> KafkaConsumerSource:
         """The source, not started."""
