@@ -172,6 +172,10 @@ def too_large(spec: DataSpec) -> str:
 class AttributeHost(Protocol):
     """Where attributes are published: the device."""
 
+    def owners(self) -> Iterable[str]:
+        """Who has attributes defined."""
+        ...
+
     async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest.
 

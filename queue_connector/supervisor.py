@@ -48,6 +48,7 @@ class _Follower:
     """The task that makes one group what is wanted of it."""
 
     wanted: Wanted | None = None
+    applied: Wanted | None = None
     changed: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -121,7 +122,8 @@ class Supervisor:
 
         Groups that are not among them are stopped in order and removed.
         """
-        for name in {*self.groups, *self._followed, *wanted}:
+        owners = self._attributes.owners() if self._attributes is not None else ()
+        for name in {*self.groups, *self._followed, *owners, *wanted}:
             new = wanted.get(name)
             follower = self._followed.get(name)
             if follower is None:
@@ -146,13 +148,16 @@ class Supervisor:
             if group is not None:
                 await group.reconfigure(())
                 del self.groups[name]
+            elif self._attributes is not None:  # left over from before an Init
+                await self._attributes.define(name, ())
             if follower.wanted is None:
                 del self._followed[name]
             return
         if group is None:
             group = self._add(name)
-        elif group.revision == wanted.revision:
+        elif wanted == follower.applied:
             return
+        follower.applied = wanted
         group.revision = wanted.revision
         if wanted.refusal is not None:
             group.refuse(wanted.refusal, wanted.revision)

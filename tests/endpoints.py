@@ -176,6 +176,9 @@ class Attributes:
         self.owned: dict[str, list[str]] = {}
         self.refuse = False
 
+    def owners(self) -> list[str]:
+        return list(self.owned)
+
     async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         await trio.lowlevel.checkpoint()
         if self.refuse:
@@ -186,7 +189,7 @@ class Attributes:
                     raise EndpointError("host", "define", f"{attribute.name} is {other}'s")
         self.owned[owner] = [attribute.name for attribute in wanted]
         if not wanted:
-            del self.owned[owner]
+            self.owned.pop(owner)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ FLOORS = [
     {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
     {"bridge", "state", "exchange", "group", "supervisor"},
     {"connectors", "configdb"},
-    {"config", "embedded_broker", "device", "cli", "demo", "__main__"},
+    {"config", "monitor", "embedded_broker", "device", "cli", "demo", "__main__"},
 ]
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "cli", "demo"},

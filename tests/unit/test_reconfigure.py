@@ -137,9 +137,10 @@ async def test_a_refused_configuration_of_a_new_group_is_a_fault_that_can_be_men
 async def test_a_group_in_fault_is_started_again_by_what_is_written_next(autojump_clock):
     world = World()
     async with world.open() as supervisor:
-        supervisor.follow({"g": Wanted(1, [world.exchange("a", bad=[3])])})
+        wanted = {"g": Wanted(1, [world.exchange("a", bad=[3])])}
+        supervisor.follow(wanted)
         await settles(supervisor, g=State.FAULT)
-        supervisor.follow({"g": Wanted(1, [world.exchange("ignored")])})
+        supervisor.follow(wanted)
         await trio.sleep(10)
         assert supervisor.state is State.FAULT, "the same revision is the same configuration"
         supervisor.follow({"g": Wanted(2, [world.exchange("b")])})

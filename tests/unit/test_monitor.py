@@ -1,0 +1,233 @@
+"""The same logic as on etcd, on the database in memory and a virtual clock."""
+
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from queue_connector.configdb.memory import MemoryDatabase
+from queue_connector.connectors.memory.sink import InMemorySink
+from queue_connector.errors import ConfigError
+from queue_connector.monitor import Monitor, read_once
+from queue_connector.state import State
+from queue_connector.supervisor import Supervisor, open_supervisor
+from tests.checkpoints import cancel_at_every_step
+from tests.endpoints import Attributes
+
+PATH = "/component/lmc-queueconnector-01/owner"
+
+
+def exchange(name="value", count=100_000, *, key=None, delay=0.1):
+    sink = (
+        {"type": "InMemorySink", "key": key}
+        if key
+        else {"type": "TangoLocalAttributeSink", "attribute_name": name}
+    )
+    return {
+        "dtype": "int64",
+        "source": {"type": "InMemorySource", "data": list(range(min(count, 300))), "delay": delay},
+        "sink": sink,
+    }
+
+
+def text(*exchanges, **groups):
+    return json.dumps({"exchanges": groups or list(exchanges)})
+
+
+class Setting:
+    def __init__(self, database, supervisor, monitor, attributes) -> None:
+        self.database: MemoryDatabase = database
+        self.supervisor: Supervisor = supervisor
+        self.monitor: Monitor = monitor
+        self.attributes: Attributes = attributes
+
+    async def put(self, name, value):
+        return await self.database.put(f"{PATH}/{name}", value)
+
+    async def told(self, name, what="state"):
+        await self.monitor.reported()
+        found = await self.database.get(f"{PATH}/{name}/{what}")
+        return None if found is None else json.loads(found.value)
+
+    async def settles(self, **states):
+        with trio.move_on_after(100):
+            while self.states() != states:
+                await trio.sleep(0.001)
+            return
+        raise AssertionError(f"expected {states}, found {self.supervisor.status}")
+
+    def states(self):
+        return {name: group.state for name, group in self.supervisor.groups.items()}
+
+
+@asynccontextmanager
+async def watching():
+    attributes = Attributes()
+    monitors = []
+    async with (
+        open_supervisor(
+            attributes=attributes, on_change=lambda: [m.group_changed() for m in monitors]
+        ) as supervisor,
+        trio.open_nursery() as nursery,
+    ):
+        database = MemoryDatabase(str(id(attributes)))
+        monitors.append(Monitor(database, PATH, supervisor))
+        nursery.start_soon(monitors[0].run)
+        yield Setting(database, supervisor, monitors[0], attributes)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_child_is_a_group_that_streams_and_whose_state_is_written(autojump_clock):
+    async with watching() as setting:
+        revision = await setting.put("my_id", text(exchange("a")))
+        await setting.settles(my_id=State.ON)
+        state = await setting.told("my_id")
+        assert state.pop("last_updated").endswith("Z")
+        assert state == {"state": "ON", "revision": revision}
+        assert await setting.told("my_id", "fault") is None
+        assert setting.attributes.owned == {"my_id": ["a"]}
+
+
+async def test_a_mapping_makes_groups_below_the_childs_name(autojump_clock):
+    async with watching() as setting:
+        await setting.put("my_id", text(one=[exchange("a")], two=[exchange("b")]))
+        await setting.settles(**{"my_id.one": State.ON, "my_id.two": State.ON})
+
+
+async def test_a_text_that_is_encoded_twice_is_read(autojump_clock):
+    async with watching() as setting:
+        await setting.put("my_id", json.dumps(text(exchange("a"))))
+        await setting.settles(my_id=State.ON)
+
+
+async def test_the_path_itself_may_hold_the_default_group(autojump_clock):
+    async with watching() as setting:
+        await setting.database.put(PATH, text(exchange("a")))
+        await setting.settles(default=State.ON)
+        await setting.monitor.reported()
+        found = await setting.database.get(f"{PATH}/state")
+        assert json.loads(found.value)["state"] == "ON"
+        await trio.sleep(1)
+        assert setting.states() == {"default": State.ON}, "what is written is no group"
+
+
+@pytest.mark.parametrize(
+    "owner", ['{"pid": 1, "hostname": "h", "command": ["c"]}', "no JSON", "{}", "[]", "\0"]
+)
+async def test_another_value_at_the_path_itself_is_ignored(owner, autojump_clock):
+    async with watching() as setting:
+        await setting.database.put(PATH, owner)
+        await setting.put("my_id", text(exchange("a")))
+        await setting.settles(my_id=State.ON)
+
+
+async def test_deeper_keys_and_siblings_are_ignored(autojump_clock):
+    async with watching() as setting:
+        await setting.put("a/deeper", text(exchange("a")))
+        await setting.database.put(PATH + "s/sibling", text(exchange("b")))
+        await setting.put("my_id", text(exchange("c")))
+        await setting.settles(my_id=State.ON)
+
+
+async def test_a_bad_configuration_is_a_fault_and_the_running_one_streams_on(autojump_clock):
+    async with watching() as setting:
+        await setting.put("my_id", text(exchange("a")))
+        await setting.settles(my_id=State.ON)
+        revision = await setting.put("my_id", '{"exchanges": [{"sink": 1}]}')
+        with trio.fail_after(10):
+            while (fault := await setting.told("my_id", "fault")) is None:
+                await trio.sleep(0.01)
+        assert fault["error"] == "ConfigError"
+        assert fault["path"].startswith("$.exchanges[0]")
+        assert fault["revision"] == revision
+        assert (await setting.told("my_id"))["state"] == "ON"
+        assert setting.attributes.owned == {"my_id": ["a"]}
+        await setting.put("my_id", text(exchange("a")))
+        with trio.fail_after(10):
+            while await setting.told("my_id", "fault") is not None:
+                await trio.sleep(0.01)
+        assert setting.states() == {"my_id": State.ON}
+
+
+async def test_a_child_that_claims_anothers_attribute_is_refused_until_it_is_free(
+    autojump_clock,
+):
+    async with watching() as setting:
+        await setting.put("first", text(exchange("a")))
+        await setting.settles(first=State.ON)
+        await setting.put("second", text(exchange("A")))
+        await setting.settles(first=State.ON, second=State.FAULT)
+        fault = await setting.told("second", "fault")
+        assert fault["path"] == "$.exchanges[0].sink.attribute_name"
+        assert "claimed by 'first'" in fault["message"]
+        await setting.put("first", text(exchange("b")))
+        await setting.settles(first=State.ON, second=State.ON)
+        assert setting.attributes.owned == {"first": ["b"], "second": ["A"]}
+
+
+async def test_deleting_a_child_removes_its_group_and_what_was_written(autojump_clock):
+    async with watching() as setting:
+        await setting.put("my_id", text(exchange("a")))
+        await setting.settles(my_id=State.ON)
+        assert await setting.told("my_id") is not None
+        await setting.put("my_id/foreign", "stays")
+        await setting.database.delete(f"{PATH}/my_id")
+        await setting.settles()
+        with trio.fail_after(10):
+            while await setting.told("my_id") is not None:
+                await trio.sleep(0.01)
+        assert await setting.told("my_id", "fault") is None
+        assert setting.attributes.owned == {}
+        assert (await setting.database.get(f"{PATH}/my_id/foreign")).value == b"stays"
+
+
+async def test_what_was_handed_over_before_a_change_is_delivered(autojump_clock):
+    key = "monitor-handed-over"
+    InMemorySink.data(key).clear()
+    async with watching() as setting:
+        await setting.put("my_id", text(exchange(key=key)))
+        await setting.settles(my_id=State.ON)
+        await trio.sleep(5.05)
+        await setting.put("my_id", text())
+        await setting.settles(my_id=State.STANDBY)
+        kept = InMemorySink.data(key)
+        assert kept == list(range(len(kept)))
+        assert len(kept) >= 49
+
+
+async def test_read_once_takes_what_stands_there(autojump_clock):
+    async with watching() as setting:
+        with pytest.raises(ConfigError, match="no configuration stands there"):
+            await read_once(setting.database, "/nowhere")
+        await setting.put("one", text(exchange("a")))
+        await setting.put("two", text(inner=[exchange("b")]))
+        assert sorted((await read_once(setting.database, PATH)).groups) == ["one", "two.inner"]
+        await setting.put("bad", "{")
+        with pytest.raises(ConfigError, match=f"{PATH}/bad"):
+            await read_once(setting.database, PATH)
+
+
+def test_interrupted_anywhere_nothing_is_left():
+    async def scenario():
+        supervisor = None
+        try:
+            async with watching() as setting:
+                supervisor = setting.supervisor
+                await setting.put("my_id", text(exchange("a"), exchange("b")))
+                await trio.sleep(0.35)
+                await setting.put("my_id", text(exchange("c"), exchange("b")))
+                await trio.sleep(0.35)
+                await setting.put("my_id", "{")
+                await setting.put("other", text(exchange("d")))
+                await trio.sleep(0.35)
+                await setting.database.delete(f"{PATH}/my_id")
+                await trio.sleep(0.35)
+                await supervisor.close()
+        finally:
+            for group in supervisor.groups.values() if supervisor else ():
+                for stream in group.streams:
+                    assert stream.ledger.balanced
+                    assert stream.ledger.in_flight == 0
+
+    assert cancel_at_every_step(scenario) > 100
