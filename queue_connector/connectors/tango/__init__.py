@@ -1,0 +1,1 @@
+"""Tango attributes and their events, by PyTango."""

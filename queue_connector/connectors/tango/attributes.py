@@ -1,0 +1,231 @@
+"""The attributes that a device publishes data as: made, kept, pushed and removed while it runs.
+
+`DynamicAttributes` is the `descriptors.AttributeHost` on a Tango device. Tango is called from one
+`bridge.Lane` only, one job per batch; reads are served from what is stored here and wait for
+nobody.
+
+* keeping   an attribute that is wanted again with the same type and shape is not touched, so its
+            subscribers and its last value stay; before the first datum it reads as its default
+* changing  each of these crashed: removal that cleans a database that is not there; removal of
+            an attribute that is read and has no serialisation model of its own; a change of the
+            list of attributes while a reader looks one up (`DynamicAttributes._readers_held`)
+* values    are cast by Tango without a word, so only what went through `types.fit` is published
+* errors    `EndpointError` for what Tango refuses, or what would take another owner's attribute
+* source    PyTango manual, "Dynamic attributes"; ARCHITECTURE, the traps of Tango
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import tango
+from tango.server import attribute as tango_attribute
+
+from ...bridge import Lane
+from ...datatypes import Data, Kind
+from ...descriptors import PublishedAttribute
+from ...errors import EndpointError
+from .types import dimensions, tango_type, wire
+
+_VALID = tango.AttrQuality.ATTR_VALID
+
+SETTLE, SETTLING = 0.002, 5
+"""Seconds, and how many times, that reads are held up before the list of attributes is changed."""
+
+lane_context = tango.EnsureOmniThread
+"""What the lane's thread must be inside while it calls Tango."""
+
+
+@attrs.define(eq=False)
+class _Current:
+    """One attribute of the device, and what it reads as."""
+
+    attribute: PublishedAttribute
+    owner: str
+    reading: tuple[Any, ...]
+    """Value, time and quality, as PyTango's ``set_value_date_quality`` takes them."""
+    published: bool = False
+
+    @classmethod
+    def new(cls, attribute: PublishedAttribute, owner: str) -> _Current:
+        return cls(attribute, owner, _reading(attribute, attribute.default, time.time()))
+
+
+def _reading(attribute: PublishedAttribute, value: Data, when: float) -> tuple[Any, ...]:
+    parts = wire(value)
+    return (*(parts if attribute.spec.kind is Kind.BYTES else (parts,)), when, _VALID)
+
+
+class DynamicAttributes:
+    """The attributes of the exchanges, on one device object.
+
+    It lives as long as the device object does, over every ``Init``; each run of the Trio loop
+    brings a lane of its own. The methods that end in ``_now`` are for a thread that is inside a
+    call of Tango's, such as ``init_device``, while no lane works.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._lane: Lane | None = None
+        self._current: dict[str, _Current] = {}
+
+    def use(self, lane: Lane | None) -> None:
+        """Call Tango from this lane from now on; its context must be `lane_context`."""
+        self._lane = lane
+
+    def owners(self) -> dict[str, tuple[PublishedAttribute, ...]]:
+        """What is defined, by owner."""
+        found: dict[str, tuple[PublishedAttribute, ...]] = {}
+        for current in list(self._current.values()):
+            found[current.owner] = (*found.get(current.owner, ()), current.attribute)
+        return found
+
+    async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
+        """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest."""
+        await self._in_lane().run(self.define_now, owner, wanted)
+
+    async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
+        """Set attributes and push their change and archive events, in order, in one job.
+
+        The values have gone through `types.fit`.
+
+        Raises:
+            EndpointError: an attribute is not defined, or Tango refused; those before it are out.
+        """
+        await self._in_lane().run(self._publish_now, values)
+
+    def define_now(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
+        """Do what `define` does, in this thread."""
+        self._check(owner, wanted)
+        same, added = set(), []
+        for attribute in wanted:
+            current = self._current.get(attribute.name.lower())
+            if current is not None and current.attribute.same_type(attribute):
+                same.add(attribute.name.lower())
+                self._keep(current, attribute)
+            else:
+                added.append(_Current.new(attribute, owner))
+        stale = [n for n, c in self._current.items() if c.owner == owner and n not in same]
+        if stale or added:
+            with self._readers_held():
+                for name in stale:
+                    self._remove(name)
+                self._add_all(added)
+
+    def adopt_now(self, other: DynamicAttributes) -> None:
+        """Make what another device object of the same name had, with its last values."""
+        with self._readers_held():
+            self._add_all([attrs.evolve(current) for current in other._current.values()])
+
+    @contextlib.contextmanager
+    def _readers_held(self) -> Iterator[None]:
+        """Hold the device's monitor, with every client that is reading waiting for it.
+
+        Tango looks a reader's attribute up before it waits for the monitor, in a list that adding
+        and removing change without a lock that would stop it: that crashes. A client waits for
+        the answer to its one request, so those that read all the time are past that look-up once
+        the monitor has been held for a while, and cannot come again.
+        """
+        try:
+            with tango.AutoTangoMonitor(self._device):
+                for _ in range(SETTLING if not tango.Util.instance().is_svr_starting() else 0):
+                    time.sleep(SETTLE)
+                yield
+        except tango.DevFailed as error:
+            raise self._refused("*", error.args[0].desc) from None
+
+    def _in_lane(self) -> Lane:
+        if self._lane is None:
+            raise EndpointError(self._device.get_name(), "publishing", "the device is not running")
+        return self._lane
+
+    def _check(self, owner: str, wanted: Iterable[PublishedAttribute]) -> None:
+        """Refuse what is somebody else's, before anything is touched."""
+        names = self._device.get_device_attr()
+        for attribute in wanted:
+            key = attribute.name.lower()
+            current = self._current.get(key)
+            if current is not None:
+                if current.owner != owner:
+                    raise self._refused(attribute.name, f"it belongs to {current.owner!r}")
+                continue
+            try:
+                names.get_attr_by_name(attribute.name)
+            except tango.DevFailed:
+                continue
+            raise self._refused(attribute.name, "the device has one of its own of that name")
+
+    def _keep(self, current: _Current, attribute: PublishedAttribute) -> None:
+        current.attribute = attrs.evolve(attribute, name=current.attribute.name)
+        if not current.published:
+            current.reading = _reading(attribute, attribute.default, current.reading[-2])
+
+    def _add_all(self, added: Sequence[_Current]) -> None:
+        """Add these, or none of them."""
+        done: list[str] = []
+        for current in added:
+            key = current.attribute.name.lower()
+            self._current[key] = current
+            done.append(key)
+            try:
+                self._add(current.attribute)
+            except (tango.DevFailed, EndpointError) as error:
+                for name in done:
+                    self._remove(name)
+                if isinstance(error, EndpointError):
+                    raise
+                raise self._refused(current.attribute.name, error.args[0].desc) from None
+
+    def _add(self, attribute: PublishedAttribute) -> None:
+        device, spec, name = self._device, attribute.spec, attribute.name
+        wanted = dimensions(spec)
+        device.add_attribute(
+            tango_attribute(name=name, dtype=tango_type(spec), fget=self._read, **wanted)
+        )
+        made = device.get_device_attr().get_attr_by_name(name)
+        made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
+        device.set_change_event(name, True, False)
+        device.set_archive_event(name, True, False)
+        if (made.get_max_dim_x(), made.get_max_dim_y()) != (
+            wanted.get("max_dim_x", 1),
+            wanted.get("max_dim_y", 0),
+        ):
+            raise self._refused(name, "another device of this server has one with another shape")
+
+    def _remove(self, name: str) -> None:
+        if self._current.pop(name, None) is None:
+            return
+        with contextlib.suppress(tango.DevFailed):  # it is not there where adding it had failed
+            self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
+
+    def _publish_now(self, values: Sequence[tuple[str, Data]]) -> None:
+        when = time.time()
+        device = self._device
+        for name, value in values:
+            current = self._current.get(name.lower())
+            if current is None:
+                raise self._refused(name, "it is not defined")
+            reading = _reading(current.attribute, value, when)
+            current.reading = reading
+            current.published = True
+            try:
+                device.push_change_event(name, *reading)
+                device.push_archive_event(name, *reading)
+            except tango.DevFailed as error:
+                raise self._refused(name, error.args[0].desc) from None
+
+    def _read(self, _device: Any, attr: Any) -> None:
+        """Answer a client, in a thread of Tango's that holds the device's monitor."""
+        current = self._current.get(attr.get_name().lower())
+        if current is None:
+            raise RuntimeError(f"the attribute {attr.get_name()} is being removed")
+        attr.set_value_date_quality(*current.reading)
+
+    def _refused(self, name: str, reason: str) -> EndpointError:
+        return EndpointError(
+            f"{self._device.get_name()}/{name}", "attribute", " ".join(reason.split())
+        )

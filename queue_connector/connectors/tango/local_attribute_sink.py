@@ -1,0 +1,103 @@
+"""Publish data as an attribute of the device itself, with change and archive events.
+
+* values    the exchange's shape is a maximum: a shorter spectrum stays short
+* delivery  a datum is delivered when the attribute reads as it and its events were pushed
+* errors    `ConformError` for a value that does not fit, or is text that Tango cannot carry
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from ...datatypes import Data, DataSpec
+from ...descriptors import (
+    AttributeHost,
+    PublishedAttribute,
+    Services,
+    SinkDescriptor,
+    option,
+    parse_default,
+    sinks,
+)
+from ...errors import ConformError, DataError, EndpointError, Fault
+from ...stream import DataSink, Delivery
+from .types import TANGO_KINDS, fit, published_name_faults, type_faults
+
+
+@sinks.register("TangoLocalAttributeSink")
+@attrs.frozen(kw_only=True)
+class TangoLocalAttributeSinkDescriptor(SinkDescriptor):
+    """Publishes data as a read-only attribute of this device."""
+
+    kinds = TANGO_KINDS
+    dynamic_shapes = False
+    max_dimensions = 2
+
+    attribute_name: str = option(doc="The attribute's name on this device; case does not count.")
+    default_value: Data = option(
+        default="", doc="What it reads as before the first datum; '' is the zero of the dtype."
+    )
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """What does not fit: kinds, dimensions, the name, the default."""
+        found = [*super().faults(spec), *type_faults(spec)]
+        yield from found
+        yield from published_name_faults(self.attribute_name)
+        if not found:
+            try:
+                fit(parse_default(self.default_value, spec), spec)
+            except ConformError as error:
+                yield Fault("$.default_value", str(error), "write a value of the exchange's dtype")
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """The one name."""
+        yield "$.attribute_name", self.attribute_name
+
+    def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+        """The one attribute."""
+        default = fit(parse_default(self.default_value, spec), spec)
+        return (PublishedAttribute(self.attribute_name, spec, default),)
+
+    def build(self, spec: DataSpec, services: Services) -> TangoLocalAttributeSink:
+        """The sink, not started; raises `EndpointError` where there is no device."""
+        if services.attributes is None:
+            raise EndpointError(self.attribute_name, "publishing", "there is no device to have it")
+        return TangoLocalAttributeSink(self.attribute_name, spec, services.attributes)
+
+
+class TangoLocalAttributeSink(DataSink):
+    """Runtime side of `TangoLocalAttributeSinkDescriptor`."""
+
+    def __init__(self, attribute_name: str, spec: DataSpec, host: AttributeHost) -> None:
+        self._name = attribute_name
+        self._spec = spec
+        self._host = host
+
+    async def start(self) -> None:
+        """Do nothing: the group has defined the attribute."""
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """Do nothing: the attribute keeps its last value until the group removes it."""
+        await trio.lowlevel.checkpoint()
+
+    async def awrite(self, value: Data) -> None:
+        """Publish one value; raises `ConformError` when it does not fit."""
+        await self._host.publish([(self._name, fit(value, self._spec))])
+
+    async def awrite_batch(self, delivery: Delivery) -> None:
+        """Publish the values that fit, in one job, and refuse the others."""
+        values = []
+        for index, value in enumerate(delivery.values):
+            try:
+                values.append((self._name, fit(value, self._spec)))
+            except DataError as error:
+                delivery.refuse(index, error)
+        if values:
+            await self._host.publish(values)
+        else:
+            await trio.lowlevel.checkpoint()
+        delivery.accept_all()

@@ -1,0 +1,1 @@
+"""The classic loop on one machine: dishes → topics → pipeline → topics → telescope."""

@@ -1,0 +1,426 @@
+"""The Tango device ``SDPQueueConnector``: properties, commands, states and attributes.
+
+The ORB has the main thread, Trio a thread of its own, and whatever Trio asks of Tango goes through
+one lane. A command releases the device's monitor while it waits for Trio, since the lane needs it.
+
+A client may command everything and read everything; it can write nothing.
+
+* source   PyTango manual, "Server API"; ARCHITECTURE 3 and 4
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, TypeVarTuple
+
+import tango
+import trio
+import trio.lowlevel
+from tango.server import Device, attribute, command, device_property, run
+
+from . import __version__, config, configdb
+from .bridge import Lane, LoopStoppedError, TrioThread
+from .connectors.tango.attributes import DynamicAttributes, lane_context
+from .connectors.tango.types import legible
+from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
+from .errors import QueueConnectorError
+from .logs import configure_logging, device_name, level_of
+from .monitor import Monitor, read_once
+from .state import State
+from .supervisor import STOP_GRACE, Supervisor, open_supervisor
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+SHUTDOWN_MARGIN = 20.0
+"""Seconds beyond the stop grace after which a Trio loop that does not end is cut off."""
+
+FAREWELL = 2.0
+"""Seconds in which the configuration database is told of the last states."""
+
+ANNOUNCEMENTS = 256
+"""State changes that may wait to be pushed; beyond them the oldest are only logged."""
+
+_log = logging.getLogger(__name__)
+
+
+class SDPQueueConnector(Device):
+    """Carries data between Tango attributes and Kafka topics, along configured exchanges."""
+
+    green_mode = tango.GreenMode.Synchronous
+
+    exchanges_json = device_property(
+        dtype=str, default_value="", doc="The configuration, as JSON; streams from the start."
+    )
+    exchanges_config_path = device_property(
+        dtype=str,
+        default_value="",
+        doc="Where the configuration database holds groups, e.g. /component/name/owner; they "
+        "stream from the start. {} stands for subarray_id. Wins over exchanges_json.",
+    )
+    subarray_id = device_property(
+        dtype=str, default_value="", doc="What stands for {} in exchanges_config_path."
+    )
+    stop_grace = device_property(
+        dtype=float,
+        default_value=STOP_GRACE,
+        doc="Seconds in which an orderly stop delivers what is in flight.",
+    )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def init_device(self) -> None:
+        """Begin, at the server's start and at every ``Init``; an error leads to FAULT."""
+        super().init_device()
+        device_name.set(self.get_name())
+        self._state = self._pushed = (State.INIT, "starting")
+        self._supervisor: Supervisor | None = None
+        self._monitor: Monitor | None = None
+        self._loop = TrioThread(
+            self._main, name="trio", context=lane_context, on_crash=self._crashed
+        )
+        if not hasattr(self, "_attributes"):  # they stay over Init, with their subscribers
+            self._attributes = DynamicAttributes(self)
+            for name in ("State", "Status"):
+                self.set_change_event(name, True, False)
+                self.set_archive_event(name, True, False)
+        try:
+            self._begin()
+        except Exception as error:
+            self._fail("the device cannot begin", error)
+
+    def _begin(self) -> None:
+        path = self.exchanges_config_path.strip()
+        if path:  # the attributes of before an Init stay until the database has told what is wanted
+            self._loop.start()
+            self._call(self._start_monitor, path.replace("{}", self.subarray_id))
+            return
+        descriptor = None
+        refusal: QueueConnectorError | None = None
+        if self.exchanges_json.strip():
+            try:
+                descriptor = config.parse(self.exchanges_json)
+            except QueueConnectorError as error:
+                refusal = error
+        self._define_now(descriptor or QueueConnectorDescriptor())
+        self._loop.start()
+        if refusal is not None:
+            self._call(self._refuse, refusal)
+        elif descriptor is not None:
+            self._call(self._supervise("configure"), descriptor)
+            if not tango.Util.instance().is_svr_starting():
+                self._autostart()
+
+    def _define_now(self, descriptor: QueueConnectorDescriptor) -> None:
+        """Make the attributes in this thread: Tango wants them there when it has returned."""
+        wanted = {
+            name: [attribute for exchange in exchanges for attribute in exchange.attributes()]
+            for name, exchanges in descriptor.groups.items()
+        }
+        for owner in [owner for owner in self._attributes.owners() if owner not in wanted]:
+            self._attributes.define_now(owner, [])
+        for owner, attributes in wanted.items():
+            self._attributes.define_now(owner, attributes)
+
+    def server_init_hook(self) -> None:
+        """Start streaming once the server is up: events that are pushed earlier crash it."""
+        self._autostart()
+
+    def _autostart(self) -> None:
+        try:
+            if self._state[0] is State.OFF:
+                self._call(self._supervise("start"))
+        except Exception as error:
+            self._fail("the exchanges cannot be started", error)
+
+    def delete_device(self) -> None:
+        """End, at ``Init`` and when the server stops: every group in order, then the loop."""
+        with tango.AutoTangoAllowThreads(self):
+            if not self._loop.stop(float(self.stop_grace) + SHUTDOWN_MARGIN):
+                _log.critical("the Trio thread does not end; it is left behind")
+        super().delete_device()
+
+    async def _main(self, ready: Callable[[], None], stopping: trio.Event) -> None:
+        device_name.set(self.get_name())
+        announcements: deque[tuple[State, str]] = deque(maxlen=ANNOUNCEMENTS)
+        changed = trio.Event()
+
+        def on_change() -> None:
+            assert self._supervisor is not None
+            nonlocal changed
+            state = (self._supervisor.state, self._told_status())
+            if self._monitor is not None:
+                self._monitor.group_changed()
+            if state != self._state:
+                self._state = state
+                announcements.append(state)
+                changed.set()
+
+        async def announce() -> None:
+            nonlocal changed
+            while True:
+                await changed.wait()
+                changed = trio.Event()
+                states = list(announcements)
+                announcements.clear()
+                await lane.run(self._push_states, states)
+
+        async with (
+            Lane("tango-lane", lane_context) as lane,
+            trio.open_nursery() as nursery,
+            open_supervisor(
+                attributes=self._attributes, on_change=on_change, stop_grace=float(self.stop_grace)
+            ) as supervisor,
+        ):
+            self._attributes.use(lane)
+            try:
+                self._supervisor = supervisor
+                self._nursery = nursery
+                self._on_change = on_change
+                nursery.start_soon(announce)
+                on_change()
+                ready()
+                await stopping.wait()
+                await supervisor.close()
+                if self._monitor is not None and self._monitor.connected:
+                    with trio.move_on_after(FAREWELL):
+                        await self._monitor.reported()
+                await lane.run(self._push_states, list(announcements))
+                nursery.cancel_scope.cancel()
+            finally:
+                self._attributes.use(None)
+
+    # -- configuration database --------------------------------------------------------------------
+
+    async def _start_monitor(self, path: str) -> None:
+        assert self._supervisor is not None
+        database = configdb.from_environment()
+        configdb.check_path(path)
+        await self._stop_monitor()
+        self._monitor = Monitor(database, path, self._supervisor, self._on_change)
+        self._monitor_scope = trio.CancelScope()
+        self._monitor_ended = trio.Event()
+        self._nursery.start_soon(self._run_monitor, self._monitor, self._monitor_scope)
+
+    async def _run_monitor(self, monitor: Monitor, scope: trio.CancelScope) -> None:
+        try:
+            with scope:
+                await monitor.run()
+        except* Exception as errors:
+            _log.critical("the configuration database is not watched any more", exc_info=errors)
+        finally:
+            self._monitor = None
+            self._monitor_ended.set()
+        self._on_change()
+
+    async def _stop_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor_scope.cancel()
+            await self._monitor_ended.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def _watch(self, path: str) -> None:
+        if path:
+            await self._start_monitor(path)
+        else:
+            await self._stop_monitor()
+
+    async def _configure_from(self, path: str) -> None:
+        assert self._supervisor is not None
+        async with configdb.from_environment() as database:
+            descriptor = await read_once(database, path)
+        await self._supervisor.configure(descriptor)
+
+    def _told_status(self) -> str:
+        assert self._supervisor is not None
+        lines = [self._supervisor.status]
+        if self._monitor is not None and not self._monitor.connected:
+            lines.append(f"{self._monitor.path}: not watched: {self._monitor.problem}")
+        return legible("\n".join(lines))
+
+    def _crashed(self, error: BaseException) -> None:
+        self._fail("the Trio loop crashed; use Init", error)
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        _log.critical("%s", what, exc_info=error)
+        self._state = (State.FAULT, legible(f"{what}: {error!r}"))
+        if not tango.Util.instance().is_svr_starting():
+            self._push_states([self._state])
+
+    def _push_states(self, states: Sequence[tuple[State, str]]) -> None:
+        for state, status in states:
+            # An event of State or Status carries what was set, whatever it is pushed with.
+            if state is not self._pushed[0]:
+                value = getattr(tango.DevState, state.value)
+                self.set_state(value)
+                self.push_change_event("State", value)
+                self.push_archive_event("State", value)
+            if status != self._pushed[1]:
+                self.set_status(status)
+                self.push_change_event("Status", status)
+                self.push_archive_event("Status", status)
+            self._pushed = (state, status)
+
+    def dev_state(self) -> tango.DevState:
+        """The state as it is now: Tango's own answer reads attributes, and may be ALARM."""
+        return getattr(tango.DevState, self._state[0].value)
+
+    def dev_status(self) -> str:
+        """The state in words, a line per group."""
+        return self._state[1]
+
+    # -- calls into Trio ---------------------------------------------------------------------------
+
+    def _supervise(self, name: str) -> Callable[..., Awaitable[Any]]:
+        if self._supervisor is None:
+            raise LoopStoppedError("the connector is not running; use Init")
+        method: Callable[..., Awaitable[Any]] = getattr(self._supervisor, name)
+        return method
+
+    def _call(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
+        """Run an async function in the loop, with the monitor released meanwhile."""
+        with tango.AutoTangoAllowThreads(self):
+            return self._loop.call(function, *args)
+
+    async def _refuse(self, error: QueueConnectorError) -> None:
+        assert self._supervisor is not None
+        await trio.lowlevel.checkpoint()
+        self._supervisor.refuse(DEFAULT_GROUP, error)
+
+    def _command(self, name: str, *args: Any) -> None:
+        try:
+            method = self._supervise(name)
+        except LoopStoppedError as error:
+            raise _dev_failed(error, f"{self.get_name()}/{name}") from error
+        self._ask(name, method, *args)
+
+    def _ask(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        device_name.set(self.get_name())
+        try:
+            self._call(function, *args)
+        except Exception as error:
+            raise _dev_failed(error, f"{self.get_name()}/{name}") from error
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    @command(dtype_in=str, doc_in="A configuration, as JSON, or where the database holds one.")
+    def Configure(self, configuration: str) -> None:
+        """Take on a configuration; allowed while nothing streams."""
+        if configuration.startswith("/"):
+            self._ask("Configure", self._configure_from, configuration)
+            return
+        try:
+            descriptor = config.parse(configuration)
+        except Exception as error:
+            raise _dev_failed(error, f"{self.get_name()}/Configure") from error
+        self._command("configure", descriptor)
+
+    @command(dtype_in=str, doc_in="A path of the configuration database; empty to stop watching.")
+    def Monitor(self, path: str) -> None:
+        """Make the groups those that stand below a path, from now on."""
+        self._ask("Monitor", self._watch, path.strip())
+
+    @command(dtype_out=bool)
+    def IsMonitoringDB(self) -> bool:
+        """Whether changes of the configuration database are seen as they happen."""
+        monitor = self._monitor
+        return monitor is not None and monitor.connected
+
+    @command
+    def Start(self) -> None:
+        """Start streaming: OPEN, then ON by itself."""
+        self._command("start")
+
+    @command
+    def Stop(self) -> None:
+        """Stop in order: CLOSE, then OFF by itself once everything in flight is delivered."""
+        self._command("stop")
+
+    @command
+    def Standby(self) -> None:
+        """Drop the configuration, and with it the attributes."""
+        self._command("standby")
+
+    @command
+    def Abort(self) -> None:
+        """Cut streaming off; what is in flight is dropped and counted."""
+        self._command("abort")
+
+    @command
+    def Reset(self) -> None:
+        """Leave FAULT, without configuration."""
+        self._command("reset")
+
+    # -- attributes --------------------------------------------------------------------------------
+
+    @attribute(dtype=str)
+    def versionId(self) -> str:
+        """The version of the software."""
+        return __version__
+
+    @attribute(dtype=str)
+    def groups(self) -> str:
+        """State, fault and exchanges of each group, as JSON."""
+        return self._told(Supervisor.as_dict)
+
+    @attribute(dtype=str)
+    def configuration(self) -> str:
+        """What is configured, by group, as JSON that `Configure` would take on again."""
+        return self._told(Supervisor.configuration)
+
+    @attribute(dtype=str)
+    def statistics(self) -> str:
+        """What became of every datum, by exchange, as JSON."""
+        return self._told(Supervisor.statistics)
+
+    def _told(self, question: Callable[[Supervisor], Any]) -> str:
+        async def ask() -> str:
+            await trio.lowlevel.checkpoint()
+            return json.dumps(question(self._supervisor)) if self._supervisor else "{}"
+
+        try:
+            return self._call(ask)
+        except LoopStoppedError as error:
+            raise _dev_failed(error, self.get_name()) from error
+
+
+def _dev_failed(error: Exception, origin: str) -> tango.DevFailed:
+    """What a Tango client sees: the kind of error as its reason, the sentence, and where."""
+    known = isinstance(error, QueueConnectorError)
+    if not known:
+        _log.error("unexpected error in %s", origin, exc_info=error)
+    failed = tango.DevError()
+    failed.reason = type(error).__name__
+    failed.desc = legible(str(error) if known else f"unexpected error: {error!r}; see the log")
+    failed.origin = origin
+    failed.severity = tango.ErrSeverity.ERR
+    return tango.DevFailed(failed)
+
+
+def serve(
+    arguments: Sequence[str],
+    device_class: type[Device] = SDPQueueConnector,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Run the Tango server until it is told to end; *arguments* are Tango's, after the name."""
+    faulthandler.enable()
+    configure_logging(level_of(list(arguments)))
+    run(
+        {"SDPQueueConnector": device_class},
+        args=["SDPQueueConnector", *arguments],
+        post_init_callback=on_ready,
+        raises=True,
+    )
+    return 0
+
+
+def main() -> int:
+    """Entry point of the console script ``SDPQueueConnector``."""
+    return serve(sys.argv[1:])

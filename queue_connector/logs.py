@@ -1,0 +1,56 @@
+"""Log lines in the format of the SKA's control software.
+
+``1|2026-01-31T12:00:00.123Z|INFO|thread|function|file.py#12|tango-device:a/b/c|message``: a
+version, UTC time in ms, level, thread, function, file and line, tags, message.
+
+* source   SKA developer portal, "Logging guidelines"
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextvars import ContextVar
+
+device_name: ContextVar[str] = ContextVar("device_name", default="")
+"""The Tango device on whose behalf this context runs; tasks and their threads inherit it."""
+
+
+class SKAFormatter(logging.Formatter):
+    """Formats a record as one line; a traceback follows on lines of its own."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "1|%(asctime)s.%(msecs)03dZ|%(levelname)s|%(threadName)s|%(funcName)s"
+            "|%(filename)s#%(lineno)d|%(tags)s|%(message)s",
+            "%Y-%m-%dT%H:%M:%S",
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        device = device_name.get()
+        record.tags = f"tango-device:{device}" if device else ""
+        return super().format(record)
+
+
+def configure_logging(level: int) -> None:
+    """Send the log of this process to stderr, from *level* on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SKAFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def level_of(arguments: list[str]) -> int:
+    """The level that a Tango server's command line asks for with ``-v`` or ``-vN``.
+
+    Without it INFO; ``-v0`` is WARNING, ``-v1`` and ``-v2`` are INFO, ``-v3`` on and ``-v`` are
+    DEBUG, as Tango itself counts.
+    """
+    for argument in arguments:
+        if argument.startswith("-v") and (argument == "-v" or argument[2:].isdigit()):
+            number = int(argument[2:] or 4)
+            return logging.WARNING if not number else logging.INFO if number < 3 else logging.DEBUG
+    return logging.INFO

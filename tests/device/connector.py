@@ -1,0 +1,120 @@
+"""The real connector in a process of its own, as ``queue-connector serve`` runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tango
+
+from tests.device.servers import ROOT, Server
+
+DEVICE = "test-sdp/queueconnector/01"
+
+
+class Connector(Server):
+    """Serves *configuration*; its log goes to a file beside the configuration's."""
+
+    def __init__(self, directory: Path, configuration: Any, device: str = DEVICE) -> None:
+        self._config = directory / "config.json"
+        self._config.write_text(json.dumps(configuration))
+        self._log = directory / "connector.log"
+        super().__init__("queue_connector", device)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", self._module, "serve", str(self._config)]
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, "--device", self._device, "--port", str(self.port)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("tango://"):
+                self.port = int(line.split(":")[2].split("/")[0])
+                return
+        raise RuntimeError(f"it ended with {self._end()}:\n{self.log()}")
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit status, once it has ended by itself."""
+        return self._end()
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def statistics(self) -> Any:
+        return json.loads(self.proxy().statistics)
+
+    def groups(self) -> Any:
+        return json.loads(self.proxy().groups)
+
+    def resources(self) -> tuple[int, int]:
+        """Threads and file descriptors of the process."""
+        process = psutil.Process(self.pid)
+        return process.num_threads(), process.num_fds()
+
+
+@contextlib.contextmanager
+def connector(directory: Path, configuration: Any) -> Iterator[Connector]:
+    running = Connector(directory, configuration)
+    try:
+        yield running
+    finally:
+        # A subscription to a server that has gone holds back the events of all others.
+        close_events()
+        if running.running():
+            running.kill()
+
+
+def eventually(condition: Any, timeout: float = 10.0) -> Any:
+    """What *condition* returns once it is true; a bounded wait for what tells nobody."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"still {value!r} after {timeout} s")
+        time.sleep(0.01)
+    return value
+
+
+_subscribed: list[Events] = []
+
+
+def close_events() -> None:
+    """Take back every subscription that a test has made."""
+    while _subscribed:
+        _subscribed.pop().close()
+
+
+class Events:
+    """What a subscribed client received, in order."""
+
+    def __init__(self, proxy: Any, attribute: str, kind: Any = None) -> None:
+        self.values: list[Any] = []
+        self.errors: list[str] = []
+        self._proxy = proxy
+        kind = tango.EventType.CHANGE_EVENT if kind is None else kind
+        self._id = proxy.subscribe_event(attribute, kind, self._receive)
+        _subscribed.append(self)
+
+    def _receive(self, event: Any) -> None:
+        if event.err:
+            self.errors.append(event.errors[0].reason)
+        else:
+            value = event.attr_value.value
+            self.values.append(value.tolist() if hasattr(value, "tolist") else value)
+
+    def close(self) -> None:
+        self._proxy.unsubscribe_event(self._id)

@@ -1,0 +1,299 @@
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import tango
+
+from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
+from queue_connector.connectors.tango.types import fit
+from queue_connector.datatypes import DataSpec, zero
+from queue_connector.descriptors import PublishedAttribute
+from queue_connector.errors import ConformError, DataError
+from queue_connector.stream import Delivery
+from tests.device import values
+from tests.device.servers import server
+
+FLOAT = DataSpec("float64")
+CHURN_SECONDS = float(os.environ.get("TANGO_CHURN_SECONDS", "5"))
+
+
+@pytest.fixture(scope="module")
+def device():
+    with server("tests.device.attribute_server") as running:
+        yield running
+        assert running.running(), "the server crashed"
+        assert running.terminate() == 0
+
+
+@pytest.fixture
+def defined(device):
+    """Define attributes of the test; they are removed after it."""
+    owners = []
+
+    def define(owner, *wanted):
+        owners.append(owner)
+        return device.ask("define", owner, wanted)
+
+    yield define
+    for owner in owners:
+        device.ask("define", owner, ())
+
+
+class Events:
+    """A subscription whose events are kept."""
+
+    def __init__(self, proxy, name, kind=tango.EventType.CHANGE_EVENT):
+        self.values, self.errors = [], []
+        self._arrived = threading.Condition()
+        self._proxy = proxy
+        first = proxy.subscribe_event(name, kind, lambda event: None, tango.EventSubMode.Sync)
+        time.sleep(0.1)  # Tango loses what is pushed before the connection is made
+        self._id = proxy.subscribe_event(name, kind, self._push, tango.EventSubMode.SyncRead)
+        proxy.unsubscribe_event(first)
+
+    def _push(self, event):
+        with self._arrived:
+            if event.err:
+                self.errors.append(event.errors[0].reason)
+            else:
+                value = event.attr_value.value
+                self.values.append(value.copy() if isinstance(value, np.ndarray) else value)
+            self._arrived.notify_all()
+
+    def wait(self, count):
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.values) >= count, 10), self.values
+        return self.values
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self._proxy.unsubscribe_event(self._id)
+
+
+def attribute(name, spec=FLOAT, default=None):
+    return PublishedAttribute(name, spec, zero(spec) if default is None else default)
+
+
+@pytest.mark.parametrize(("name", "spec", "published"), values.CASES, ids=values.NAMES)
+def test_every_type_and_format_is_read_and_sent_exactly(device, defined, name, spec, published):
+    assert defined("types", attribute(name, spec)) is None
+    proxy = device.proxy()
+    config = proxy.get_attribute_config(name)
+    kind, form = name.split("_")
+    assert str(tango.CmdArgType.values[config.data_type]) == kind
+    assert str(config.data_format) == form
+    assert config.writable == tango.AttrWriteType.READ
+    archiving = tango.EventType.ARCHIVE_EVENT
+    with Events(proxy, name) as change, Events(proxy, name, archiving) as archive:
+        values.assert_same(change.wait(1)[0], zero(spec))
+        for count, value in enumerate(published, 2):
+            assert device.ask("publish", [(name, value)]) is None
+            values.assert_same(change.wait(count)[-1], value)
+            values.assert_same(archive.wait(count)[-1], value)
+            reading = proxy.read_attribute(name)
+            values.assert_same(reading.value, value)
+            assert reading.quality == tango.AttrQuality.ATTR_VALID
+
+
+def test_an_image_is_rows_by_columns(device, defined):
+    defined("image", attribute("image", DataSpec("float32", (2, 3))))
+    config = device.proxy().get_attribute_config("image")
+    assert (config.max_dim_x, config.max_dim_y) == (3, 2)
+
+
+def test_a_broadcast_and_a_byte_swapped_array_arrive_right(device, defined):
+    spec = DataSpec(">f8", (2, 3))
+    default = fit(2.0, spec)
+    assert defined("swapped", attribute("swapped", spec, default)) is None
+    np.testing.assert_array_equal(device.proxy().read_attribute("swapped").value, default)
+
+
+def test_it_reads_as_its_default_before_the_first_datum(device, defined):
+    defined("default", attribute("default_one", FLOAT, np.float64(1.5)))
+    assert device.proxy().read_attribute("default_one").value == 1.5
+    defined("default", attribute("default_one", FLOAT, np.float64(2.5)))
+    assert device.proxy().read_attribute("default_one").value == 2.5
+
+
+def test_events_of_one_batch_come_in_order(device, defined):
+    defined("order", attribute("a"), attribute("b"))
+    with Events(device.proxy(), "a") as events:
+        device.ask("publish", [(n, np.float64(i)) for i in range(300) for n in ("a", "B")])
+        assert events.wait(301) == [0, *range(300)]
+    assert device.proxy().read_attribute("b").value == 299
+
+
+def test_an_attribute_kept_keeps_its_subscribers_and_its_last_value(device, defined):
+    defined("keep", attribute("kept"), attribute("dropped"))
+    proxy = device.proxy()
+    with Events(proxy, "kept") as events:
+        device.ask("publish", [("kept", np.float64(4))])
+        assert defined("keep", attribute("KEPT", FLOAT, np.float64(9)), attribute("new")) is None
+        assert proxy.read_attribute("kept").value == 4
+        device.ask("publish", [("kept", np.float64(5))])
+        assert events.wait(3) == [0, 4, 5]
+        assert not events.errors
+    names = [name.lower() for name in proxy.get_attribute_list()]
+    assert "new" in names
+    assert "dropped" not in names
+
+
+def test_an_attribute_whose_type_changes_is_made_anew(device, defined):
+    defined("change", attribute("changing"))
+    defined("change", attribute("changing", DataSpec("str", (2,))))
+    assert device.proxy().read_attribute("changing").value == ("", "")
+
+
+@pytest.mark.parametrize("name", ["fixed", "FIXED", "State", "status"])
+def test_a_name_of_the_devices_own_is_refused_and_nothing_is_touched(device, defined, name):
+    assert defined("own", attribute("fine")) is None
+    assert "of its own" in defined("own", attribute("another"), attribute(name))
+    names = device.proxy().get_attribute_list()
+    assert "fine" in names
+    assert "another" not in names
+    assert device.proxy().read_attribute("fixed").value == 1.0
+
+
+def test_a_name_of_another_owner_is_refused(device, defined):
+    defined("first", attribute("claimed"))
+    assert "belongs to 'first'" in defined("second", attribute("Claimed"))
+
+
+def test_publishing_what_is_not_defined_is_refused(device):
+    assert "not defined" in device.ask("publish", [("nobody", np.float64(1))])
+
+
+@pytest.mark.parametrize("how", ["Init", "DevRestart"])
+def test_attributes_and_their_subscribers_survive(device, defined, how):
+    defined("survivor", attribute("survivor"))
+    device.ask("publish", [("survivor", np.float64(3))])
+    proxy = device.proxy()
+    with Events(proxy, "survivor") as events:
+        if how == "Init":
+            proxy.Init()
+        else:
+            tango.DeviceProxy(device.admin_name).DevRestart(proxy.dev_name())
+        assert proxy.read_attribute("survivor").value == 3
+        device.ask("publish", [("survivor", np.float64(4))])
+        assert events.wait(2)[-1] == 4
+    assert [a.name for a in device.ask("owners")["survivor"]] == ["survivor"]
+
+
+def test_attributes_may_come_and_go_while_clients_read_and_subscribe(device):
+    """What crashed servers: removal during a read, and during a subscription."""
+    names = ["churn_a", "churn_b", "churn_c"]
+    done = threading.Event()
+    reads, failures = [0], []
+
+    def read() -> None:
+        with tango.EnsureOmniThread():
+            proxy = device.proxy()
+            while not done.is_set():
+                for name in names:
+                    try:
+                        proxy.read_attribute(name)
+                        reads[0] += 1
+                    except tango.DevFailed:
+                        pass  # it is not there just now
+
+    def subscribe() -> None:
+        with tango.EnsureOmniThread():
+            proxy = device.proxy()
+            while not done.is_set():
+                try:
+                    with Events(proxy, names[0]):
+                        time.sleep(0.01)
+                except tango.DevFailed:
+                    pass  # as above
+
+    def churn() -> None:
+        with tango.EnsureOmniThread():
+            end = time.monotonic() + CHURN_SECONDS
+            while time.monotonic() < end:
+                try:
+                    device.ask("churn", names, 1.0)
+                except tango.DevFailed as error:
+                    failures.append(error)
+                    break
+            done.set()
+
+    threads = [threading.Thread(target=f) for f in (read, read, subscribe, churn)]
+    before = device.ask("threads")[0]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert device.running()
+    assert reads[0] > 100
+    assert device.ask("threads")[0] <= before + 2
+    assert "churn" not in device.ask("owners")
+
+
+class _Host:
+    def __init__(self):
+        self.batches = []
+
+    async def define(self, owner, wanted):
+        raise NotImplementedError
+
+    async def publish(self, published):
+        self.batches.append(list(published))
+
+
+def sink_of(spec, host):
+    from queue_connector.descriptors import Services
+
+    descriptor = TangoLocalAttributeSinkDescriptor(attribute_name="x")
+    return descriptor.build(spec, Services(attributes=host))
+
+
+async def test_the_sink_refuses_single_values_and_publishes_the_others_in_one_job():
+    host = _Host()
+    delivery = Delivery(["good", "größer", "€", "nul\0", 3, "end"])
+    async with sink_of(DataSpec("str"), host) as sink:
+        await sink.awrite_batch(delivery)
+    assert host.batches == [[("x", "good"), ("x", "größer"), ("x", "end")]]
+    assert delivery.accepted == [True, True, False, False, False, True]
+    assert all(isinstance(error, DataError) for error in delivery.refused.values())
+    assert "Latin-1" in str(delivery.refused[2])
+    assert "NUL" in str(delivery.refused[3])
+
+
+async def test_the_sink_never_casts_silently():
+    async with sink_of(DataSpec("uint8"), _Host()) as sink:
+        with pytest.raises(ConformError, match="out of range"):
+            await sink.awrite(300)
+
+
+@pytest.mark.parametrize(
+    ("keys", "spec", "paths"),
+    [
+        ({"attribute_name": "x"}, FLOAT, []),
+        ({"attribute_name": "x", "default_value": "nan"}, FLOAT, []),
+        ({"attribute_name": "x", "default_value": 0}, DataSpec("float32", (2, 2)), []),
+        ({"attribute_name": "x", "default_value": "€"}, DataSpec("str"), ["$.default_value"]),
+        ({"attribute_name": "x", "default_value": 300}, DataSpec("uint8"), ["$.default_value"]),
+        ({"attribute_name": "a/b"}, FLOAT, ["$.attribute_name"]),
+        ({"attribute_name": ""}, FLOAT, ["$.attribute_name"]),
+        ({"attribute_name": "status"}, FLOAT, ["$.attribute_name"]),
+        ({"attribute_name": "x"}, DataSpec("float64", (-1,)), ["$"]),
+        ({"attribute_name": "x"}, DataSpec("float64", (2, 2, 2)), ["$"]),
+        ({"attribute_name": "x"}, DataSpec("int8"), ["$"]),
+        ({"attribute_name": "x"}, DataSpec("object"), ["$"]),
+    ],
+)
+def test_what_cannot_be_published_is_a_fault(keys, spec, paths):
+    descriptor = TangoLocalAttributeSinkDescriptor(**keys)
+    assert [fault.path for fault in descriptor.faults(spec)] == paths
+
+
+def test_the_default_fills_the_shape():
+    descriptor = TangoLocalAttributeSinkDescriptor(attribute_name="x", default_value="nan")
+    (published,) = descriptor.publishes(DataSpec("float64", (2, 2)))
+    assert np.isnan(published.default).all()
+    assert published.default.shape == (2, 2)
