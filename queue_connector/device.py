@@ -16,7 +16,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, ClassVar, TypeVar, TypeVarTuple
 
 import tango
 import trio
@@ -54,6 +54,9 @@ class SDPQueueConnector(Device):
 
     green_mode = tango.GreenMode.Synchronous
 
+    _before: ClassVar[dict[str, DynamicAttributes]] = {}
+    """Device name → the attributes of its latest device object."""
+
     exchanges_json = device_property(
         dtype=str, default_value="", doc="The configuration, as JSON; streams from the start."
     )
@@ -86,9 +89,13 @@ class SDPQueueConnector(Device):
         )
         if not hasattr(self, "_attributes"):  # they stay over Init, with their subscribers
             self._attributes = DynamicAttributes(self)
-            for name in ("State", "Status"):
-                self.set_change_event(name, True, False)
-                self.set_archive_event(name, True, False)
+            name = self.get_name().lower()
+            if name in self._before:  # DevRestart made a new device object
+                self._attributes.adopt_now(self._before[name])
+            self._before[name] = self._attributes
+            for attribute_name in ("State", "Status"):
+                self.set_change_event(attribute_name, True, False)
+                self.set_archive_event(attribute_name, True, False)
         try:
             self._begin()
         except Exception as error:

@@ -210,6 +210,18 @@ def test_init_keeps_attributes_that_the_property_configures_with_their_subscribe
         assert events.errors == []
 
 
+def test_dev_restart_makes_the_attributes_again_and_streams_on(tmp_path):
+    with connector(tmp_path, config(endless("kept", delay=0.01))) as running:
+        proxy = running.proxy()
+        eventually(lambda: proxy.kept > 3)
+        tango.DeviceProxy(proxy.adm_name()).DevRestart("test-sdp/queueconnector/01")
+        assert "kept" in proxy.get_attribute_list()
+        eventually(lambda: str(proxy.State()) == "ON")
+        before = proxy.kept
+        eventually(lambda: proxy.kept > before)
+        assert running.terminate() == 0
+
+
 def test_init_drops_what_was_configured_by_command(idle):
     proxy = idle.proxy()
     proxy.Configure(json.dumps(config(endless("gone"))))
