@@ -1,0 +1,258 @@
+"""The database through SKA's own library, ``ska-sdp-config``, where a site insists on it.
+
+Asked for by ``SDP_CONFIG_BACKEND=ska-sdp-config``; the library reads the other variables itself.
+Our own client speaks to the same etcd and is the better one: the library blocks, so each watch
+keeps a thread, and its transactions tell no revisions of values, so those here are counted by this
+adapter: they grow with what it sees, and mean nothing outside of it. A value that was changed and
+changed back between two looks counts as unchanged.
+
+* used      ``Config(backend="etcd3")``, ``close``, ``txn``, ``watcher(timeout)``;
+            ``watcher.txn``, ``watcher.trigger``;
+            ``txn.raw``: ``get``, ``list_keys``, ``create``, ``update``, ``delete``
+* note      a watcher wakes for keys that were listed or read with ``get`` in its transaction
+* source    ska-sdp-config documentation, "Config", "Design and Best Practices"
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self, TypeVar
+
+import trio
+
+from ..bridge import Inbox, Worker
+from ..errors import EndpointError
+from .database import (
+    ABSENT,
+    EXISTS,
+    Children,
+    ConfigDatabase,
+    Versioned,
+    Watch,
+    as_bytes,
+    check_path,
+    check_transaction,
+    child_name,
+)
+
+MODULE = "ska_sdp_config"
+
+LOOK_PERIOD = 5.0
+"""Seconds after which a watcher looks by itself: a bound, should it miss that it is to end."""
+
+RETRY_DELAY = 2.0
+"""Seconds before a watch that failed is tried again."""
+
+T = TypeVar("T")
+Texts = dict[str, str]
+"""Path → value, as the library has it."""
+
+
+class SdpDatabase(ConfigDatabase):
+    """The database that *connect* opens: a function that makes a ``ska_sdp_config.Config``."""
+
+    def __init__(self, connect: Callable[[], Any], *, secrets: Sequence[str] = ()) -> None:
+        self._connect = connect
+        self._secrets = tuple(secrets)
+        self._worker = Worker()
+        self._config: Any = None
+        self._revision = 0
+        self._known: dict[str, Versioned] = {}
+
+    @classmethod
+    def installed(cls, *, secrets: Sequence[str] = ()) -> Self:
+        """The one of the installed library, by its environment variables.
+
+        Raises:
+            EndpointError: it is not installed.
+        """
+        try:
+            library = importlib.import_module(MODULE)
+        except ImportError as error:
+            reason = f"{error}; install queue-connector[sdp] from SKA's package index"
+            raise EndpointError("ska-sdp-config", "import", reason) from error
+        return cls(lambda: library.Config(backend="etcd3"), secrets=secrets)
+
+    async def __aexit__(self, *_exc: object) -> None:
+        config, self._config = self._config, None
+        if config is not None:
+            with trio.CancelScope(shield=True), suppress(EndpointError):
+                await self._run("close", lambda: config.close())
+
+    async def _run(self, operation: str, function: Callable[[], T]) -> T:
+        """Call the library in the thread; whatever it raises is the database's fault."""
+        try:
+            return await self._worker.run(function)
+        except Exception as error:
+            raise self._error(operation, error) from None
+
+    def _error(self, operation: str, error: Exception) -> EndpointError:
+        reason = f"{type(error).__name__}: {error}"
+        for secret in self._secrets:
+            reason = reason.replace(secret, "***")
+        return EndpointError("ska-sdp-config", operation, reason[:300])
+
+    def _opened(self) -> Any:
+        """The library's connection; called in the worker's thread only."""
+        if self._config is None:
+            self._config = self._connect()
+        return self._config
+
+    def _versioned(self, path: str, text: str | None) -> Versioned | None:
+        """A value with a revision: that of the last look, unless it is another value now."""
+        if text is None:
+            if self._known.pop(path, None) is not None:
+                self._revision += 1
+            return None
+        value, known = as_bytes(text), self._known.get(path)
+        if known is None or known.value != value:
+            self._revision += 1
+            known = self._known[path] = Versioned(value, self._revision)
+        return known
+
+    def _view(self, path: str, texts: Texts) -> Children:
+        gone = [key for key in self._known if child_name(path, key) and key not in texts]
+        for key in gone:
+            self._versioned(key, None)
+        values = {
+            key.rpartition("/")[2]: versioned
+            for key, text in texts.items()
+            if key != path and (versioned := self._versioned(key, text)) is not None
+        }
+        own = self._versioned(path, texts.get(path))
+        return Children(self._revision, values, own)
+
+    async def get(self, path: str) -> Versioned | None:
+        check_path(path)
+
+        def get() -> str | None:
+            text: str | None = _last(txn.raw.get(path) for txn in self._opened().txn())
+            return text
+
+        return self._versioned(path, await self._run(f"get {path}", get))
+
+    async def children(self, path: str) -> Children:
+        check_path(path)
+
+        def read() -> Texts:
+            return _last(_texts(path, txn.raw) for txn in self._opened().txn())
+
+        return self._view(path, await self._run(f"read {path}", read))
+
+    async def transact(
+        self,
+        changes: Mapping[str, str | bytes | None],
+        *,
+        expected: Mapping[str, int] = {},
+    ) -> int | None:
+        check_transaction(changes, expected)
+        texts = {
+            path: None if value is None else as_bytes(value).decode()
+            for path, value in changes.items()
+        }
+        known = dict(self._known)
+
+        def transact() -> bool:
+            done = False
+            for txn in self._opened().txn():
+                found = {path: txn.raw.get(path) for path in {*texts, *expected}}
+                done = all(
+                    _met(found[path], known.get(path), revision)
+                    for path, revision in expected.items()
+                )
+                for path, text in texts.items() if done else ():
+                    _write(txn.raw, path, found[path], text)
+            return done
+
+        if not await self._run(f"write {next(iter(changes), 'nothing')}", transact):
+            return None
+        self._revision += 1
+        for path, text in texts.items():
+            self._known.pop(path, None)
+            if text is not None:
+                self._known[path] = Versioned(as_bytes(text), self._revision)
+        return self._revision
+
+    async def _follow(self, path: str, watch: Watch) -> None:
+        while True:
+            try:
+                await self._follow_once(path, watch)
+            except* Exception as errors:
+                watch.lost(str(self._error(f"watch {path}", errors.exceptions[0])))
+            await trio.sleep(RETRY_DELAY)
+
+    async def _follow_once(self, path: str, watch: Watch) -> None:
+        inbox: Inbox[Texts] = Inbox(1)
+        looking = _Looking(self._connect, path, inbox.put)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Worker().run, looking.run)
+            try:
+                while True:
+                    (texts,) = await inbox.receive(1)
+                    watch.offer(self._view(path, texts))
+                    watch.found()
+            finally:
+                looking.end()  # the nursery waits for the thread
+                inbox.close()
+
+
+class _Looking:
+    """Looks at a path whenever something changes there, in a thread of its own."""
+
+    def __init__(
+        self, connect: Callable[[], Any], path: str, tell: Callable[[Texts], None]
+    ) -> None:
+        self._connect = connect
+        self._path = path
+        self._tell = tell
+        self._ending = False
+        self._watcher: Any = None
+
+    def run(self) -> None:
+        config = self._connect()
+        try:
+            for watcher in config.watcher(timeout=LOOK_PERIOD):
+                self._watcher = watcher
+                if self._ending:  # looked at after the watcher is known, so `end` is not missed
+                    break
+                self._tell(_last(_texts(self._path, txn.raw) for txn in watcher.txn()))
+        finally:
+            config.close()
+
+    def end(self) -> None:
+        """Make `run` return; from any thread."""
+        self._ending = True
+        if self._watcher is not None:
+            self._watcher.trigger()
+
+
+def _last(tries: Iterable[T]) -> T:
+    """What the last try of a transaction read: the library repeats it until it is consistent."""
+    *_, last = tries
+    return last
+
+
+def _texts(path: str, raw: Any) -> Texts:
+    keys = [key for key in raw.list_keys(path + "/") if child_name(path, key)]
+    found = {key: raw.get(key) for key in (path, *keys)}
+    return {key: text for key, text in found.items() if text is not None}
+
+
+def _met(found: str | None, known: Versioned | None, expected: int) -> bool:
+    if expected == ABSENT or found is None:
+        return expected == ABSENT and found is None
+    if expected == EXISTS:
+        return True
+    return known is not None and (known.mod_revision, known.value) == (expected, as_bytes(found))
+
+
+def _write(raw: Any, path: str, found: str | None, text: str | None) -> None:
+    if text is None:
+        if found is not None:
+            raw.delete(path)
+    elif found is None:
+        raw.create(path, text)
+    else:
+        raw.update(path, text)
