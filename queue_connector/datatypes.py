@@ -144,6 +144,8 @@ def parse_dtype(written: object) -> np.dtype[Any]:
 def _parse_name(name: str) -> np.dtype[Any]:
     if name in _REMOVED:
         raise DtypeError(f"the dtype {name!r} was removed", _REMOVED[name])
+    if name in ("enum", "DevEnum"):
+        raise DtypeError(f"no dtype is called {name!r}", "write 'int16', and labels beside it")
     close = difflib.get_close_matches(name[:64], (*_OFFERED, *_ALIASES), 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_OFFERED)}"
     try:
@@ -217,16 +219,21 @@ def _lengths(shape: Iterable[int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
+def _texts(labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(labels)
+
+
 @attrs.frozen(repr=False)
 class DataSpec:
     """The dtype and the shape that the data of a stream have.
 
     ``shape`` holds the largest dimensions, ``()`` for a scalar; a negative entry is a dynamic
-    dimension.
+    dimension. ``labels`` name the numbers from 0 on, and no others fit then.
     """
 
     dtype: np.dtype[Any] = attrs.field(converter=parse_dtype)
     shape: tuple[int, ...] = attrs.field(default=(), converter=_lengths)
+    labels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     kind: Kind = attrs.field(init=False, eq=False)
 
     @kind.default
@@ -241,6 +248,8 @@ class DataSpec:
     def __str__(self) -> str:
         name = dtype_name(self.dtype)
         text = name if isinstance(name, str) else f"struct({', '.join(e[0] for e in name)})"
+        if self.labels:
+            text = f"enum({', '.join(self.labels)})"
         return text + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
 
     __repr__ = __str__
@@ -275,6 +284,8 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     Raises:
         ConformError: the value does not fit.
     """
+    if spec.labels:
+        return _labelled(value, spec, shorter)
     dtype, shape = spec.dtype, spec.shape
     if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape and shape:
         return _cast(value, spec, value)
@@ -293,6 +304,30 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     if shape == array.shape and not shape:
         return str(array[()]) if spec.kind is Kind.STR else array[()]
     return _fit(array, spec, shorter)
+
+
+def _labelled(value: object, spec: DataSpec, shorter: bool) -> Data:
+    """Numbers, or labels, or both in lists, as numbers that have a label."""
+
+    def number(item: object) -> object:
+        if isinstance(item, list | tuple):
+            return [number(part) for part in item]
+        if not isinstance(item, str):
+            return item
+        if item not in spec.labels:
+            raise ConformError(spec, _found(value), f"no label is {_excerpt(str(item))}")
+        return spec.labels.index(item)
+
+    text = isinstance(value, np.ndarray) and value.dtype.kind == "U"
+    try:
+        numbers = number(value.tolist() if text else value)  # type: ignore[attr-defined]
+    except RecursionError as error:
+        raise ConformError(spec, _found(value), str(error)) from None
+    fitting = conform(numbers, attrs.evolve(spec, labels=()), shorter=shorter)
+    if np.size(fitting) and not 0 <= np.min(fitting) <= np.max(fitting) < len(spec.labels):
+        reason = f"only the numbers 0 … {len(spec.labels) - 1} have a label"
+        raise ConformError(spec, _found(value), reason)
+    return fitting
 
 
 def _text(value: str, spec: DataSpec) -> str:

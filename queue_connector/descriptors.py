@@ -159,6 +159,24 @@ def _numbers(value: Data) -> Data:
     return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
 
 
+LABELS = (
+    "Names of the numbers from 0 on, which make int16 an enumeration: no other number fits, and "
+    "where a value is read, its label may stand for it. Numbers are written. DevEnum in Tango."
+)
+
+
+def label_faults(spec: DataSpec) -> Iterator[Fault]:
+    """What is wrong with the labels of an enumeration."""
+    if spec.labels and spec.dtype != np.int16:
+        yield Fault("$.labels", "only int16 has labels", "write the dtype int16, or no labels")
+    for index, label in enumerate(spec.labels):
+        path = f"$.labels[{index}]"
+        if not label:
+            yield Fault(path, "a label is empty", "write a name for the number")
+        elif label in spec.labels[:index]:
+            yield Fault(path, f"the label {label!r} is written twice", "write another")
+
+
 def too_large(spec: DataSpec) -> str:
     """Why no datum can have this dtype and shape; empty when one can."""
     if len(spec.shape) > MAX_DIMENSIONS:
@@ -314,6 +332,7 @@ class ExchangeDescriptor(Descriptor):
         converter=tuple,
         doc="The largest dimensions; [] is a scalar, one negative entry a dynamic dimension.",
     )
+    labels: tuple[str, ...] = option(default=(), converter=tuple, doc=LABELS)
     source: SourceDescriptor | list[SourceDescriptor] = option(
         min_length=1, doc="Where data come from; those of a list are merged into one stream."
     )
@@ -328,7 +347,7 @@ class ExchangeDescriptor(Descriptor):
     @property
     def spec(self) -> DataSpec:
         """The dtype and shape that the sources share."""
-        return DataSpec(self.dtype, self.shape)
+        return DataSpec(self.dtype, self.shape, self.labels)
 
     @property
     def output(self) -> DataSpec:
@@ -367,6 +386,9 @@ class ExchangeDescriptor(Descriptor):
             return
         if complaint := too_large(self.spec):
             yield Fault("$.shape", complaint, "write a smaller shape or dtype")
+            return
+        if bad_labels := list(label_faults(self.spec)):
+            yield from bad_labels
             return
         for path, source in _paths("source", self.source):
             yield from (fault.below(path) for fault in source.faults(self.spec))

@@ -58,7 +58,9 @@ class SDPQueueConnector(Device):
     """Device name → the attributes of its latest device object."""
 
     exchanges_json = device_property(
-        dtype=str, default_value="", doc="The configuration, as JSON; streams from the start."
+        dtype=(str,),
+        default_value=(),
+        doc="The configuration, as JSON, in one line or many; streams from the start.",
     )
     exchanges_config_path = device_property(
         dtype=str,
@@ -109,9 +111,10 @@ class SDPQueueConnector(Device):
             return
         descriptor = None
         refusal: QueueConnectorError | None = None
-        if self.exchanges_json.strip():
+        text = "\n".join(self.exchanges_json)  # tools make a value of each line
+        if text.strip():
             try:
-                descriptor = config.parse(self.exchanges_json)
+                descriptor = config.parse(text)
             except QueueConnectorError as error:
                 refusal = error
         self._define_now(descriptor or QueueConnectorDescriptor())

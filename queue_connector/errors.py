@@ -136,6 +136,11 @@ class ExchangeError(QueueConnectorError):
         super().__init__(f"{exchange}: " + (f"{cause}" if expected else f"unexpected {cause!r}"))
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words: ``1 fault``, ``2 faults``."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """The exceptions inside a (possibly nested) exception group, or the exception itself."""
     if isinstance(error, BaseExceptionGroup):

@@ -23,6 +23,7 @@ from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
 from .errors import ConfigError, QueueConnectorError, leaves
 from .exchange import Exchange, Marks
 from .ledger import Ledger
+from .plan import kept_attributes, match, published, same
 from .state import State, Trigger, advance
 
 
@@ -183,12 +184,14 @@ class Group:
 
     def refuse(self, error: QueueConnectorError, revision: int = 0) -> None:
         """What was to be configured is wrong: what streams goes on, else FAULT."""
-        if self.state in (State.OPEN, State.ON):
-            self._log.error("group %s goes on as it was: %s", self.name, error)
-            self.fault = FaultRecord.of(error, revision)
+        streaming = self.state in (State.OPEN, State.ON)
+        manner = " goes on as it was" if streaming else ""
+        self._log.error("group %s%s: %s", self.name, manner, error)
+        self.fault = FaultRecord.of(error, revision)  # of several, the last is what stands there
+        if streaming:
             self._on_change()
         else:
-            self._fail(error, revision)
+            self._advance(Trigger.FAIL)
 
     def mend(self) -> None:
         """What is configured is well again: a fault that did not stop it is over."""
@@ -232,9 +235,8 @@ class Group:
 
     async def release(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
         """Remove the attributes that *exchanges* do not publish, so that others can have them."""
-        wanted = _published(exchanges)
-        kept = [old for old in self._defined if any(old.same_type(new) for new in wanted)]
-        if kept != self._defined:
+        kept = kept_attributes(self._defined, published(exchanges))
+        if len(kept) != len(self._defined):
             await self._define(kept)
 
     async def _exchange_streams(
@@ -283,13 +285,7 @@ class Group:
     def _matched(self, exchanges: Iterable[ExchangeDescriptor]) -> list[Stream | None]:
         """For each exchange the stream that runs it already, if one does."""
         running = [s for s in self.streams if s.exchange is not None and not s.ended.is_set()]
-        matched: list[Stream | None] = []
-        for exchange in exchanges:
-            found = next((stream for stream in running if stream.descriptor == exchange), None)
-            if found is not None:
-                running.remove(found)
-            matched.append(found)
-        return matched
+        return match(running, exchanges, lambda stream: stream.descriptor)
 
     async def _stop(self, streams: Sequence[Stream], marks: Marks) -> None:
         """Stop some exchanges in order; after the stop grace they are cut off."""
@@ -307,14 +303,14 @@ class Group:
         except Exception as error:
             self._fail(error)
             raise
-        if list(exchanges) != self.exchanges:
+        if not same(self.exchanges, exchanges):
             self.streams = [Stream(exchange) for exchange in exchanges]
         self.fault = None
         self._errors = []
         self._advance(trigger)
 
     async def _claim_and_define(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
-        wanted = _published(exchanges)
+        wanted = published(exchanges)
         await self._claim(self, {attribute.name.lower() for attribute in wanted} - self.held)
         await self._define(wanted)
 
@@ -448,10 +444,6 @@ class Group:
             "fault": attrs.asdict(self.fault) if self.fault else None,
             "exchanges": [self.exchange_name(index) for index in range(len(self.streams))],
         }
-
-
-def _published(exchanges: Iterable[ExchangeDescriptor]) -> list[PublishedAttribute]:
-    return [attribute for exchange in exchanges for attribute in exchange.attributes()]
 
 
 def _surprising(error: BaseException) -> BaseException | None:

@@ -34,6 +34,11 @@ class SKAFormatter(logging.Formatter):
         record.tags = f"tango-device:{device}" if device else ""
         return super().format(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback; a message of several lines becomes one."""
+        record.message = "; ".join(record.message.splitlines())
+        return super().formatMessage(record)
+
 
 def configure_logging(level: int) -> None:
     """Send the log of this process to stderr, from *level* on."""

@@ -60,7 +60,7 @@ class Child:
         """Name of the group → its exchanges, for the child of this name; "" is the path itself."""
         if self.descriptor is None:
             return {}
-        if isinstance(self.descriptor.exchanges, dict):
+        if self.descriptor.exchanges and isinstance(self.descriptor.exchanges, dict):
             prefix = f"{name}." if name else ""
             return {prefix + inner: found for inner, found in self.descriptor.exchanges.items()}
         return {name or DEFAULT_GROUP: self.descriptor.exchanges or []}

@@ -19,9 +19,11 @@ from typing import Any
 import attrs
 import trio
 
+from .convert import unstructure
 from .descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
-from .errors import ConfigError, EndpointError, QueueConnectorError, StateError
+from .errors import ConfigError, EndpointError, QueueConnectorError, StateError, counted
 from .group import Group
+from .plan import same
 from .state import State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
@@ -40,7 +42,7 @@ class Wanted:
 
     revision: int
     exchanges: tuple[ExchangeDescriptor, ...] = attrs.field(default=(), converter=tuple)
-    refusal: ConfigError | None = None
+    refusal: ConfigError | None = attrs.field(default=None, eq=lambda error: error and error.faults)
 
 
 @attrs.define(eq=False)
@@ -86,7 +88,7 @@ class Supervisor:
         if not self.groups:
             return "STANDBY: not configured"
         return "\n".join(
-            f"{group.name}: {group.state}, {len(group.exchanges)} exchanges"
+            f"{group.name}: {group.state}, {counted(len(group.exchanges), 'exchange')}"
             + (f": {group.fault.message}" if group.fault else "")
             for group in self.groups.values()
         )
@@ -111,7 +113,7 @@ class Supervisor:
                     del self.groups[name]
             for name, exchanges in wanted.items():
                 group = self.groups.get(name) or self._add(name)
-                if group.exchanges != exchanges or not exchanges:
+                if not same(group.exchanges, exchanges) or not exchanges:
                     await group.configure(exchanges)
             self._on_change()
 
@@ -161,7 +163,7 @@ class Supervisor:
         group.revision = wanted.revision
         if wanted.refusal is not None:
             group.refuse(wanted.refusal, wanted.revision)
-        elif group.exchanges != list(wanted.exchanges) or group.state is State.FAULT:
+        elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
             await group.reconfigure(wanted.exchanges)
         else:
             group.mend()
@@ -259,6 +261,14 @@ class Supervisor:
     def as_dict(self) -> dict[str, Any]:
         """State, fault and exchanges of every group."""
         return {name: group.as_dict() for name, group in self.groups.items()}
+
+    def configuration(self) -> dict[str, Any]:
+        """What every group is configured with, as a configuration would write it."""
+        return unstructure(
+            QueueConnectorDescriptor(
+                exchanges={name: group.exchanges for name, group in self.groups.items()}
+            )
+        )
 
     def statistics(self) -> dict[str, Any]:
         """The ledger of every exchange, by the exchange's name."""

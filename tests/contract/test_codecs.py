@@ -1,7 +1,6 @@
 """What every encoding owes: the registry is iterated, so that a new one is judged as well."""
 
 import contextlib
-import random
 import tracemalloc
 
 import msgpack_numpy
@@ -14,9 +13,9 @@ from queue_connector.codecs import codec_for, codecs
 from queue_connector.datatypes import DataSpec, Kind, conform, dtype_name
 from queue_connector.errors import DecodeError, EncodeError
 from tests.data import DTYPES, NESTED, SHAPES, STRUCT, TIMED, json_like, same, values
+from tests.fuzzing import SPECS, fuzz
 
 NAMES = list(codecs)
-SPECS = [DataSpec(dtype, shape) for dtype in DTYPES for shape in SHAPES.values()]
 CARRIED = {name: [s for s in SPECS if not codecs.lookup(name)().refusal(s)] for name in NAMES}
 BOUNDED = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -175,65 +174,6 @@ def test_a_lone_surrogate_is_no_text(name):
     if not codec.refusal(spec):
         with pytest.raises(EncodeError):
             codec.encode("\ud800", spec)
-
-
-def mutated(payload, rng):
-    """A valid payload after a few of the things that happen to bytes."""
-    changed = bytearray(payload)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(changed) + 1)
-        match rng.randrange(6):
-            case 0 if at < len(changed):
-                changed[at] = rng.randrange(256)
-            case 1 if at < len(changed):
-                changed[at] ^= 1 << rng.randrange(8)
-            case 2:
-                del changed[at : at + rng.randint(1, 8)]
-            case 3:
-                changed[at:at] = rng.randbytes(rng.randint(1, 4))
-            case 4:
-                changed[at:at] = changed[: rng.randrange(16)]
-            case _:
-                changed[at:at] = rng.choice(FRAGMENTS)
-    return bytes(changed)
-
-
-FRAGMENTS = [
-    b"[", b"]", b"{", b"}", b"(", b",", b":", b"'", b'"', b"\\", b"\\u", b"nan", b"NaN", b"-inf",
-    b"1e999", b"9" * 40, b"\x00", b"\xff\xff\xff\xff", b"\xdd\x7f\xff\xff\xff", b"\xd6\xff0000",
-    b"\xc4\x02nd\xc3", b"<U9", b"|O", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
-]  # fmt: skip
-
-
-def fuzz(name, count, seed):
-    """Only values or `DecodeError`; yields the worst ratio of memory to payload."""
-    rng = random.Random(seed)
-    codec, specs = codecs.lookup(name)(), CARRIED[name]
-    samples = []
-    for spec in specs:
-        array = np.zeros([2 if n < 0 else n for n in spec.shape], spec.dtype)
-        value = array if spec.shape else array[()]
-        if spec.kind is Kind.OBJECT:
-            value = {"a": [1.5, None, True, "x\n"], "b": {"c": -1}}
-        elif spec.kind is Kind.STR and not spec.shape:
-            value = "Text"
-        samples.append((spec, codec.encode(value, spec)))
-    accepted = 0
-    for _ in range(count):
-        spec, payload = rng.choice(samples)
-        if rng.random() < 0.2:
-            payload = rng.randbytes(rng.randrange(64))
-        elif rng.random() < 0.9:
-            payload = mutated(payload, rng)
-        try:
-            value = codec.decode(payload, spec)
-        except DecodeError as error:
-            assert error.size == len(payload)
-            assert len(str(error)) < 1000
-        else:
-            accepted += 1
-            assert same(conform(value, spec, shorter=True), value)
-    return accepted
 
 
 @pytest.mark.parametrize("name", NAMES)

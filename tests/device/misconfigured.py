@@ -9,7 +9,7 @@ from tests.device.servers import DEVICE, serve
 
 
 class Misconfigured(SDPQueueConnector):
-    exchanges_json = device_property(dtype=str, default_value='{"exchanges": [{}]}')
+    exchanges_json = device_property(dtype=(str,), default_value=['{"exchanges":', "[{}]}"])
 
 
 if __name__ == "__main__":

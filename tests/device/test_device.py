@@ -61,8 +61,8 @@ def test_a_client_sees_each_state_as_an_event_of_state_and_of_status(idle):
     assert [str(state) for state in states.values] == expected
     assert [str(state) for state in archived.values] == expected
     eventually(lambda: len(statuses.values) == 6)
-    assert statuses.values[-1] == "default: OFF, 1 exchanges"
-    assert proxy.Status() == "default: OFF, 1 exchanges"
+    assert statuses.values[-1] == "default: OFF, 1 exchange"
+    assert proxy.Status() == "default: OFF, 1 exchange"
 
 
 def test_each_datum_is_a_change_event_and_an_archive_event(idle):
@@ -173,7 +173,7 @@ def test_a_fault_names_the_exchange_and_leaves_other_groups_alone(idle):
     fault = idle.groups()["bad"]["fault"]
     assert fault["error"] == "ConformError"
     assert fault["message"].startswith("bad[0]: expected str, found 'Ω': ")
-    assert r"bad: FAULT, 1 exchanges: bad[0]: expected str, found '\u03a9': " in proxy.Status()
+    assert r"bad: FAULT, 1 exchange: bad[0]: expected str, found '\u03a9': " in proxy.Status()
     before = proxy.steady
     eventually(lambda: proxy.steady > before)
     proxy.Reset()

@@ -27,7 +27,7 @@ def broker():
 def produce(servers, topic, *payloads):
     producer = Producer({"bootstrap.servers": servers})
     for payload in payloads:
-        producer.produce(topic, payload)
+        producer.produce(topic, payload, partition=0)
     assert producer.flush(10) == 0
 
 

@@ -15,5 +15,5 @@ def test_500_starts_and_200_inits_leave_nothing_behind(tmp_path):
 def test_40_servers_come_up_with_attributes_that_are_pushed_from_the_start(tmp_path):
     for _ in range(40):
         with connector(tmp_path, config(*(endless(f"v{n}", delay=0.001) for n in range(5)))) as one:
-            eventually(lambda: one.proxy().v4 > 0)  # noqa: B023 - called at once
+            eventually(lambda: one.proxy().v4 > 0)
             assert one.terminate() == 0

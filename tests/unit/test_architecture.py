@@ -11,7 +11,7 @@ PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
     {"", "errors", "datatypes", "timescale", "ledger", "logs"},
     {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
-    {"bridge", "state", "exchange", "group", "supervisor"},
+    {"bridge", "state", "exchange", "plan", "group", "supervisor"},
     {"connectors", "configdb"},
     {"config", "monitor", "embedded_broker", "device", "cli", "demo", "__main__"},
 ]

@@ -20,7 +20,7 @@ from queue_connector.errors import ConfigError
 
 assert connectors  # what is registered is what a configuration may name
 
-SOURCE = {"type": "InMemorySource", "data": [1, 2]}
+SOURCE = {"type": "InMemorySource", "data": []}
 SINK = {"type": "InMemorySink", "key": "k"}
 
 
@@ -143,7 +143,8 @@ class TestValid:
             "type": "ExchangeDescriptor",
             "dtype": [["a", "float64", [2]]],
             "shape": [],
-            "source": {"type": "InMemorySource", "data": [1, 2], "delay": 0.0},
+            "labels": [],
+            "source": {"type": "InMemorySource", "data": [], "delay": 0.0},
             "pipe": {"type": "DefaultPipe"},
             "sink": {"type": "InMemorySink", "key": "k"},
         }

@@ -37,7 +37,10 @@ class Publisher(SinkDescriptor):
 
     name: str = option(doc="Of the attribute.")
 
-    def attributes(self, spec):
+    def claims(self):
+        yield "$.name", self.name
+
+    def publishes(self, spec):
         return (PublishedAttribute(self.name, spec, 0),)
 
     def build(self, spec, services):
@@ -128,12 +131,12 @@ class TestAttributes:
     def test_one_name_is_claimed_once_whatever_its_case(self):
         first, second = exchange(sink=Publisher(name="Az")), exchange(sink=Publisher(name="aZ"))
         [(path, message)] = faults(first, second)
-        assert path == "$[1].sink"
-        assert "'aZ' is claimed at $[0].sink too" in message
+        assert path == "$[1].sink.name"
+        assert "'aZ' is claimed at $[0].sink.name too" in message
 
     def test_two_sinks_of_one_exchange_may_not_share_a_name_either(self):
         both = exchange(sink=[Publisher(name="az"), Publisher(name="az")])
-        assert [path for path, _ in faults(both)] == ["$[0].sink[1]"]
+        assert [path for path, _ in faults(both)] == ["$[0].sink[1].name"]
 
     def test_an_attribute_stands_in_for_another_of_its_name_and_spec_only(self):
         one = PublishedAttribute("Az", DataSpec("float64"), 0.0)
@@ -152,7 +155,7 @@ class TestGroups:
     def test_names_are_claimed_across_groups(self):
         taken = exchange(sink=Publisher(name="az"))
         whole = QueueConnectorDescriptor(exchanges={"a": [taken], "b-c": [taken]})
-        assert [fault.path for fault in whole.faults()] == ["$.exchanges['b-c'][0].sink"]
+        assert [fault.path for fault in whole.faults()] == ["$.exchanges['b-c'][0].sink.name"]
 
 
 @pytest.mark.parametrize(

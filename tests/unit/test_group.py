@@ -10,6 +10,7 @@ from queue_connector.group import Group
 from queue_connector.state import State
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from tests.waiting import until
 
 
 class Setting:
@@ -52,9 +53,7 @@ class Setting:
         )
 
     async def reaches(self, state: State) -> None:
-        with trio.fail_after(1000):
-            while self.group.state is not state:
-                await trio.sleep(0.01)
+        await until(lambda: self.group.state is state, lambda: self.group.as_dict())
 
 
 @pytest.fixture
@@ -131,7 +130,7 @@ async def test_it_can_be_started_again(setting, autojump_clock):
         await group.wait_idle()
         assert group.state is State.OFF
     assert [sink.kept for sink in setting.sinks] == [[0, 1]] * 3
-    assert [s.ledger for s in group.streams][0].delivered == 6
+    assert group.streams[0].ledger.delivered == 6
 
 
 async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock):
@@ -142,12 +141,14 @@ async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock
     await group.abort()
     assert group.state is State.OFF
     assert setting.record.open == 0
-    ledger = [s.ledger for s in group.streams][0]
+    ledger = group.streams[0].ledger
     assert ledger.balanced
     assert ledger.dropped["aborted"] == ledger.received - ledger.delivered > 0
 
 
-async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(setting, autojump_clock):
+async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(
+    setting, autojump_clock
+):
     group = setting.group
     await group.configure([setting.exchange(sink={"period": 60})])
     group.start()
@@ -156,11 +157,13 @@ async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(se
     started = trio.current_time()
     await setting.reaches(State.OFF)
     assert trio.current_time() - started == pytest.approx(10, abs=0.1)
-    assert [s.ledger for s in group.streams][0].dropped["aborted"] > 0
-    assert [s.ledger for s in group.streams][0].in_flight == 0
+    assert group.streams[0].ledger.dropped["aborted"] > 0
+    assert group.streams[0].ledger.in_flight == 0
 
 
-async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(setting, autojump_clock):
+async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(
+    setting, autojump_clock
+):
     group = setting.group
     await group.configure([setting.exchange(bad=[3]), setting.exchange(batch=7)])
     group.start()
@@ -201,7 +204,9 @@ async def test_attributes_that_cannot_be_defined_fault_the_group(setting, autoju
     assert setting.group.state is State.STANDBY
 
 
-async def test_a_crash_inside_an_exchange_faults_the_group_and_nothing_else(setting, autojump_clock):
+async def test_a_crash_inside_an_exchange_faults_the_group_and_nothing_else(
+    setting, autojump_clock
+):
     async def crash():
         raise ZeroDivisionError("oops")
 
@@ -258,7 +263,9 @@ async def _bring(setting: Setting, state: State) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("state", REFUSED)
-async def test_each_command_in_each_state_is_done_or_refused(setting, state, command, autojump_clock):
+async def test_each_command_in_each_state_is_done_or_refused(
+    setting, state, command, autojump_clock
+):
     await _bring(setting, state)
     if command in REFUSED[state]:
         with pytest.raises(StateError) as caught:
@@ -296,9 +303,10 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance(end):
         finally:
             if setting is not None:
                 assert setting.record.open == 0
-                for sink, source, ledger in zip(
-                    setting.sinks, setting.sources, [s.ledger for s in setting.group.streams], strict=False
+                for sink, source, stream in zip(
+                    setting.sinks, setting.sources, setting.group.streams, strict=False
                 ):
+                    ledger = stream.ledger
                     assert ledger.balanced
                     assert ledger.in_flight == 0
                     assert ledger.received == len(source.handed)

@@ -58,11 +58,7 @@ def test_a_window_stands_for_all_that_went_into_it():
     assert ledger.balanced
 
 
-@given(
-    st.lists(
-        st.tuples(*[st.integers(0, 5)] * 4, st.booleans()), max_size=20
-    )
-)
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 4, st.booleans()), max_size=20))
 def test_it_balances_at_every_instant(steps):
     ledger = Ledger()
     expected = 0
@@ -73,9 +69,7 @@ def test_it_balances_at_every_instant(steps):
         expected += count + refused
         assert ledger.balanced
         if count and settle:
-            ledger.settle(
-                batch, delivered=delivered, failed=failed, dropped=dropped, reason="some"
-            )
+            ledger.settle(batch, delivered=delivered, failed=failed, dropped=dropped, reason="some")
             assert ledger.balanced
     ledger.abandon("end")
     assert ledger.balanced

@@ -14,6 +14,7 @@ from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, open_supervisor
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes
+from tests.waiting import until
 
 PATH = "/component/lmc-queueconnector-01/owner"
 
@@ -50,12 +51,11 @@ class Setting:
         found = await self.database.get(f"{PATH}/{name}/{what}")
         return None if found is None else json.loads(found.value)
 
+    async def forgets(self, name, what):
+        return await self.told(name, what) is None
+
     async def settles(self, **states):
-        with trio.move_on_after(100):
-            while self.states() != states:
-                await trio.sleep(0.001)
-            return
-        raise AssertionError(f"expected {states}, found {self.supervisor.status}")
+        await until(lambda: self.states() == states, lambda: self.supervisor.status)
 
     def states(self):
         return {name: group.state for name, group in self.supervisor.groups.items()}
@@ -135,18 +135,14 @@ async def test_a_bad_configuration_is_a_fault_and_the_running_one_streams_on(aut
         await setting.put("my_id", text(exchange("a")))
         await setting.settles(my_id=State.ON)
         revision = await setting.put("my_id", '{"exchanges": [{"sink": 1}]}')
-        with trio.fail_after(10):
-            while (fault := await setting.told("my_id", "fault")) is None:
-                await trio.sleep(0.01)
+        fault = await until(lambda: setting.told("my_id", "fault"))
         assert fault["error"] == "ConfigError"
         assert fault["path"].startswith("$.exchanges[0]")
         assert fault["revision"] == revision
         assert (await setting.told("my_id"))["state"] == "ON"
         assert setting.attributes.owned == {"my_id": ["a"]}
         await setting.put("my_id", text(exchange("a")))
-        with trio.fail_after(10):
-            while await setting.told("my_id", "fault") is not None:
-                await trio.sleep(0.01)
+        await until(lambda: setting.forgets("my_id", "fault"))
         assert setting.states() == {"my_id": State.ON}
 
 
@@ -174,9 +170,7 @@ async def test_deleting_a_child_removes_its_group_and_what_was_written(autojump_
         await setting.put("my_id/foreign", "stays")
         await setting.database.delete(f"{PATH}/my_id")
         await setting.settles()
-        with trio.fail_after(10):
-            while await setting.told("my_id") is not None:
-                await trio.sleep(0.01)
+        await until(lambda: setting.forgets("my_id", "state"))
         assert await setting.told("my_id", "fault") is None
         assert setting.attributes.owned == {}
         assert (await setting.database.get(f"{PATH}/my_id/foreign")).value == b"stays"

@@ -10,6 +10,7 @@ from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, Wanted, open_supervisor
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from tests.waiting import until
 
 
 class World:
@@ -53,9 +54,10 @@ class World:
 
 async def settles(supervisor: Supervisor, **states: State) -> None:
     """Wait until exactly these groups are in these states."""
-    with trio.fail_after(1000):
-        while {name: group.state for name, group in supervisor.groups.items()} != states:
-            await trio.sleep(0.01)
+    await until(
+        lambda: {name: group.state for name, group in supervisor.groups.items()} == states,
+        lambda: supervisor.status,
+    )
 
 
 async def test_what_is_wanted_streams_by_itself(autojump_clock):

@@ -235,7 +235,7 @@ def test_of_what_is_damaged_schema_and_parser_judge_alike(value):
 
 
 EXCHANGE = {
-    "source": {"type": "InMemorySource", "data": [1]},
+    "source": {"type": "InMemorySource", "data": ["x"]},
     "sink": {"type": "InMemorySink", "key": "k"},
 }
 

@@ -8,6 +8,7 @@ from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, open_supervisor
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from tests.waiting import until
 
 
 class World:
@@ -42,9 +43,7 @@ def config(**groups) -> QueueConnectorDescriptor:
 
 
 async def reaches(supervisor: Supervisor, state: State) -> None:
-    with trio.fail_after(1000):
-        while supervisor.state is not state:
-            await trio.sleep(0.01)
+    await until(lambda: supervisor.state is state, lambda: supervisor.status)
 
 
 async def test_a_configuration_becomes_groups_and_an_empty_one_removes_them(autojump_clock):
@@ -88,8 +87,8 @@ async def test_a_fault_of_one_group_does_not_disturb_another(autojump_clock):
         )
         assert len(good_sink.kept) >= 100
         assert supervisor.status.splitlines() == [
-            "bad: FAULT, 1 exchanges: bad[0]: 2 is bad",
-            "good: ON, 1 exchanges",
+            "bad: FAULT, 1 exchange: bad[0]: 2 is bad",
+            "good: ON, 1 exchange",
         ]
         await supervisor.reset()
         assert supervisor.state is State.ON

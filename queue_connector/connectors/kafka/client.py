@@ -448,11 +448,12 @@ class TopicWriter(_Client):
 
     def write(
         self,
-        payloads: Iterable[tuple[int, bytes]],
+        payloads: Iterable[tuple[int, bytes, int]],
         on_report: Callable[[int, KafkaError | None], None],
     ) -> None:
         """Send payloads in order; return once *on_report* was called for each of their numbers.
 
+        With each goes its timestamp, in ms since the Unix epoch; 0 is the time of sending.
         What was sent before it raises may still arrive, until `close`.
 
         Raises:
@@ -460,9 +461,9 @@ class TopicWriter(_Client):
         """
         current = _Round(on_report)
         try:
-            for index, payload in payloads:
+            for index, payload, timestamp in payloads:
                 check_cancelled()
-                self._produce(payload, partial(current.told, index))
+                self._produce(payload, timestamp, partial(current.told, index))
                 current.pending += 1
             while current.pending:
                 self._turn()
@@ -500,11 +501,16 @@ class TopicWriter(_Client):
         return True
 
     def _produce(
-        self, payload: bytes, on_delivery: Callable[[KafkaError | None, object], None]
+        self,
+        payload: bytes,
+        timestamp: int,
+        on_delivery: Callable[[KafkaError | None, object], None],
     ) -> None:
         while True:
             try:
-                self._open_producer.produce(self._topic, payload, on_delivery=on_delivery)
+                self._open_producer.produce(
+                    self._topic, payload, timestamp=timestamp, on_delivery=on_delivery
+                )
             except BufferError:
                 self._turn()  # reports make room
             except KafkaException as exception:

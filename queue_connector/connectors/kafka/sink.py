@@ -7,7 +7,8 @@
   loop
 * outages   waited out for as long as it takes; cancelling is the way out. What a cancelled write
   had in hand and was not accepted may arrive or not; nothing of it arrives after the stop
-* errors    a value that does not fit, or is too large, is refused alone
+* time      a message's timestamp is that of its sending, or taken from its datum
+* errors    a value that does not fit, is too large or has no timestamp is refused alone
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
 from .client import FLUSH_GRACE, MAX_MESSAGE_BYTES, KafkaError, TopicWriter
+from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
 
 
@@ -48,9 +50,12 @@ class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
     message_max_bytes: int = option(
         default=1048576, gt=0, unit="B", doc="The size of the largest message that is sent."
     )
+    timestamp_options: TimestampOptions | None = option(
+        default=None, doc="How to take each message's timestamp from its datum; without, it is now."
+    )
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
-        """Also sizes that cannot be sent."""
+        """Also sizes that cannot be sent, and timestamps that no datum has."""
         yield from super().faults(spec)
         if self.message_max_bytes > MAX_MESSAGE_BYTES:
             yield Fault(
@@ -58,6 +63,9 @@ class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
                 f"expected at most {MAX_MESSAGE_BYTES}, found {self.message_max_bytes}",
                 "send large data in parts",
             )
+        if self.timestamp_options is not None:
+            for fault in self.timestamp_options.faults(spec):
+                yield fault.below("$.timestamp_options")
 
     def build(self, spec: DataSpec, services: Services) -> KafkaProducerSink:
         """The sink, not started."""
@@ -77,6 +85,7 @@ class KafkaProducerSink(DataSink):
         self._spec = spec
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes
+        self._timestamps = descriptor.timestamp_options
         self._writer = TopicWriter(
             descriptor.bootstrap, descriptor.topic, services.log, descriptor.message_max_bytes
         )
@@ -119,6 +128,9 @@ class KafkaProducerSink(DataSink):
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 limit = "the broker refused it; see max.message.bytes of the topic"
                 delivery.refuse(index, TooLargeError(self._topic, sizes[index], limit))
+            elif error.code() == KafkaError.INVALID_TIMESTAMP:
+                reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"
+                delivery.refuse(index, TimestampError(reason))
             else:
                 failures.append(error)
 
@@ -126,10 +138,16 @@ class KafkaProducerSink(DataSink):
         if failures:
             raise self._writer.failed(failures[0])
 
-    def _encode(self, delivery: Delivery, sizes: dict[int, int]) -> Iterator[tuple[int, bytes]]:
+    def _encode(
+        self, delivery: Delivery, sizes: dict[int, int]
+    ) -> Iterator[tuple[int, bytes, int]]:
+        timestamp = SENDING_TIME
         for index, value in enumerate(delivery.values):
             try:
-                payload = self._codec.encode(conform(value, self._spec), self._spec)
+                fitting = conform(value, self._spec)
+                if self._timestamps is not None:
+                    timestamp = self._timestamps.timestamp(fitting)
+                payload = self._codec.encode(fitting, self._spec)
                 if len(payload) > self._limit:
                     limit = f"message_max_bytes is {self._limit}"
                     raise TooLargeError(self._topic, len(payload), limit)
@@ -137,4 +155,4 @@ class KafkaProducerSink(DataSink):
                 delivery.refuse(index, error)
             else:
                 sizes[index] = len(payload)
-                yield index, payload
+                yield index, payload, timestamp

@@ -36,7 +36,8 @@ class InMemorySink(DataSink):
     @classmethod
     def data(cls, key: str) -> list[Data]:
         """What was kept under *key* so far, oldest first; the list itself, so that it can be
-        emptied."""
+        emptied.
+        """
         return cls._kept.setdefault(key, [])
 
     async def start(self) -> None:

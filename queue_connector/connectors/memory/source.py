@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from collections.abc import Iterator
 
 import attrs
 import trio
 
+from ...convert import MAX_FAULTS
 from ...datatypes import Data, DataSpec, conform
 from ...descriptors import Services, SourceDescriptor, option, sources
+from ...errors import ConformError, Fault
 from ...ledger import Batch
 from ...stream import DataSource
 
@@ -20,6 +24,22 @@ class InMemorySourceDescriptor(SourceDescriptor):
 
     data: list[Data] = option(doc="Values to send, oldest first.")
     delay: float = option(default=0.0, ge=0.0, unit="s", doc="Wait before each value.")
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """Also values that do not fit; of many, the first `MAX_FAULTS`."""
+        found = list(super().faults(spec))
+        yield from found
+        if not found:
+            yield from itertools.islice(self._misfits(spec), MAX_FAULTS)
+
+    def _misfits(self, spec: DataSpec) -> Iterator[Fault]:
+        for index, value in enumerate(self.data):
+            try:
+                conform(value, spec, shorter=True)
+            except ConformError as error:
+                hint = "write values of the exchange's dtype and shape"
+                reason = f"expected {error.expected}, found {error.found}: {error.reason}"
+                yield Fault(f"$.data[{index}]", reason, hint)
 
     def build(self, spec: DataSpec, services: Services) -> InMemorySource:
         """The source, not started."""

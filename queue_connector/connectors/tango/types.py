@@ -152,7 +152,7 @@ def attribute_name_faults(name: str, path: str = "$.attribute_name") -> Iterator
         )
 
 
-OWN_ATTRIBUTES = ("State", "Status", "versionId", "groups", "statistics")
+OWN_ATTRIBUTES = ("State", "Status", "versionId", "groups", "statistics", "configuration")
 """What the device has of its own, and no sink may publish."""
 
 

@@ -1,0 +1,41 @@
+"""Write data to the log."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from queue_connector.datatypes import Data, DataSpec
+from queue_connector.descriptors import Services, SinkDescriptor, sinks
+from queue_connector.stream import DataSink
+
+
+@sinks.register("LogSink")
+@attrs.frozen(kw_only=True)
+class LogSinkDescriptor(SinkDescriptor):
+    """Logs each datum, at level INFO."""
+
+    def build(self, spec: DataSpec, services: Services) -> LogSink:
+        """The sink, not started."""
+        return LogSink(services)
+
+
+class LogSink(DataSink):
+    """Runtime side of `LogSinkDescriptor`."""
+
+    def __init__(self, services: Services) -> None:
+        self._log = services.log
+        self._exchange = services.exchange
+
+    async def start(self) -> None:
+        """Begin; nothing has to be acquired."""
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """End; nothing has to be released."""
+        await trio.lowlevel.checkpoint()
+
+    async def awrite(self, value: Data) -> None:
+        """Log one datum."""
+        await trio.lowlevel.checkpoint()
+        self._log.info("%s: %s", self._exchange, value)

@@ -1,0 +1,82 @@
+"""What several commands share: reading files, telling faults, and ending."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from .. import config, configdb
+from ..errors import ConfigError, Fault, QueueConnectorError, counted, leaves
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DEFAULT_DEVICE = "test-sdp/queueconnector/01"
+
+ENVIRONMENT = "The SDP_CONFIG_ variables of the environment say where the database is."
+
+
+def misuse(message: str) -> NoReturn:
+    """End: the command line asks for what makes no sense."""
+    print(f"queue-connector: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def failure(message: str) -> NoReturn:
+    """End: what was asked for failed."""
+    print(f"queue-connector: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def read(name: str) -> bytes:
+    """The contents of a file; ``-`` is stdin."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        misuse(f"cannot read {name}: {error.strerror}")
+
+
+def faults(text: bytes) -> tuple[Fault, ...]:
+    """All that is wrong with a configuration."""
+    try:
+        config.parse(text)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
+    """Name every fault of a file on stderr; the exit status."""
+    found = tuple(faults)
+    print(f"{name}: {counted(len(found), 'fault')}; {consequence}", file=sys.stderr)
+    for fault in found:
+        print(f"  {fault}", file=sys.stderr)
+    return 1
+
+
+def path(text: str) -> str:
+    """Check a path of the configuration database, for argparse."""
+    try:
+        return configdb.check_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def with_database(
+    function: Callable[[configdb.ConfigDatabase], Awaitable[int]],
+) -> int:
+    """Call *function* with the database that the environment names."""
+
+    async def call() -> int:
+        async with configdb.from_environment() as database:
+            return await function(database)
+
+    try:
+        return trio.run(call)
+    except* QueueConnectorError as errors:
+        failure("; ".join(str(error) for error in leaves(errors)))

@@ -1,0 +1,52 @@
+"""``demo``: the classic loop on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+from ..demo.routes import MOST_DISHES
+
+if TYPE_CHECKING:
+    from .common import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    demo = commands.add_parser(
+        "demo",
+        help="dishes, broker, pipeline and telescope on this machine, live",
+        description="Pointings of simulated dishes go from Tango to Kafka, a pipeline sends "
+        "offsets back, and a Tango client receives them. At the end what went in and what came "
+        "out is compared; anything lost is an error.",
+    )
+    demo.add_argument(
+        "--seconds", type=_positive, metavar="S", help="stop by itself after S seconds"
+    )
+    demo.add_argument("--dishes", type=_dishes, default=4, metavar="N", help="%(default)s")
+    demo.add_argument("--rate", type=_positive, default=10.0, metavar="HZ", help="of each dish: 10")
+    demo.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it until it has been long enough."""
+    from ..demo.run import run_demo
+
+    return run_demo(seconds=options.seconds, dishes=options.dishes, rate=options.rate)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return value
+
+
+def _dishes(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST_DISHES:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_DISHES}, found {text}")
+    return int(text)

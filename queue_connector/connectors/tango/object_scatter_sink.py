@@ -1,0 +1,246 @@
+"""Publish parts of objects, arrays and structs as attributes of the device, chosen by JMESPath.
+
+* filter    decides whether an attribute takes anything of a datum; without one it always does
+* path      selects what it takes; null leaves the attribute as it is, without an event
+* values    are conformed to the attribute's own dtype and shape, which is a maximum
+* order     of attributes within a datum as configured, and datum after datum
+* errors    `SelectionError`: where one attribute's part does not fit, the whole datum is refused
+            and nothing of it is published, since the ledger has no word for half a datum
+* thread    one hop for each write, since an expression may take any time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import trio
+
+from ...bridge import Worker, check_cancelled
+from ...datatypes import Data, DataSpec, Kind, parse_dtype
+from ...descriptors import (
+    LABELS,
+    AttributeHost,
+    EndpointDescriptor,
+    PublishedAttribute,
+    Services,
+    SinkDescriptor,
+    label_faults,
+    option,
+    parse_default,
+    sinks,
+    step,
+    too_large,
+)
+from ...errors import ConformError, DataError, EndpointError, Fault
+from ...stream import DataSink, Delivery
+from .selection import (
+    EvaluationError,
+    Expression,
+    ExpressionError,
+    Selector,
+    compile_expression,
+)
+from .types import TANGO_KINDS, fit, published_name_faults, type_faults
+
+
+@attrs.define(eq=False, slots=False)
+class SelectionError(DataError):
+    """What a datum has for one attribute does not fit it."""
+
+    attribute: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"attribute {self.attribute!r}: {self.reason}; compare its path, dtype and shape with "
+            "what the source sends"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class TangoAttributeDescriptor(EndpointDescriptor):
+    """An attribute, and which part of the data it shows."""
+
+    kinds = TANGO_KINDS
+    dynamic_shapes = False
+    max_dimensions = 2
+
+    attribute_name: str = option(doc="The attribute's name on this device; case does not count.")
+    dtype: np.dtype[Any] = option(converter=parse_dtype, doc="The attribute's type of data.")
+    shape: tuple[int, ...] = option(
+        default=(), converter=tuple, doc="The attribute's largest dimensions; [] is a scalar."
+    )
+    labels: tuple[str, ...] = option(default=(), converter=tuple, doc=LABELS)
+    path: str = option(
+        default="@", doc="JMESPath of what it shows; null leaves it as it is, '@' is all."
+    )
+    filter: str | None = option(
+        default=None, doc="JMESPath of what must be true of a datum for it to be shown."
+    )
+    default_value: Data = option(
+        default="", doc="What it reads as before the first datum; '' is the zero of the dtype."
+    )
+
+    @property
+    def spec(self) -> DataSpec:
+        """The dtype and largest shape of the attribute."""
+        return DataSpec(self.dtype, self.shape, self.labels)
+
+    def own_faults(self) -> Iterator[Fault]:
+        """What is wrong with it: name, dtype, shape, default, expressions."""
+        spec = self.spec
+        found = [*self.faults(spec), *type_faults(spec), *label_faults(spec)]
+        if complaint := too_large(spec):
+            found.append(Fault("$.shape", complaint, "write a smaller shape"))
+        yield from found
+        yield from published_name_faults(self.attribute_name)
+        if not found:
+            try:
+                fit(parse_default(self.default_value, spec), spec)
+            except ConformError as error:
+                yield Fault("$.default_value", str(error), "write a value of the attribute's dtype")
+        for key, text in (("path", self.path), ("filter", self.filter)):
+            try:
+                compile_expression("@" if text is None else text)
+            except ExpressionError as error:
+                hint = error.hint or "see https://jmespath.org for how expressions are written"
+                yield Fault(f"$.{key}", f"not JMESPath: {error.message}", hint)
+
+
+@sinks.register("TangoObjectScatterAttributeSink", alias="TangoJsonScatterAttributeSink")
+@attrs.frozen(kw_only=True)
+class TangoObjectScatterAttributeSinkDescriptor(SinkDescriptor):
+    """Publishes parts of each datum as read-only attributes of this device."""
+
+    kinds = frozenset({Kind.OBJECT, Kind.INT, Kind.FLOAT, Kind.STRUCT})
+
+    attributes: list[TangoAttributeDescriptor] = option(
+        min_length=1, doc="The attributes, in the order in which they are published."
+    )
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """Also what is wrong with the attributes."""
+        yield from super().faults(spec)
+        for index, attribute in enumerate(self.attributes):
+            for fault in attribute.own_faults():
+                yield fault.below(f"$.attributes{step(index)}")
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """The name of each attribute."""
+        for index, attribute in enumerate(self.attributes):
+            yield f"$.attributes{step(index)}.attribute_name", attribute.attribute_name
+
+    def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
+        """The attributes, as configured."""
+        return tuple(
+            PublishedAttribute(
+                wanted.attribute_name,
+                wanted.spec,
+                fit(parse_default(wanted.default_value, wanted.spec), wanted.spec),
+            )
+            for wanted in self.attributes
+        )
+
+    def build(self, spec: DataSpec, services: Services) -> TangoObjectScatterAttributeSink:
+        """The sink, not started; raises `EndpointError` where there is no device."""
+        if services.attributes is None:
+            name = self.attributes[0].attribute_name
+            raise EndpointError(name, "publishing", "there is no device to have it")
+        return TangoObjectScatterAttributeSink(self, services.attributes)
+
+
+@attrs.frozen
+class _Target:
+    """One attribute with its expressions compiled."""
+
+    name: str
+    spec: DataSpec
+    path: Expression
+    filter: Expression | None
+
+    @classmethod
+    def of(cls, described: TangoAttributeDescriptor) -> _Target:
+        text = described.filter
+        return cls(
+            described.attribute_name,
+            described.spec,
+            compile_expression(described.path),
+            None if text is None else compile_expression(text),
+        )
+
+    def take(self, datum: Selector) -> Data | None:
+        """The attribute's value in a datum; None where it has none.
+
+        Raises:
+            SelectionError: what is there does not fit.
+        """
+        try:
+            if self.filter is not None and not datum.holds(self.filter):
+                return None
+            selected = datum.select(self.path)
+            return None if selected is None else fit(selected, self.spec)
+        except EvaluationError as error:
+            raise SelectionError(self.name, str(error)) from None
+        except ConformError as error:
+            reason = (
+                f"{self.path.text!r} selects {error.found}, expected {error.expected}: "
+                f"{error.reason}"
+            )
+            raise SelectionError(self.name, reason) from None
+
+
+class TangoObjectScatterAttributeSink(DataSink):
+    """Runtime side of `TangoObjectScatterAttributeSinkDescriptor`."""
+
+    def __init__(
+        self, descriptor: TangoObjectScatterAttributeSinkDescriptor, host: AttributeHost
+    ) -> None:
+        self._targets = [_Target.of(attribute) for attribute in descriptor.attributes]
+        self._host = host
+        self._worker = Worker()
+
+    async def start(self) -> None:
+        """Do nothing: the group has defined the attributes."""
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """Do nothing: the attributes keep their last values until the group removes them."""
+        await trio.lowlevel.checkpoint()
+
+    async def awrite(self, value: Data) -> None:
+        """Publish what the attributes show of one datum; raises `SelectionError`."""
+        delivery = Delivery([value])
+        await self.awrite_batch(delivery)
+        for error in delivery.refused.values():
+            raise error
+
+    async def awrite_batch(self, delivery: Delivery) -> None:
+        """Publish what the attributes show of the data that fit, in one job."""
+        values, refused = await self._worker.run(self._select, delivery.values)
+        for index, error in refused.items():
+            delivery.refuse(index, error)
+        if values:
+            await self._host.publish(values)
+        delivery.accept_all()
+
+    def _select(
+        self, data: Sequence[Data]
+    ) -> tuple[list[tuple[str, Data]], dict[int, SelectionError]]:
+        """In the worker thread: names and values to publish, and the data that do not fit."""
+        values: list[tuple[str, Data]] = []
+        refused: dict[int, SelectionError] = {}
+        for index, value in enumerate(data):
+            datum, taken = Selector(value), []
+            try:
+                for target in self._targets:
+                    check_cancelled()
+                    if (found := target.take(datum)) is not None:
+                        taken.append((target.name, found))
+            except SelectionError as error:
+                refused[index] = error
+            else:
+                values.extend(taken)
+        return values, refused

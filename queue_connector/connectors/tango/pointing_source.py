@@ -1,0 +1,142 @@
+"""Pointings of a dish, events of a DevDouble[3], as structs that say which dish and when.
+
+* values    ``[t, az, el]``; ``t`` in SI seconds since 2000-01-01T00:00:00 TAI
+* struct    the field of kind datetime64 takes ``t``, on the TAI scale and to its nearest unit; the
+            fields ``az`` and ``el`` take the angles as they are. A field of text, if there is one,
+            takes the dish: the last member of the device's name, in capitals when it is the
+            identifier of an SKA or MeerKAT dish
+* gaps      NaN for ``t`` is NaT, and NaN angles stay: a dish may point before it knows the time
+* errors    `ConformError` for a value that is not three numbers, `TimeError` for an infinite time;
+            everything else is `TangoSubscriptionSource`'s
+* source    SKA Mid dish manager, ``achievedPointing``
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ...datatypes import Data, DataSpec, Kind, dtype_name
+from ...descriptors import Services, sources
+from ...errors import ConformError, DataError, Fault
+from ...ledger import Batch, Refusal
+from ...timescale import tai_of_ska
+from .subscription_source import TangoSubscriptionSource, TangoSubscriptionSourceDescriptor
+
+USUAL_DTYPE = (
+    '[["antenna_name", "<U8"], ["ts", "datetime64[ns]"], ["az", "float64"], ["el", "float64"]]'
+)
+"""The dtype of pointings in JSON, as most configurations have it."""
+
+_POINTING = DataSpec("float64", (3,))
+_VALUES = DataSpec("float64", (-1,))  # takes any length and broadcasts nothing
+_ANGLES = ("az", "el")
+_DISH = re.compile(r"(ska|mkt)\d{3}", re.IGNORECASE | re.ASCII)
+
+
+def dish_name(device_name: str) -> str:
+    """Which dish a device belongs to: ``mid-dish/dish-manager/ska001`` to ``SKA001``."""
+    member = device_name.partition("#")[0].rpartition("/")[2]
+    return member.upper() if _DISH.fullmatch(member) else member
+
+
+@sources.register("TangoPointingSubscriptionSource")
+@attrs.frozen(kw_only=True)
+class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescriptor):
+    """Receives the pointings of a dish, as structs with its name and the time on the TAI scale."""
+
+    kinds = frozenset({Kind.STRUCT})
+    max_dimensions = 0
+
+    def faults(self, spec: DataSpec) -> Iterator[Fault]:
+        """What does not fit: fields that a pointing does not fill, or has nowhere to go."""
+        for fault in super().faults(spec):
+            if fault.path == "$" and spec.kind is not Kind.STRUCT:
+                fault = attrs.evolve(fault, hint=f"the usual dtype is {USUAL_DTYPE}")
+            yield fault
+        if spec.kind is Kind.STRUCT:
+            for complaint in self._complaints(spec.dtype):
+                yield Fault("$", complaint, f"the usual dtype is {USUAL_DTYPE}")
+
+    def _complaints(self, dtype: np.dtype[Any]) -> Iterator[str]:
+        fields = _fields(dtype)
+        for name, kind in fields.items():
+            base, shape = dtype[name].base, dtype[name].shape
+            if shape:
+                yield f"the field {name!r} has a shape, and a pointing has one value for it"
+            elif name in _ANGLES and (kind is not Kind.FLOAT or base.itemsize != 8):
+                yield f"expected float64 for the angle {name!r}, found {dtype_name(base)!r}"
+            elif name not in _ANGLES and kind not in (Kind.DATETIME, Kind.STR):
+                yield f"a pointing has nothing for the field {name!r} of {dtype_name(base)!r}"
+        for name in _ANGLES:
+            if name not in fields:
+                yield f"expected a field {name!r} for the angle, found {list(fields)}"
+        times, texts = (
+            [name for name, found in fields.items() if found is kind and name not in _ANGLES]
+            for kind in (Kind.DATETIME, Kind.STR)
+        )
+        if len(times) != 1:
+            yield f"expected one field of datetime64 for the time, found {times or 'none'}"
+        if len(texts) > 1:
+            yield f"expected at most one field of text for the dish, found {texts}"
+        dish = dish_name(self.device_name)
+        for name in texts:
+            room = dtype[name].base.itemsize // 4
+            if len(dish) > room:
+                yield f"{dish!r} does not go into the {room} characters of the field {name!r}"
+
+    def build(self, spec: DataSpec, services: Services) -> TangoPointingSubscriptionSource:
+        """The source, not started."""
+        return TangoPointingSubscriptionSource(self, spec, services)
+
+
+class TangoPointingSubscriptionSource(TangoSubscriptionSource):
+    """Runtime side of `TangoPointingSubscriptionSourceDescriptor`."""
+
+    def __init__(
+        self,
+        descriptor: TangoPointingSubscriptionSourceDescriptor,
+        spec: DataSpec,
+        services: Services,
+    ) -> None:
+        super().__init__(descriptor, _VALUES, services)
+        self._dtype = spec.dtype
+        self._dish = dish_name(descriptor.device_name)
+        names = {kind: name for name, kind in _fields(spec.dtype).items()}
+        self._time = names[Kind.DATETIME]
+        self._name = names.get(Kind.STR)
+
+    async def receive(self) -> Data:
+        """The next pointing."""
+        return self._struct(await super().receive())
+
+    async def receive_batch(self) -> Batch:
+        """The pointings that are there together."""
+        events = await super().receive_batch()
+        values: list[Data] = []
+        refused = list(events.refused)
+        for value in events.values:
+            try:
+                values.append(self._struct(value))
+            except DataError as error:
+                refused.append(Refusal(error, position=self._position))
+        return Batch(values, refused)
+
+    def _struct(self, value: np.ndarray[Any, Any]) -> Data:
+        if value.shape != (3,):
+            raise ConformError(_POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
+        made = np.empty((), self._dtype)
+        made[self._time] = tai_of_ska(value[0], self._dtype[self._time])
+        made["az"], made["el"] = value[1], value[2]
+        if self._name is not None:
+            made[self._name] = self._dish
+        return made[()]
+
+
+def _fields(dtype: np.dtype[Any]) -> dict[str, Kind]:
+    """The fields of a struct and their kinds."""
+    return {name: DataSpec(dtype[name].base).kind for name in dtype.names or ()}

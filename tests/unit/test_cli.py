@@ -1,0 +1,153 @@
+"""The tool's commands, in this process, on the database in memory."""
+
+import json
+import uuid
+
+import pytest
+import trio
+
+from queue_connector.cli import main
+from queue_connector.configdb.memory import MemoryDatabase
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch):
+    monkeypatch.setenv("SDP_CONFIG_BACKEND", "memory")
+
+
+@pytest.fixture
+def path():
+    return f"/component/{uuid.uuid4().hex}/owner"
+
+
+@pytest.fixture
+def files(tmp_path):
+    class Files:
+        def __call__(self, name="a", **sink):
+            sink = {"type": "TangoLocalAttributeSink", "attribute_name": name, **sink}
+            source = {"type": "InMemorySource", "data": ["x"]}
+            return self.text(json.dumps({"exchanges": [{"source": source, "sink": sink}]}))
+
+        def text(self, text):
+            file = tmp_path / f"{uuid.uuid4().hex}.json"
+            file.write_text(text)
+            return str(file)
+
+    return Files()
+
+
+def status(*arguments):
+    try:
+        return main(list(arguments))
+    except SystemExit as ended:
+        return ended.code
+
+
+def write(path, value):
+    trio.run(MemoryDatabase().put, path, value)
+
+
+def test_a_configuration_is_written_read_listed_and_deleted(path, files, capsys):
+    file = files()
+    assert status("config", "put", f"{path}/my_id", file) == 0
+    assert f"{path}/my_id: written, revision " in capsys.readouterr().out
+    assert status("config", "put", f"{path}/my_id", file) == 0
+    assert "unchanged" in capsys.readouterr().out
+    write(f"{path}/my_id/state", '{"state": "ON", "revision": 1}')
+    write(f"{path}/my_id/fault", '{"error": "ConfigError", "message": "no"}')
+    write(f"{path}/bad", "{")
+    assert status("config", "list", path) == 0
+    bad, good = capsys.readouterr().out.splitlines()
+    assert "invalid: 1 fault  no state: not watched" in bad
+    assert "1 exchange  ON  ConfigError: no" in good
+    assert status("config", "get", f"{path}/my_id") == 0
+    assert "TangoLocalAttributeSink" in capsys.readouterr().out
+    assert status("config", "delete", f"{path}/my_id") == 0
+    assert status("config", "get", f"{path}/my_id") == 1
+    assert status("config", "delete", f"{path}/my_id") == 1
+    assert capsys.readouterr().err.count("nothing is there") == 2
+
+
+def test_an_invalid_one_is_not_written_and_every_fault_is_named(path, files, capsys):
+    file = files.text('{"exchanges": [{"sink": 1}], "more": 2}')
+    assert status("config", "put", f"{path}/my_id", file) == 1
+    told = capsys.readouterr().err
+    assert "nothing was written" in told
+    assert "$.more" in told
+    assert "$.exchanges[0].sink" in told
+    assert status("config", "get", f"{path}/my_id") == 1
+
+
+def test_what_others_own_is_left_alone(path, files, capsys):
+    owner = '{"pid": 1, "hostname": "h", "command": ["c"]}'
+    write(path, owner)
+    assert status("config", "put", path, files()) == 1
+    assert status("config", "delete", path) == 1
+    assert capsys.readouterr().err.count("an owner record stands there") == 2
+    assert status("config", "put", f"{path}/state", files()) == 2
+    assert trio.run(MemoryDatabase().get, path).value.decode() == owner
+
+
+def test_an_attribute_that_another_child_has_is_warned_of(path, files, capsys):
+    assert status("config", "put", f"{path}/one", files("x")) == 0
+    assert status("config", "put", f"{path}/two", files("X")) == 0
+    assert "claimed by 'one' too" in capsys.readouterr().err
+
+
+def test_a_plan_on_a_path_changes_nothing(path, files, capsys):
+    assert status("config", "put", f"{path}/one", files("x")) == 0
+    capsys.readouterr()
+    plan = ("plan", "--config-path", path, "--group", "one")
+    assert status(*plan, files("x")) == 0
+    assert capsys.readouterr().out.endswith("nothing changes\n")
+    assert status(*plan, files("y")) == 0
+    assert "+ attribute y: str" in capsys.readouterr().out
+    assert status(*plan, "--json", files("y")) == 0
+    assert json.loads(capsys.readouterr().out)["one"]["change"] == "changed"
+    assert status(*plan, files.text("{")) == 1
+    assert "it would be refused" in capsys.readouterr().err
+    assert status(*plan, files("x")) == 0
+    assert capsys.readouterr().out.endswith("nothing changes\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve"],
+        ["serve", "x.json", "--config-path", "/a"],
+        ["serve", "--config-path", "a/b"],
+        ["serve", "--config-path", "/a/{}"],
+        ["serve", "/no/such/file"],
+        ["plan", "x.json"],
+        ["plan", "x.json", "--device", "a/b/c", "--config-path", "/a"],
+        ["plan", "x.json", "--config-path", "/a", "--group", "a/b"],
+        ["config"],
+        ["config", "put", "/a"],
+        ["config", "put", "a", "x.json"],
+        ["config", "put", "/a", "/no/such/file"],
+        ["config", "get", "/a/"],
+    ],
+)
+def test_misuse_is_exit_status_2_with_a_reason(arguments, capsys):
+    assert status(*arguments) == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["serve", "--config-path"], ["config", "get"]])
+def test_a_wrong_environment_is_named_without_its_secrets(command, monkeypatch, capsys):
+    monkeypatch.setenv("SDP_CONFIG_BACKEND", "etcd3")
+    monkeypatch.setenv("SDP_CONFIG_PASSWORD", "s3cret")
+    assert status(*command, "/a") == 1
+    told = capsys.readouterr().err
+    assert "SDP_CONFIG_USERNAME" in told
+    assert "s3cret" not in told
+
+
+def test_a_device_or_database_that_is_away_is_exit_status_1(files, monkeypatch, capsys):
+    assert status("plan", files(), "--device", "tango://127.0.0.1:1/a/b/c#dbase=no") == 1
+    monkeypatch.setenv("SDP_CONFIG_BACKEND", "etcd3")
+    monkeypatch.setenv("SDP_CONFIG_PORT", "1")
+    assert status("config", "get", "/a") == 1
+    told = capsys.readouterr().err
+    assert "cannot be asked for its configuration" in told
+    assert "127.0.0.1:1" in told

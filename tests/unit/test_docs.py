@@ -1,0 +1,163 @@
+"""What the documentation says is true, where that is cheap to find out."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queue_connector import config
+from queue_connector.codecs import codecs
+from queue_connector.descriptors import pipes, sinks, sources
+from queue_connector.schema import descriptors, rows
+from queue_connector.state import TRANSITIONS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+OWN = DOCS / "how-to" / "own"
+CONFIGURATIONS = [
+    *sorted((ROOT / "examples").glob("*.json")),
+    *sorted((DOCS / "how-to" / "configurations").glob("*.json")),
+]
+_BLOCK = re.compile(r"^```(\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language):
+    found = []
+    for page in PAGES:
+        for index, (kind, text) in enumerate(_BLOCK.findall(page.read_text("utf-8"))):
+            if kind == language:
+                found.append(pytest.param(text, id=f"{page.relative_to(ROOT)}:{index}"))
+    return found
+
+
+def generator():
+    """The extension that makes the reference, without Sphinx's part of it."""
+    pytest.importorskip("sphinx", reason="the documentation's tools are not installed")
+    path = DOCS / "_ext" / "registry_tables.py"
+    spec = importlib.util.spec_from_file_location("registry_tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.name)
+def test_every_example_is_valid(file):
+    config.parse(file.read_bytes())
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_every_block_of_json_is_json_and_a_configuration_if_it_looks_like_one(text):
+    value = json.loads(text)
+    if isinstance(value, dict) and "exchanges" in value:
+        config.parse(text)
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_every_block_of_python_compiles(text):
+    compile(text, "block", "exec")
+
+
+def test_the_first_two_commands_of_the_readme_are_the_demonstration_and_the_tests():
+    (_, first), *_ = [found for found in _BLOCK.findall(PAGES[0].read_text()) if found[0] == "bash"]
+    assert first.splitlines() == ["make demo SECONDS=20", "make test"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_target_of_make_that_a_page_names_exists(page):
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {*re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)}
+    text = page.read_text("utf-8")
+    shell = "".join(block for language, block in _BLOCK.findall(text) if language == "bash")
+    for command in re.findall(r"^make((?: [a-z-]+)+)", shell, re.M) + re.findall(
+        r"`make((?: [a-z-]+)+)", text
+    ):
+        assert {*command.split()} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_finds_it(page):
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_reference_has_every_descriptor_with_every_key():
+    made = generator()
+    families = ["outermost", "sources", "pipes", "sinks"]
+    text = "\n".join(line for family in families for line in made.descriptors_of(family))
+    for name, cls in descriptors():
+        assert f"## {name}\n" in text
+        for row in rows(cls):
+            assert f"| `{row.key}` |" in text
+    for registry in (sources, pipes, sinks):
+        assert all(f"## {name}\n" in text for name in registry)
+
+
+def test_the_reference_has_every_connector_encoding_and_transition():
+    made = generator()
+    connectors = "\n".join(made.compatibility("connectors"))
+    assert all(f"`{name}`" in connectors for name in (*sources, *sinks))
+    encodings = "\n".join([*made.compatibility("encodings"), *made.encodings("")])
+    assert all(f"| `{name}` |" in encodings and f"## {name}\n" in encodings for name in codecs)
+    transitions = "\n".join(made.states("transitions"))
+    for (before, trigger), after in TRANSITIONS.items():
+        assert f"| `{before}` | {trigger.value} | `{after}` |" in transitions
+
+
+def test_every_reason_of_the_ledger_that_the_reference_names_is_in_the_code():
+    page = (DOCS / "reference" / "ledger.md").read_text("utf-8")
+    reasons = re.findall(r"`([^`]+)`", "".join(re.findall(r"^  `.*`$", page, re.MULTILINE)))
+    code = "\n".join(path.read_text() for path in (ROOT / "queue_connector").rglob("*.py"))
+    assert len(reasons) >= 7
+    assert all(f'"{reason}"' in code for reason in reasons)
+
+
+def test_a_source_a_sink_and_an_encoding_of_ones_own_work_as_the_guide_shows_them():
+    script = f"""
+import importlib.util, json, logging, sys, trio
+from queue_connector import config, convert
+from queue_connector.codecs import codec_for
+from queue_connector.datatypes import DataSpec, conform
+from queue_connector.exchange import Exchange
+from queue_connector.ledger import Ledger
+
+for name in ("csv", "clock", "log"):
+    spec = importlib.util.spec_from_file_location("own_" + name, {str(OWN)!r} + f"/{{name}}.py")
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+text = open({str(OWN / "clock.json")!r}).read()
+(exchange,) = config.parse(text).groups["default"]
+
+spec = DataSpec("float64", (3,))
+payload = codec_for("csv", spec).encode(conform([1, 2.5, 3], spec), spec)
+assert payload == b"1.0,2.5,3.0", payload
+assert codec_for("csv", spec).decode(payload, spec).tolist() == [1, 2.5, 3]
+assert codec_for("csv", DataSpec("float64", (2, 2))).refusal(DataSpec("float64", (2, 2)))
+
+data = json.loads(text)
+data["exchanges"][0]["source"]["period"] = 0.01
+data["exchanges"][0]["sink"] = data["exchanges"][0]["sink"][0]
+(exchange,) = config.parse(json.dumps(data)).groups["default"]
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+
+async def main():
+    ledger = Ledger()
+    built = Exchange.build("default[0]", exchange, ledger, None, logging.getLogger())
+    async with built, trio.open_nursery() as nursery:
+        nursery.start_soon(built.run)
+        await trio.sleep(0.2)
+        built.request_stop()
+    assert ledger.received == ledger.delivered > 0, ledger
+
+trio.run(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("default[0]: ")
