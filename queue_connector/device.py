@@ -395,8 +395,10 @@ class SDPQueueConnector(Device):
             await trio.lowlevel.checkpoint()
             return json.dumps(question(self._supervisor)) if self._supervisor else "{}"
 
+        # The monitor is kept: another reader of the same attribute would take its value away. Trio
+        # answers this without the lane, which is all that waits for the monitor.
         try:
-            return self._call(ask)
+            return self._loop.call(ask)
         except LoopStoppedError as error:
             raise _dev_failed(error, self.get_name()) from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .. import configdb
 from ..errors import ConfigError
@@ -44,39 +45,31 @@ def run(options: argparse.Namespace) -> int:
     if (options.config is None) is (options.config_path is None):
         misuse("give either a CONFIG.json or --config-path PATH; see queue-connector serve --help")
     if options.config_path is not None:
-        properties: dict[str, Any] = {"exchanges_config_path": (str, options.config_path)}
         if "{}" in options.config_path:
             misuse("--config-path: write what {} stands for, there is no subarray_id here")
         try:
             configdb.from_environment()
         except ConfigError as error:
             return tell("environment", error.faults, "nothing was started")
-    else:
-        text = read(options.config)
-        if found := faults(text):
-            return tell(options.config, found, "nothing was started")
-        properties = {"exchanges_json": ((str,), [text.decode()])}
-    return _serve(options, properties)
+        return _serve(options, config_path=options.config_path)
+    text = read(options.config)
+    if found := faults(text):
+        return tell(options.config, found, "nothing was started")
+    return _serve(options, lines=(text.decode(),))
 
 
-def _serve(options: argparse.Namespace, properties: dict[str, Any]) -> int:
+def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_path: str = "") -> int:
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
     from tango.server import device_property
     from tango.test_context import get_server_host_port
 
     from ..device import SDPQueueConnector, serve
 
-    # The device with properties of its own, in place of those in a database.
-    configured = type(
-        "Configured",
-        (SDPQueueConnector,),
-        {
-            name: device_property(
-                dtype=str if isinstance(value, str) else (str,), default_value=value
-            )
-            for name, value in properties.items()
-        },
-    )
+    class Configured(SDPQueueConnector):
+        """The device with properties of its own, in place of those in a database."""
+
+        exchanges_json = device_property(dtype=(str,), default_value=lines)
+        exchanges_config_path = device_property(dtype=str, default_value=config_path)
 
     def tell_address() -> None:
         host, port = get_server_host_port()
@@ -86,4 +79,4 @@ def _serve(options: argparse.Namespace, properties: dict[str, Any]) -> int:
     arguments += ["-ORBendPoint", f"giop:tcp:{options.host}:{options.port}"]
     if options.verbose:
         arguments.append("-v4")
-    return serve(arguments, configured, on_ready=tell_address)
+    return serve(arguments, Configured, on_ready=tell_address)

@@ -198,6 +198,30 @@ def test_commands_do_not_stall_while_every_attribute_is_pushed(idle):
     assert all(len(event.values) > 10 for event in events)
 
 
+def test_many_clients_may_read_at_once(idle):
+    proxy = idle.proxy()
+    proxy.Configure(json.dumps(config(*(endless(f"value{number}") for number in range(4)))))
+    proxy.Start()
+    answers = []
+
+    def read():
+        reader = idle.proxy()
+        for _ in range(200):
+            found = reader.read_attributes(["groups", "statistics", "value0"])
+            answers.append([attribute.value for attribute in found])
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 800
+    for groups, statistics, value in answers:
+        assert json.loads(groups)["default"]["state"] in ("OPEN", "ON")
+        assert "default[3]" in json.loads(statistics)
+        assert value >= 0
+
+
 def test_init_keeps_attributes_that_the_property_configures_with_their_subscribers(tmp_path):
     with connector(tmp_path, config(endless("kept", delay=0.01))) as running:
         proxy = running.proxy()
