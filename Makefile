@@ -31,7 +31,7 @@ demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
 
 test: $(STAMP) ## Unit, contract and device tests; no service needed
-	$(BIN)/pytest tests/unit tests/contract tests/device $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/device $(ARGS)
 
 test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java and mvn
 	$(BIN)/pytest tests/system $(ARGS)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -141,6 +142,7 @@ def parse_dtype(written: object) -> np.dtype[Any]:
     )
 
 
+@functools.lru_cache(1024)  # a configuration names few, many times, and a hint takes a while
 def _parse_name(name: str) -> np.dtype[Any]:
     if name in _REMOVED:
         raise DtypeError(f"the dtype {name!r} was removed", _REMOVED[name])

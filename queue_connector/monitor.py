@@ -36,6 +36,8 @@ STATE, FAULT = "state", "fault"
 MAX_PAUSE = 2.0
 """Seconds between two tries to write, at most."""
 
+NOTICE_PERIOD = 1.0
+"""Seconds between two looks at what is wrong with the connection."""
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +188,7 @@ class Monitor:
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._report)
+            nursery.start_soon(self._notice)
             async for view in self._watch:
                 self._supervisor.follow(self._reader.wanted(view))
                 self._children = set(self._reader.owners.values())
@@ -205,6 +208,15 @@ class Monitor:
             self._written = {child: {} for child in self._written}
             self.group_changed()
         self._on_change()
+
+    async def _notice(self) -> None:
+        """Pass on why there is no connection, also when there never was one."""
+        noticed = ""
+        while True:
+            if self.problem != noticed:
+                noticed = self.problem
+                self._on_change()
+            await trio.sleep(NOTICE_PERIOD)
 
     async def _report(self) -> None:
         pause = MAX_PAUSE / 64

@@ -18,6 +18,9 @@ from tests.device.servers import ROOT, Server
 
 DEVICE = "test-sdp/queueconnector/01"
 
+CONNECTING = 0.2
+"""Seconds after which a client that has subscribed is connected, on a busy machine too."""
+
 
 class Connector(Server):
     """Serves *configuration*; its log goes to a file beside the configuration's."""
@@ -108,6 +111,9 @@ class Events:
         kind = tango.EventType.CHANGE_EVENT if kind is None else kind
         self._id = proxy.subscribe_event(attribute, kind, self._receive)
         _subscribed.append(self)
+        # Tango returns before the connection is there that events come by, and tells nobody when
+        # it is; what is pushed until then is lost to this client.
+        time.sleep(CONNECTING)
 
     def _receive(self, event: Any) -> None:
         if event.err:

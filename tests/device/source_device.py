@@ -32,7 +32,9 @@ ZEROS: dict[str, Any] = {
     "DevFloat": 0.0,
     "DevDouble": 0.0,
     "DevString": "",
+    "DevEnum": 0,
 }
+LABELS = ["OFF", "ON", "ÉTEINT"]
 
 
 class _Base(Device):
@@ -82,6 +84,16 @@ def reader(name: str) -> Callable[[Any], Any]:
     return read
 
 
+def described(kind: str, rank: int) -> dict[str, Any]:
+    """What else an attribute of a type and format is declared with."""
+    keys: dict[str, Any] = {"max_dim_x": COLUMNS} if rank else {}
+    if rank == 2:
+        keys["max_dim_y"] = ROWS
+    if kind == "DevEnum":
+        keys["enum_labels"] = LABELS
+    return keys
+
+
 INITIAL: dict[str, tuple[Any, ...]] = {"DevEncoded_SCALAR": ("", b"")}
 _members: dict[str, Any] = {
     "DevEncoded_SCALAR": attribute(
@@ -97,8 +109,7 @@ for _type, _zero in ZEROS.items():
             dtype=getattr(CmdArgType, _type),
             dformat=getattr(AttrDataFormat, _format),
             fget=reader(_name),
-            **({"max_dim_x": COLUMNS} if _rank else {}),
-            **({"max_dim_y": ROWS} if _rank == 2 else {}),
+            **described(_type, _rank),
         )
 
 SourceDevice = type("SourceDevice", (_Base,), {**_members, "__module__": __name__})

@@ -18,7 +18,7 @@ from tango import AttrDataFormat, AttrWriteType, CmdArgType
 from tango.server import Device, attribute, command
 
 from tests.device.servers import DEVICE, pack, serve, unpack
-from tests.device.source_device import COLUMNS, FORMATS, ROWS, ZEROS
+from tests.device.source_device import FORMATS, ZEROS, described
 
 
 class Mode(enum.IntEnum):
@@ -92,8 +92,7 @@ for _type in ZEROS:
             dformat=getattr(AttrDataFormat, _format),
             access=AttrWriteType.WRITE,
             fset=_setter(f"{_type}_{_format}"),
-            **({"max_dim_x": COLUMNS} if _rank else {}),
-            **({"max_dim_y": ROWS} if _rank == 2 else {}),
+            **described(_type, _rank),
         )
 
 TargetDevice = type("TargetDevice", (_Base,), {**_members, "__module__": __name__})

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from queue_connector.datatypes import DataSpec
+from tests.device.source_device import COLUMNS, LABELS, ROWS
 
-ROWS, COLUMNS = 3, 4
 EXTREMES: dict[str, tuple[str, list[Any]]] = {
     "DevBoolean": ("bool", [True, False]),
     "DevUChar": ("uint8", [0, 255]),
@@ -22,6 +22,7 @@ EXTREMES: dict[str, tuple[str, list[Any]]] = {
     "DevFloat": ("float32", [float("nan"), float("-inf"), 3.4028235e38, -0.0]),
     "DevDouble": ("float64", [float("nan"), float("inf"), 5e-324, 0.1]),
     "DevString": ("str", ["", "Ångström ÿ", "a\nb"]),
+    "DevEnum": ("int16", [2, 0, 1]),
 }
 
 
@@ -29,6 +30,7 @@ def cases() -> Iterator[tuple[str, DataSpec, list[Any]]]:
     """Attribute name, spec, and values in numpy's form (or text)."""
     yield "DevEncoded_SCALAR", DataSpec("bytes"), [("json", b"\x00\xff\x00"), ("", b"")]
     for tango_name, (dtype, extremes) in EXTREMES.items():
+        labels = LABELS if tango_name == "DevEnum" else ()
         kind = "U" if dtype == "str" else dtype
         scalars = [v if dtype == "str" else np.dtype(dtype).type(v) for v in extremes]
         line = [extremes[i % len(extremes)] for i in range(COLUMNS)]
@@ -37,9 +39,9 @@ def cases() -> Iterator[tuple[str, DataSpec, list[Any]]]:
             np.array([line[:columns]] * rows, kind).reshape(rows, columns)
             for rows, columns in ((ROWS, COLUMNS), (2, 3), (0, 0))
         ]
-        yield f"{tango_name}_SCALAR", DataSpec(dtype), scalars
-        yield f"{tango_name}_SPECTRUM", DataSpec(dtype, (COLUMNS,)), spectra
-        yield f"{tango_name}_IMAGE", DataSpec(dtype, (ROWS, COLUMNS)), images
+        yield f"{tango_name}_SCALAR", DataSpec(dtype, (), labels), scalars
+        yield f"{tango_name}_SPECTRUM", DataSpec(dtype, (COLUMNS,), labels), spectra
+        yield f"{tango_name}_IMAGE", DataSpec(dtype, (ROWS, COLUMNS), labels), images
 
 
 CASES = list(cases())

@@ -98,6 +98,10 @@ def watcher(directory: Path, etcd: EtcdServer, path: str, **environment: str) ->
         eventually(running.monitoring)
         yield running
     finally:
+        with contextlib.suppress(tango.DevFailed):
+            running.proxy().command_inout(
+                "Abort"
+            )  # Tango has a line for each event that nobody waits for
         close_events()
         if running.running():
             running.kill()
@@ -135,7 +139,8 @@ def text(*exchanges: Any, **groups: Any) -> str:
 
 
 def gapless(values: list[int]) -> bool:
-    return values == list(range(values[0], values[0] + len(values)))
+    """Whether they follow each other, but for the first, which was read when it was subscribed."""
+    return values[0] <= values[1] and values[1:] == list(range(values[1], values[-1] + 1))
 
 
 def streams(running: Watcher, name: str) -> bool:
@@ -224,7 +229,7 @@ def test_a_small_group_is_applied_within_100_ms(
     names = ["a", "b"] if what == "attribute changes" else ["a", "a"]
     delays = [1.0, 1.0] if what == "rewritten" else [1.0, 1.1]
     texts = [
-        text(counting("kept"), counting(name, delay=delay, count=50))
+        text(counting("kept", delay=1, count=99), counting(name, delay=delay, count=99))
         for name, delay in zip(names, delays, strict=True)
     ]
     with watcher(tmp_path, etcd, path):
@@ -243,33 +248,37 @@ def test_of_200_exchanges_one_changes_and_199_miss_nothing(
         return text(
             **{
                 f"part{part}": [
-                    counting(f"v{number}", delay=0.1, count=600)
+                    counting(f"v{number}", delay=0.5, count=200)
                     for number in range(20 * part, 20 * part + 20)
                     if number != 77
                 ]
-                + [counting("v77", delay=changed, count=600)] * (part == 3)
+                + [counting("v77", delay=changed, count=200)] * (part == 3)
                 for part in range(10)
             }
         )
 
     with watcher(tmp_path, etcd, path) as running:
         alone = trio.run(
-            applied, f"{path}/alone", [text(counting("w", delay=d)) for d in (1, 2, 3, 4, 5)], etcd
+            applied,
+            f"{path}/alone",
+            [text(counting("w", delay=d, count=200)) for d in (1, 2, 3, 4, 5)],
+            etcd,
         )
         put(etcd, f"{path}/my_id", groups(0.2))
-        eventually(lambda: set(running.states().values()) == {"ON"}, SETTLED)
-        eventually(lambda: len(running.states()) == 11, SETTLED)
+        eventually(lambda: list(running.states().values()) == ["ON"] * 11, SETTLED)
         names = [f"v{number}" for number in range(200)]
         events = {name: Events(running.proxy(), name) for name in names}
         eventually(lambda: all(len(event.values) > 5 for event in events.values()), SETTLED)
-        took = trio.run(applied, f"{path}/my_id", [groups(d) for d in (0.3, 0.4, 0.5)], etcd)
+        took = trio.run(
+            applied, f"{path}/my_id", [groups(d) for d in (0.3, 0.2, 0.3, 0.2, 0.3)], etcd
+        )
         before = {name: len(event.values) for name, event in events.items()}
-        eventually(lambda: all(len(e.values) > before[n] + 5 for n, e in events.items()), SETTLED)
+        eventually(lambda: all(len(e.values) > before[n] + 3 for n, e in events.items()), SETTLED)
         for name in names:
             assert events[name].errors == []
             if name != "v77":
                 assert gapless(events[name].values), name
-        assert events["v77"].values.count(0) == 3, "each change starts it anew, with its client"
+        assert 0 in events["v77"].values[2:], "it began anew, and its client heard of it"
         beyond = percentiles(took)[0] - percentiles(alone[1:])[0]
         with capfd.disabled():
             print(
@@ -407,14 +416,17 @@ def test_a_client_gets_values_of_an_attribute_that_came_later_and_changed_its_sh
         )
         try:
             time.sleep(0.5)
-            waits = []
             for what, configuration, arrived in (
                 ("appears", shaped([], 0), lambda value: isinstance(value, int)),
                 ("spectrum", shaped([3], 10_000), lambda value: value[0] >= 10_000),
                 ("longer", shaped([4], 20_000), lambda value: len(value) == 4),
                 ("image", shaped([2, 2], 30_000), lambda value: len(value) == 2),
                 ("scalar", shaped([], 40_000), lambda value: value >= 40_000),
+                ("removed and back", shaped([], 50_000), lambda value: value >= 50_000),
             ):
+                if what == "removed and back":
+                    etcd.etcdctl("del", f"4{path}/my_id")
+                    eventually(lambda: running.attributes() == set())
                 put(etcd, f"{path}/my_id", configuration)
                 began, before = time.monotonic(), len(received)
 
@@ -428,9 +440,8 @@ def test_a_client_gets_values_of_an_attribute_that_came_later_and_changed_its_sh
                     return any(fits(value) for value in received[before:])
 
                 eventually(came, 15 if SLACK == 1 else 40)
-                waits.append((what, round(time.monotonic() - began, 2)))
                 with capfd.disabled():
-                    print(f"\n{what}: values again after {waits[-1][1]} s")
+                    print(f"\n{what}: values after {time.monotonic() - began:.2f} s")
                 time.sleep(0.3)
         finally:
             proxy.unsubscribe_event(number)
@@ -469,7 +480,7 @@ def test_secrets_are_told_to_nobody(etcd: EtcdServer, path: str, tmp_path: Path)
         directory.mkdir()
         running = Watcher(directory, server, path, **wrong)
         try:
-            eventually(lambda: "authentication failed" in running.proxy().Status())
+            eventually(lambda: "not watched" in running.proxy().Status())
             shown += [running.proxy().Status(), running.proxy().groups, running.log()]
         finally:
             running.kill()
@@ -588,8 +599,7 @@ def test_random_reconfigurations_of_the_real_device(
                 print(f"threads, descriptors, MB: {sizes}; {len(events.values)} events; ")
                 print(f"{model.counts}")
             assert events.errors == []
-            assert gapless(events.values[1:])
-            assert events.values[1] in (0, 1)
+            assert gapless(events.values)
             assert sizes[-1][0] <= sizes[0][0] + 4
             assert sizes[-1][1] <= sizes[0][1] + 4
             middle = max(size[2] for size in sizes[: len(sizes) // 2])

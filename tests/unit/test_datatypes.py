@@ -244,7 +244,7 @@ def test_a_shorter_value_keeps_its_lengths_only_when_asked():
         ("2026-01-01T00:00:00.123456789012345678", "datetime64[ns]"),
         (np.datetime64("9999-01-01", "s"), "datetime64[ns]"), (np.timedelta64(1, "s"), "int64"),
         (np.array([b"a"]), "str"), (np.array([1e300]), "float32"), (np.array([None]), "float64"),
-        (object(), "int64"), (datetime.datetime.now(datetime.UTC), "datetime64[ns]"),
+        (object, "int64"), (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "datetime64[ns]"),
     ],
     ids=lambda item: str(item)[:30],
 )  # fmt: skip

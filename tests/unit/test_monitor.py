@@ -225,3 +225,19 @@ def test_interrupted_anywhere_nothing_is_left():
                     assert stream.ledger.in_flight == 0
 
     assert cancel_at_every_step(scenario) > 100
+
+
+async def test_why_it_does_not_watch_is_told_though_it_never_did(autojump_clock):
+    async with open_supervisor() as supervisor, trio.open_nursery() as nursery:
+        database = MemoryDatabase("never there")
+        database.cut()
+        told = []
+        monitor = Monitor(database, PATH, supervisor, lambda: told.append(monitor.problem))
+        nursery.start_soon(monitor.run)
+        await trio.sleep(5)
+        assert told[-1] == "it is cut off"
+        assert len(told) <= 2
+        database.mend()
+        await trio.sleep(5)
+        assert told[-1] == ""
+        nursery.cancel_scope.cancel()

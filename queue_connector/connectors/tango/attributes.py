@@ -9,6 +9,8 @@ nobody.
 * changing  each of these crashed: removal that cleans a database that is not there; removal of
             an attribute that is read and has no serialisation model of its own; a change of the
             list of attributes while a reader looks one up (`DynamicAttributes._readers_held`)
+* returning an attribute that is made anew has no subscribers as far as Tango's server knows, though
+            the clients think that they have subscribed: `DynamicAttributes._revive` tells it
 * values    are cast by Tango without a word, so only what went through `types.fit` is published
 * errors    `EndpointError` for what Tango refuses, or what would take another owner's attribute
 * source    PyTango manual, "Dynamic attributes"; ARCHITECTURE, the traps of Tango
@@ -17,6 +19,7 @@ nobody.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -24,6 +27,7 @@ from typing import Any
 import attrs
 import tango
 from tango.server import attribute as tango_attribute
+from tango.test_context import get_server_host_port
 
 from ...bridge import Lane
 from ...datatypes import Data, Kind
@@ -31,10 +35,18 @@ from ...descriptors import PublishedAttribute
 from ...errors import EndpointError
 from .types import dimensions, tango_type, wire
 
+log = logging.getLogger(__name__)
+
 _VALID = tango.AttrQuality.ATTR_VALID
 
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
+
+REVIVAL_TIMEOUT = 1000
+"""Milliseconds in which the server has to take on one subscriber of an attribute made anew."""
+
+CLIENT_VERSION = "6"
+"""The version of events that subscribers are given; those since Tango 9 read the same."""
 
 lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
@@ -72,6 +84,8 @@ class DynamicAttributes:
         self._device = device
         self._lane: Lane | None = None
         self._current: dict[str, _Current] = {}
+        self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
+        self._returned: set[str] = set()
 
     def use(self, lane: Lane | None) -> None:
         """Call Tango from this lane from now on; its context must be `lane_context`."""
@@ -87,6 +101,8 @@ class DynamicAttributes:
     async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest."""
         await self._in_lane().run(self.define_now, owner, wanted)
+        if self._returned:
+            await self._in_lane().run(self._revive)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         """Set attributes and push their change and archive events, in order, in one job.
@@ -190,6 +206,8 @@ class DynamicAttributes:
         made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
         device.set_change_event(name, True, False)
         device.set_archive_event(name, True, False)
+        if name.lower() in self._bereaved:
+            self._returned.add(name.lower())
         if (made.get_max_dim_x(), made.get_max_dim_y()) != (
             wanted.get("max_dim_x", 1),
             wanted.get("max_dim_y", 0),
@@ -200,7 +218,34 @@ class DynamicAttributes:
         if self._current.pop(name, None) is None:
             return
         with contextlib.suppress(tango.DevFailed):  # it is not there where adding it had failed
+            made = self._device.get_device_attr().get_attr_by_name(name)
+            kinds = {
+                "change": made.change_event_subscribed,
+                "archive": made.archive_event_subscribed,
+            }
+            if wanted := tuple(kind for kind, subscribed in kinds.items() if subscribed()):
+                self._bereaved[name] = wanted
             self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
+
+    def _revive(self) -> None:
+        """Give attributes that are back their subscribers, who have no idea that they were gone.
+
+        Tango's clients ask the device that administers the server, and so do we. It is not asked
+        while a thread of Tango's waits for this one, hence not by `define_now`.
+        """
+        host, port = get_server_host_port()
+        administrator = tango.Util.instance().get_dserver_device().get_name()
+        try:
+            proxy = tango.DeviceProxy(f"tango://{host}:{port}/{administrator}#dbase=no")
+            proxy.set_timeout_millis(REVIVAL_TIMEOUT)
+            while self._returned:
+                name = self._returned.pop()
+                for kind in self._bereaved.pop(name, ()) if name in self._current else ():
+                    wanted = [self._device.get_name(), name, "subscribe", kind, CLIENT_VERSION]
+                    proxy.command_inout("ZmqEventSubscriptionChange", wanted)
+        except tango.DevFailed as error:  # then they have to wait until their library notices
+            self._returned.clear()
+            log.warning("subscribers are not taken on again: %s", error.args[0].desc)
 
     def _publish_now(self, values: Sequence[tuple[str, Data]]) -> None:
         when = time.time()

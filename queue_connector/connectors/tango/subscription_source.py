@@ -25,7 +25,13 @@ from ...errors import ConformError, EndpointError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import STOP_GRACE, DataSource
 from .client import Reading, Subscription, event_types, thread_context
-from .types import TANGO_KINDS, attribute_name_faults, device_name_faults, type_faults
+from .types import (
+    TANGO_KINDS,
+    attribute_name_faults,
+    device_name_faults,
+    lengthened,
+    type_faults,
+)
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 4.0
@@ -214,7 +220,8 @@ class TangoSubscriptionSource(DataSource):
                 self._ledger.drop("invalid quality")
             else:
                 try:
-                    values.append(conform(reading.value, self._spec, shorter=True))
+                    value = lengthened(reading.value, self._spec)
+                    values.append(conform(value, self._spec, shorter=True))
                 except ConformError as error:
                     refused.append(Refusal(error, position=self._position))
         if self._inbox.overflowed > self._overflowed:

@@ -80,6 +80,17 @@ def from_tango(value: object, dimensions: int) -> object:
     return value
 
 
+def lengthened(value: object, spec: DataSpec) -> object:
+    """A value of Tango with the lengths of the shape, where it has no elements to tell them.
+
+    An image of two rows without columns comes as one without rows and columns.
+    """
+    lengths = [max(length, 0) for length in spec.shape]
+    if isinstance(value, np.ndarray) and not value.size and value.ndim == len(lengths):
+        return value.reshape(lengths) if 0 in lengths else value
+    return value
+
+
 def fit(value: object, spec: DataSpec) -> Data:
     """The value as an attribute of this *spec* can carry it; the shape is a maximum.
 

@@ -183,7 +183,7 @@ def test_anything_else_is_a_decode_error(payload):
     [
         np.array([None]), {"a": np.array([1, "x"], object)}, {"a": np.array([b"x"])}, 2**64,
         {"t": np.datetime64("2026-01-01", "ns")}, {"t": np.array(["2026-01-01"], "M8[ns]")},
-        {(1, 2): 3}, {"s": "\ud800"}, object(),
+        {(1, 2): 3}, {"s": "\ud800"}, object,
     ],
     ids=repr,
 )  # fmt: skip
