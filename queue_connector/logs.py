@@ -46,6 +46,8 @@ def configure_logging(level: int) -> None:
     handler.setFormatter(SKAFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    for chatty in ("httpx", "httpcore"):  # lines for every request, and every byte of it
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def level_of(arguments: list[str]) -> int:

@@ -35,7 +35,8 @@ def add_to(commands: Commands) -> None:
         "put",
         help="check a configuration, then write it",
         description="Write a configuration when it is valid. One that is not is refused with "
-        "its faults and exit status 1, and nothing is written.",
+        "its faults and exit status 1, and nothing is written. What stands there already may be "
+        "written again: it touches nothing that streams, and leads a group out of FAULT.",
     )
     put.add_argument("path", type=path, metavar="PATH", help="of the group")
     put.add_argument("file", metavar="FILE", help="the configuration; - for stdin")
@@ -77,9 +78,6 @@ def _put(options: argparse.Namespace) -> int:
         if parent:
             for warning in _conflicts(await database.children(parent), name, text):
                 print(f"warning: {warning}", file=sys.stderr)
-        if standing is not None and standing.value == text:
-            print(f"{options.path}: unchanged, revision {standing.mod_revision}")
-            return 0
         # Only over what was looked at: what somebody else has written meanwhile stays.
         revision = await database.compare_and_swap(
             options.path, text, ABSENT if standing is None else standing.mod_revision

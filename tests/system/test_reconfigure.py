@@ -248,11 +248,11 @@ def test_of_200_exchanges_one_changes_and_199_miss_nothing(
         return text(
             **{
                 f"part{part}": [
-                    counting(f"v{number}", delay=0.5, count=200)
+                    counting(f"v{number}", delay=0.8, count=100)
                     for number in range(20 * part, 20 * part + 20)
                     if number != 77
                 ]
-                + [counting("v77", delay=changed, count=200)] * (part == 3)
+                + [counting("v77", delay=changed, count=100)] * (part == 3)
                 for part in range(10)
             }
         )
@@ -268,7 +268,7 @@ def test_of_200_exchanges_one_changes_and_199_miss_nothing(
         eventually(lambda: list(running.states().values()) == ["ON"] * 11, SETTLED)
         names = [f"v{number}" for number in range(200)]
         events = {name: Events(running.proxy(), name) for name in names}
-        eventually(lambda: all(len(event.values) > 5 for event in events.values()), SETTLED)
+        eventually(lambda: all(len(event.values) > 3 for event in events.values()), SETTLED)
         took = trio.run(
             applied, f"{path}/my_id", [groups(d) for d in (0.3, 0.2, 0.3, 0.2, 0.3)], etcd
         )
@@ -592,7 +592,9 @@ def test_random_reconfigurations_of_the_real_device(
                 ),
                 SETTLED,
             )
-            time.sleep(1)
+            # A thread that has nothing to do waits ten seconds for something.
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: running.resources()[0] <= sizes[0][0] + 4, 20)
             sizes.append((*running.resources(), round(running.memory(), 1)))
             with capfd.disabled():
                 print(f"\n{COUNT} random reconfigurations in {took:.0f} s, slowest {slowest:.2f} s")

@@ -99,7 +99,7 @@ def fit(value: object, spec: DataSpec) -> Data:
     """
     fitting = conform(value, spec, shorter=True)
     if spec.kind is Kind.STR:
-        texts = fitting.flat if isinstance(fitting, np.ndarray) else (fitting,)
+        texts = _distinct(fitting).flat if isinstance(fitting, np.ndarray) else (fitting,)
     elif spec.kind is Kind.BYTES:
         texts = (fitting[0],)
     else:
@@ -113,6 +113,11 @@ def fit(value: object, spec: DataSpec) -> Data:
             reason = f"Tango's strings are Latin-1, which has no {text[error.start]!r}"
             raise ConformError(spec, _excerpt(text), reason) from None
     return fitting
+
+
+def _distinct(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The elements of an array without those that broadcasting repeats: a shape may be huge."""
+    return array[tuple(slice(None) if step else slice(1) for step in array.strides)]
 
 
 def wire(value: Data) -> Any:
