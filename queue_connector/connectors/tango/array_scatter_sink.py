@@ -25,6 +25,7 @@ import trio
 
 from ...datatypes import Data, DataSpec, Kind
 from ...descriptors import (
+    MAX_DATUM_BYTES,
     AttributeHost,
     PublishedAttribute,
     Services,
@@ -75,6 +76,9 @@ class Part:
         """The attributes of the shape and the part; raises `ConformError` for the default."""
         spec, before = self.spec, self.cut if self.flat else self.spec
         default = fit(parse_default(default_value, before), before)
+        if self.flat and default.nbytes > MAX_DATUM_BYTES:  # made flat, nothing is shared any more
+            reason = f"flat it would take {default.nbytes} bytes"
+            raise ConformError(spec, f"a default of {default.dtype}", reason)
         lengths = list(np.shape(default))
         if self.loses_axis:
             lengths.insert(self.axis, 1)

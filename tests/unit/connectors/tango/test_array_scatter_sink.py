@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -260,3 +261,16 @@ class TestValues:
     def test_without_a_device_there_is_nowhere_to_publish(self):
         with pytest.raises(EndpointError, match="no device"):
             described().build(DataSpec("float64", [2]), Services())
+
+
+@pytest.mark.parametrize("shape", [[2, 4 * 10**8], [2, 10**4, 10**4]])
+def test_a_huge_shape_is_judged_at_once(shape):
+    began = time.process_time()
+    assert paths(shape, "str", default_value="ü") == []
+    assert paths(shape, "str", default_value="€") == ["$.default_value"]
+    assert time.process_time() - began < 1
+
+
+def test_a_default_that_would_take_too_much_memory_flat_is_a_fault():
+    default = ["x" * 3000, "b"]
+    assert paths([2, 2**27, 2], "str", default_value=default) == ["$.default_value"]
