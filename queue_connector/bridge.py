@@ -71,6 +71,22 @@ class Worker:
         return await trio.to_thread.run_sync(call, limiter=self._limiter)
 
 
+class OneAtATime:
+    """``with`` it, one worker thread of all goes on: for what a library cannot do in parallel.
+
+    Waiting for it blocks the thread, so what is done inside must be bounded.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._lock.release()
+
+
 class _Job:
     __slots__ = ("function", "outcome", "task", "withdrawn")
 

@@ -25,11 +25,11 @@ from queue_connector.ledger import Ledger
 from tests import matrix
 from tests.device.connector import connector, eventually
 from tests.device.dish_device import DISHES
-from tests.device.servers import pack, server, unpack
+from tests.device.servers import server
 from tests.matrix import as_json, identical, values
 
 CELLS = [cell for cell in matrix.cells() if not cell.refused]
-AT_ONCE = 1
+AT_ONCE = 8
 """Attributes of the other device that are used at a time."""
 
 log = logging.getLogger(__name__)
@@ -69,18 +69,7 @@ def attribute_of(cell):
 
 
 async def ask(device, *message):
-    """Ask by one proxy: making and dropping hundreds is no part of what is shown."""
-    if device not in _proxies:
-        _proxies[device] = device.proxy()
-
-    def asked():
-        with tango.EnsureOmniThread():
-            return unpack(_proxies[device].command_inout("Do", pack(*message)))[0]
-
-    return await trio.to_thread.run_sync(asked)
-
-
-_proxies = {}
+    return await trio.to_thread.run_sync(device.ask, *message)
 
 
 async def each(cells, carry):

@@ -29,6 +29,7 @@ from typing import Any
 import attrs
 import tango
 
+from ...bridge import OneAtATime
 from ...errors import DataError, EndpointError
 from .types import from_tango
 
@@ -109,9 +110,7 @@ class Subscription:
             return
         try:
             if self._proxy is None:
-                proxy = tango.DeviceProxy(self._device)
-                proxy.set_timeout_millis(int(CALL_TIMEOUT * 1000))
-                self._proxy = proxy
+                self._proxy = _proxy(self._device, CALL_TIMEOUT)
             self._server = self._identity()  # without the lock that subscribing holds
             forerunner = self._subscribe(_ignore, tango.EventSubMode.Sync)
             try:
@@ -120,7 +119,8 @@ class Subscription:
                 receiver = self._receiver(self._generation)
                 self._id = self._subscribe(receiver, tango.EventSubMode.SyncRead)
             finally:
-                self._proxy.unsubscribe_event(forerunner)
+                with _changing_events:
+                    self._proxy.unsubscribe_event(forerunner)
         except tango.DevFailed as error:
             self.is_open = False
             reason, message = _told(error.args)
@@ -145,9 +145,10 @@ class Subscription:
         self._proxy = self._admin = None
 
     def _subscribe(self, receive: Callable[[Any], None], mode: Any) -> int:
-        identifier: int = self._proxy.subscribe_event(
-            self._attribute, self._event_type, receive, mode
-        )
+        with _changing_events:
+            identifier: int = self._proxy.subscribe_event(
+                self._attribute, self._event_type, receive, mode
+            )
         return identifier
 
     def _unsubscribe(self) -> None:
@@ -155,7 +156,8 @@ class Subscription:
         self._generation += 1
         identifier, self._id = self._id, None
         if identifier is not None:
-            with contextlib.suppress(tango.DevFailed):  # it knows the subscription no more
+            # An error says that it knows the subscription no more.
+            with contextlib.suppress(tango.DevFailed), _changing_events:
                 self._proxy.unsubscribe_event(identifier)
 
     def _identity(self) -> str | None:
@@ -166,9 +168,7 @@ class Subscription:
         self._proxy.ping()
         try:
             if self._admin is None:
-                admin = tango.DeviceProxy(self._proxy.adm_name())
-                admin.set_timeout_millis(int(CALL_TIMEOUT * 1000))
-                self._admin = admin
+                self._admin = _proxy(self._proxy.adm_name(), CALL_TIMEOUT)
             _numbers, texts = self._admin.command_inout("ZmqEventSubscriptionChange", ["info"])
         except tango.DevFailed:
             return None
@@ -191,6 +191,16 @@ class Subscription:
                 self._put(Reading(from_tango(data.value, _DIMENSIONS[data.data_format])))
 
         return receive
+
+
+_changing_events = OneAtATime()
+"""Subscribing in two threads at once crashed Tango, or doubled every event from then on."""
+
+
+def _proxy(device: str, timeout: float) -> Any:
+    proxy = tango.DeviceProxy(device)
+    proxy.set_timeout_millis(int(timeout * 1000))
+    return proxy
 
 
 _DIMENSIONS = {
@@ -244,9 +254,7 @@ class RemoteAttribute:
         if self._info is None:
             try:
                 if self._proxy is None:
-                    proxy = tango.DeviceProxy(self._device)
-                    proxy.set_timeout_millis(int(WRITE_TIMEOUT * 1000))
-                    self._proxy = proxy
+                    self._proxy = _proxy(self._device, WRITE_TIMEOUT)
                 self._info = self._proxy.get_attribute_config(self._attribute)
             except tango.DevFailed as error:
                 raise self._error(error) from None
