@@ -31,6 +31,9 @@ DEFAULT_GROUP = "default"
 MAX_DATUM_BYTES = 1_000_000_000
 """The largest datum that a dtype and shape may describe; Kafka carries no larger message."""
 
+TEXT_BYTES = 64
+"""What a text takes up at least, as the object that Python and Tango make of it."""
+
 _METADATA = "queue_connector.option"
 
 
@@ -181,7 +184,8 @@ def too_large(spec: DataSpec) -> str:
     """Why no datum can have this dtype and shape; empty when one can."""
     if len(spec.shape) > MAX_DIMENSIONS:
         return f"expected at most {MAX_DIMENSIONS} dimensions, found {len(spec.shape)}"
-    size = max(spec.dtype.itemsize, 1) * math.prod(n for n in spec.shape if n >= 0)
+    least = TEXT_BYTES if spec.kind is Kind.STR else 1
+    size = max(spec.dtype.itemsize, least) * math.prod(n for n in spec.shape if n >= 0)
     if max(size, *spec.shape, 0) > MAX_DATUM_BYTES:
         return f"expected at most {MAX_DATUM_BYTES} bytes in one datum, found {spec}"
     return ""

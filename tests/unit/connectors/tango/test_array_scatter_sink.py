@@ -263,7 +263,7 @@ class TestValues:
             described().build(DataSpec("float64", [2]), Services())
 
 
-@pytest.mark.parametrize("shape", [[2, 4 * 10**8], [2, 10**4, 10**4]])
+@pytest.mark.parametrize("shape", [[2, 5 * 10**6], [2, 10**3, 5 * 10**3]])
 def test_a_huge_shape_is_judged_at_once(shape):
     began = time.process_time()
     assert paths(shape, "str", default_value="ü") == []
@@ -273,4 +273,4 @@ def test_a_huge_shape_is_judged_at_once(shape):
 
 def test_a_default_that_would_take_too_much_memory_flat_is_a_fault():
     default = ["x" * 3000, "b"]
-    assert paths([2, 2**27, 2], "str", default_value=default) == ["$.default_value"]
+    assert paths([2, 2**21, 2], "str", default_value=default) == ["$.default_value"]
