@@ -104,11 +104,19 @@ class SDPQueueConnector(Device):
             self._fail("the device cannot begin", error)
 
     def _begin(self) -> None:
-        path = self.exchanges_config_path.strip()
-        if path:  # the attributes of before an Init stay until the database has told what is wanted
+        if self._config_path():
+            # The attributes of before an Init stay until the database has told what is wanted.
             self._loop.start()
-            self._call(self._start_monitor, path.replace("{}", self.subarray_id))
-            return
+        else:
+            self._take_on_property()
+        if not tango.Util.instance().is_svr_starting():
+            self._autostart()
+
+    def _config_path(self) -> str:
+        path: str = self.exchanges_config_path.strip()
+        return path.replace("{}", self.subarray_id)
+
+    def _take_on_property(self) -> None:
         descriptor = None
         refusal: QueueConnectorError | None = None
         text = "\n".join(self.exchanges_json)  # tools make a value of each line
@@ -123,8 +131,6 @@ class SDPQueueConnector(Device):
             self._call(self._refuse, refusal)
         elif descriptor is not None:
             self._call(self._supervise("configure"), descriptor)
-            if not tango.Util.instance().is_svr_starting():
-                self._autostart()
 
     def _define_now(self, descriptor: QueueConnectorDescriptor) -> None:
         """Make the attributes in this thread: Tango wants them there when it has returned."""
@@ -143,10 +149,12 @@ class SDPQueueConnector(Device):
 
     def _autostart(self) -> None:
         try:
-            if self._state[0] is State.OFF:
+            if path := self._config_path():
+                self._call(self._start_monitor, path)
+            elif self._state[0] is State.OFF:
                 self._call(self._supervise("start"))
         except Exception as error:
-            self._fail("the exchanges cannot be started", error)
+            self._fail("streaming cannot begin", error)
 
     def delete_device(self) -> None:
         """End, at ``Init`` and when the server stops: every group in order, then the loop."""

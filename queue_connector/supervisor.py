@@ -76,6 +76,7 @@ class Supervisor:
         self._commands = trio.Lock()
         self._followed: dict[str, _Follower] = {}
         self._released = trio.Event()
+        self._closed = False
 
     @property
     def state(self) -> State:
@@ -124,6 +125,8 @@ class Supervisor:
 
         Groups that are not among them are stopped in order and removed.
         """
+        if self._closed:
+            return
         owners = self._attributes.owners() if self._attributes is not None else ()
         for name in {*self.groups, *self._followed, *owners, *wanted}:
             new = wanted.get(name)
@@ -249,7 +252,11 @@ class Supervisor:
                 await group.reset()
 
     async def close(self) -> None:
-        """Stop whatever streams, in order; returns when it has ended, within the stop grace."""
+        """Stop whatever streams, in order, and follow nothing any more.
+
+        It returns when all has ended, within the stop grace.
+        """
+        self._closed = True
         for follower in self._followed.values():
             follower.scope.cancel()
         for group in self.groups.values():

@@ -290,6 +290,18 @@ async def test_sources_of_one_origin_go_on_where_the_old_ones_stopped(autojump_c
         assert len(received) > 20
 
 
+async def test_after_a_close_nothing_is_followed_any_more(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
+        await settles(supervisor, g=State.ON)
+        await supervisor.close()
+        supervisor.follow({"g": Wanted(2, [world.exchange("b")]), "h": Wanted(2)})
+        await trio.sleep(30)
+        await settles(supervisor, g=State.OFF)
+        assert set(world.sources) == {"a"}
+
+
 def test_interrupted_anywhere_a_change_leaves_nothing_open_and_the_ledgers_balance():
     async def scenario():
         world = World()
