@@ -7,6 +7,7 @@ bridge          from → to                       what it is for
 `Lane`          Trio → one ordered thread       many small jobs that must keep their order
 `Inbox`         any thread → Trio               callbacks that must not block
 `TrioThread`    any thread → the Trio loop      the loop itself, in a thread of its own
+`OneAtATime`    between worker threads          what a library cannot do in several at once
 ==============  ==============================  ==============================================
 
 A hop costs some 50 to 100 µs, so it is paid per batch and never per datum. A function that a
