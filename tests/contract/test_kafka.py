@@ -214,17 +214,18 @@ async def test_cancelled_writes_are_there_once_or_not_at_all(broker, topic):
     cancelled = 0
     async with make_sink(broker, topic) as sink:
         await sink.awrite(-1)
-        for first in range(0, 30_000, 1000):
+        first = 0
+        while first < 30_000 or cancelled < 6:  # how many are depends on the machine
             delivery = Delivery(range(first, first + 1000))
+            first += 1000
             with trio.move_on_after(random_delay.uniform(0, 0.02)) as scope:
                 await sink.awrite_batch(delivery)
             cancelled += scope.cancelled_caught
             accepted += [
                 value for value, yes in zip(delivery.values, delivery.accepted, strict=True) if yes
             ]
-        await sink.awrite(30_000)
-        accepted.append(30_000)
-    assert cancelled > 5
+        await sink.awrite(first)
+        accepted.append(first)
     stored = [int(payload) for payload in read_all(broker, topic)[0]]
     assert stored == sorted(set(stored))
     assert set(accepted) <= set(stored)
