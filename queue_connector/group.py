@@ -105,7 +105,8 @@ async def _unclaimed(_group: Group, _names: AbstractSet[str]) -> None:
 class Group:
     """Exchanges that are configured, started and stopped together.
 
-    `request_stop` and `abort` may be called at any time, the other methods by one task at a time.
+    `request_stop` and `abort` may be called at any time; whoever calls another method that changes
+    something holds `changing`, so that no command comes between two steps of a change.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Group:
         self.fault: FaultRecord | None = None
         self.revision = 0
         self.streams: list[Stream] = []
+        self.changing = trio.Lock()
         self._nursery = nursery
         self._attributes = attributes
         self._on_change = on_change

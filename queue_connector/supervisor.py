@@ -108,14 +108,16 @@ class Supervisor:
                     raise StateError(Trigger.CONFIGURE.value, self.state, states)
             wanted = descriptor.groups
             for name, group in list(self.groups.items()):
-                await group.release(wanted.get(name, ()))
-                if name not in wanted:
-                    await group.configure(())
-                    del self.groups[name]
+                async with group.changing:
+                    await group.release(wanted.get(name, ()))
+                    if name not in wanted:
+                        await group.configure(())
+                        del self.groups[name]
             for name, exchanges in wanted.items():
                 group = self.groups.get(name) or self._add(name)
                 if not same(group.exchanges, exchanges) or not exchanges:
-                    await group.configure(exchanges)
+                    async with group.changing:
+                        await group.configure(exchanges)
             self._on_change()
 
     # -- following a configuration database --------------------------------------------------------
@@ -151,8 +153,9 @@ class Supervisor:
         group = self.groups.get(name)
         if wanted is None:
             if group is not None:
-                await group.reconfigure(())
-                del self.groups[name]
+                async with group.changing:
+                    await group.reconfigure(())
+                    del self.groups[name]
             elif self._attributes is not None:  # left over from before an Init
                 await self._attributes.define(name, ())
             if follower.wanted is None:
@@ -162,14 +165,15 @@ class Supervisor:
             group = self._add(name)
         elif wanted == follower.applied:
             return
-        follower.applied = wanted
-        group.revision = wanted.revision
-        if wanted.refusal is not None:
-            group.refuse(wanted.refusal, wanted.revision)
-        elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
-            await group.reconfigure(wanted.exchanges)
-        else:
-            group.mend()
+        async with group.changing:
+            follower.applied = wanted
+            group.revision = wanted.revision
+            if wanted.refusal is not None:
+                group.refuse(wanted.refusal, wanted.revision)
+            elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
+                await group.reconfigure(wanted.exchanges)
+            else:
+                group.mend()
 
     async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
         """Wait until no other group holds attributes of these names."""
@@ -223,7 +227,8 @@ class Supervisor:
         """Start every group that is OFF; they go ON by themselves."""
         async with self._commands:
             for group in self._allowing(Trigger.START):
-                group.start()
+                async with group.changing:
+                    group.start()
 
     async def stop(self) -> None:
         """Stop every group that is OPEN or ON in order; they go OFF by themselves."""
@@ -235,7 +240,8 @@ class Supervisor:
         """Drop the configuration of every group that is OFF."""
         async with self._commands:
             for group in self._allowing(Trigger.STANDBY):
-                await group.standby()
+                async with group.changing:
+                    await group.standby()
 
     async def abort(self) -> None:
         """Cut off every group that is OPEN, ON or CLOSE; they are OFF on return."""
@@ -249,7 +255,8 @@ class Supervisor:
         """Take every group that is in FAULT to STANDBY."""
         async with self._commands:
             for group in self._allowing(Trigger.RESET):
-                await group.reset()
+                async with group.changing:
+                    await group.reset()
 
     async def close(self) -> None:
         """Stop whatever streams, in order, and follow nothing any more.

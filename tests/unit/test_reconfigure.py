@@ -5,7 +5,7 @@ import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.descriptors import ExchangeDescriptor
-from queue_connector.errors import ConfigError, Fault
+from queue_connector.errors import ConfigError, Fault, StateError
 from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, Wanted, open_supervisor
 from tests.checkpoints import cancel_at_every_step
@@ -288,6 +288,28 @@ async def test_sources_of_one_origin_go_on_where_the_old_ones_stopped(autojump_c
         received = [value for name in "abcd" for value in world.sinks[name][0].kept]
         assert received == list(range(len(received)))
         assert len(received) > 20
+
+
+@pytest.mark.parametrize("command", ["start", "standby"])
+async def test_a_command_between_two_steps_of_a_change_waits_for_its_end(command, autojump_clock):
+    world = World()
+    define = world.attributes.define
+
+    async def slow(owner, wanted):
+        await trio.sleep(1)
+        await define(owner, wanted)
+
+    async with world.open() as supervisor:
+        supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
+        await settles(supervisor, g=State.ON)
+        world.attributes.define = slow
+        supervisor.follow({"g": Wanted(2, [world.exchange("b")])})
+        await until(lambda: supervisor.state is State.OFF)  # stopped, and not yet taken on
+        with pytest.raises(StateError, match="is not allowed in state O"):
+            await getattr(supervisor, command)()
+        await settles(supervisor, g=State.ON)
+        assert supervisor.groups["g"].fault is None
+        assert world.attributes.owned == {"g": ["b"]}
 
 
 async def test_after_a_close_nothing_is_followed_any_more(autojump_clock):
