@@ -31,7 +31,7 @@ async def source(count: int) -> None:
         async with built:
             await built.receive()
             for label, pause, burst in (("flat out", 0.0, count), ("1 ms apart", 0.001, 2000)):
-                before = dict(services.ledger.upstream)
+                before = dict(services.account.upstream)
                 await trio.to_thread.run_sync(device.ask, "flood", "DevDouble_SCALAR", burst, pause)
                 started, got, batches = time.perf_counter(), 0, 0
                 while True:
@@ -41,7 +41,7 @@ async def source(count: int) -> None:
                         break
                     got, batches, last = got + len(batch.values), batches + 1, time.perf_counter()
                 seconds = last - started
-                missed = services.ledger.upstream["missed events"] - before.get("missed events", 0)
+                missed = services.account.upstream["missed events"] - before.get("missed events", 0)
                 print(
                     f"source, {label}: {got} of {burst} events, {got / seconds:,.0f}/s, "
                     f"{got / batches:.1f} in a batch, {missed} gaps reported by Tango"

@@ -15,16 +15,16 @@ import logging
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import attrs
 import numpy as np
 
 from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind, conform, parse_dtype, zero
 from .errors import ConformError, Fault
-from .ledger import Ledger
+from .ledger import Account
 from .registry import Registry
-from .stream import DataPipe, DataSink, DataSource
+from .stream import DataPipe, DataSink, DataSource, ErrorPolicy
 
 DEFAULT_GROUP = "default"
 
@@ -217,9 +217,14 @@ class Services:
 
     exchange: str = "exchange"
     """The exchange's name, for errors and log lines: ``group[index]``."""
-    ledger: Ledger = attrs.field(factory=Ledger)
+    account: Account = attrs.field(factory=Account)
+    """What is counted for the endpoint that is built."""
     attributes: AttributeHost | None = None
     log: logging.Logger = attrs.field(factory=lambda: logging.getLogger("queue_connector"))
+
+
+_TELLING = ("topic", "attribute_name", "key", "attribute_names", "attributes")
+"""The fields that tell endpoints of one type apart."""
 
 
 @attrs.frozen(kw_only=True)
@@ -231,6 +236,19 @@ class EndpointDescriptor(Descriptor):
     dynamic_shapes: ClassVar[bool] = True
     """Whether a dimension of the shape may be dynamic."""
     max_dimensions: ClassVar[int | None] = None
+
+    @property
+    def label(self) -> str:
+        """The descriptor in a few words, to tell it from others: ``KafkaProducerSink(offsets)``."""
+        name = type(self).__name__.removesuffix("Descriptor")
+        for field in _TELLING:
+            value = getattr(self, field, None)
+            if isinstance(value, str):
+                device = getattr(self, "device_name", "")
+                return f"{name}({device}/{value})" if device else f"{name}({value})"
+            if isinstance(value, list | tuple):
+                return f"{name}({len(value)} attributes)"
+        return name
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """What of *spec* does not go with it; paths are relative to this descriptor."""
@@ -257,6 +275,11 @@ class SourceDescriptor(EndpointDescriptor):
     @property
     def origin(self) -> Hashable:
         """What two sources share when one can go on where the other stopped; none: nothing."""
+        return None
+
+    @property
+    def bookmark(self) -> Hashable:
+        """Where its positions are kept outside, for itself alone; none: nowhere."""
         return None
 
     @abc.abstractmethod
@@ -304,15 +327,59 @@ class PipeDescriptor(Descriptor):
         """The pipe."""
 
 
+@attrs.frozen(kw_only=True)
+class Breaker(Descriptor):
+    """How many data may be bad before an exchange is stopped whatever its error policy."""
+
+    errors: int = option(default=1000, ge=1, doc="So many bad data end the exchange in FAULT ...")
+    seconds: float = option(
+        default=60.0, gt=0.0, unit="s", doc="... when they come within so long."
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ErrorPolicyDescriptor(Descriptor):
+    """Says what becomes of data that cannot be used."""
+
+    @property
+    def limit(self) -> Breaker | None:
+        """When it gives up; none: never."""
+        return None
+
+    def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
+        """What of an exchange does not go with it; paths are relative to this descriptor."""
+        yield from ()
+
+    @abc.abstractmethod
+    def build(self, services: Services) -> ErrorPolicy:
+        """The policy, not started."""
+
+
+@attrs.frozen(kw_only=True)
+class TolerantPolicyDescriptor(ErrorPolicyDescriptor):
+    """An error policy with which the exchange goes on, up to a limit."""
+
+    breaker: Breaker | None = option(
+        default=Breaker(), doc="When the exchange ends in FAULT all the same; null: never."
+    )
+
+    @property
+    def limit(self) -> Breaker | None:
+        """The breaker."""
+        return self.breaker
+
+
 sources: Registry[SourceDescriptor] = Registry("source")
 sinks: Registry[SinkDescriptor] = Registry("sink")
 pipes: Registry[PipeDescriptor] = Registry("pipe")
+error_policies: Registry[ErrorPolicyDescriptor] = Registry("policy")
 
 
 UNIONS: dict[type[Descriptor], Registry[Any]] = {
     SourceDescriptor: sources,
     SinkDescriptor: sinks,
     PipeDescriptor: pipes,
+    ErrorPolicyDescriptor: error_policies,
 }
 """The bases that stand for whatever is registered; the key ``type`` says which one is meant."""
 
@@ -320,6 +387,34 @@ UNIONS: dict[type[Descriptor], Registry[Any]] = {
 def default_pipe() -> PipeDescriptor:
     """The pipe of an exchange that names none."""
     return pipes.lookup("DefaultPipe")()
+
+
+def plain_policies() -> list[str]:
+    """The error policies that may be written as their name alone: they need no key."""
+    return [
+        name
+        for name, cls in error_policies.items()
+        if all(field.default is not attrs.NOTHING for field in attrs.fields(cls))
+    ]
+
+
+BufferPolicy = Literal["block", "drop_oldest", "drop_newest", "latest"]
+
+
+@attrs.frozen(kw_only=True)
+class Buffer(Descriptor):
+    """How many data wait between the sources and the pipe, and what happens when it is full."""
+
+    policy: BufferPolicy = option(
+        default="block",
+        doc="'block' lets the sources wait; 'drop_oldest' and 'drop_newest' drop and count; "
+        "'latest' keeps the newest datum of each source and drops what it supersedes.",
+    )
+    size: int = option(
+        default=10_000,
+        ge=1,
+        doc="How many data may wait. 'latest' has one of each source, whatever stands here.",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -347,6 +442,16 @@ class ExchangeDescriptor(Descriptor):
     sink: SinkDescriptor | list[SinkDescriptor] = option(
         min_length=1, doc="Where data go; every sink of a list gets every datum."
     )
+    on_error: ErrorPolicyDescriptor | str = option(
+        default="fault",
+        choices=plain_policies,
+        doc="What becomes of data that cannot be used. 'fault' and 'skip' may be written as text.",
+    )
+    buffer: Buffer | None = option(
+        default=None,
+        doc="What waits between sources and pipe. Without, a source is taken from as fast as data "
+        "are delivered: Kafka waits, Tango's events are dropped beyond a large inbox.",
+    )
 
     @property
     def spec(self) -> DataSpec:
@@ -367,6 +472,13 @@ class ExchangeDescriptor(Descriptor):
     def sinks(self) -> list[SinkDescriptor]:
         """The sinks, as a list."""
         return self.sink if isinstance(self.sink, list) else [self.sink]
+
+    @property
+    def error_policy(self) -> ErrorPolicyDescriptor:
+        """The error policy, also where its name alone is written."""
+        if isinstance(self.on_error, str):
+            return error_policies.lookup(self.on_error)()
+        return self.on_error
 
     def attributes(self) -> Iterator[PublishedAttribute]:
         """Every attribute that the sinks publish."""
@@ -408,6 +520,7 @@ class ExchangeDescriptor(Descriptor):
             return
         for path, sink in _paths("sink", self.sink):
             yield from (fault.below(path) for fault in sink.faults(self.output))
+        yield from (fault.below("$.on_error") for fault in self.error_policy.faults(self))
 
 
 @attrs.frozen(kw_only=True)
@@ -445,8 +558,18 @@ class QueueConnectorDescriptor(Descriptor):
 def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Fault]:
     """What does not go together, within exchanges and between them, each given with its path."""
     claimed: dict[str, str] = {}
+    bookmarks: dict[Hashable, str] = {}
     for prefix, exchange in placed:
         yield from (fault.below(prefix) for fault in exchange.faults())
+        for path, source in _paths("source", exchange.source):
+            here = prefix + path.removeprefix("$")
+            mark = source.bookmark
+            if mark is not None and (first := bookmarks.setdefault(mark, here)) != here:
+                yield Fault(
+                    here,
+                    f"it would keep its position in the same place as {first}",
+                    "give each source a group_id of its own, or make one source of them",
+                )
         for path, name in exchange.claims():
             here = prefix + path.removeprefix("$")
             if (first := claimed.setdefault(name.lower(), here)) != here:

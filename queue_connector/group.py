@@ -10,7 +10,6 @@ groups do not notice.
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -25,12 +24,7 @@ from .exchange import Exchange, Marks
 from .ledger import Ledger
 from .plan import kept_attributes, match, published, same
 from .state import State, Trigger, advance
-
-
-def utc_now() -> str:
-    """The time, as records carry it: ISO 8601, UTC, ms."""
-    now = datetime.datetime.now(datetime.UTC)
-    return now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+from .timescale import utc_now
 
 
 @attrs.frozen
@@ -60,13 +54,20 @@ class Stream:
     """An exchange as it is configured, over all its sessions."""
 
     descriptor: ExchangeDescriptor
-    ledger: Ledger = attrs.field(factory=Ledger)
+    ledger: Ledger = attrs.field(init=False)
     exchange: Exchange | None = None
     """The exchange at work, while one is."""
     streaming: bool = False
     """Whether it has started, as have those that started together with it."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ended: trio.Event = attrs.field(factory=trio.Event)
+
+    @ledger.default
+    def _new_ledger(self) -> Ledger:
+        return Ledger(
+            [source.label for source in self.descriptor.sources],
+            [sink.label for sink in self.descriptor.sinks],
+        )
 
     def request_stop(self, grace: float) -> None:
         """End in order within *grace* seconds; one that has not begun to stream ends at once."""

@@ -1,18 +1,23 @@
-"""The ledger of one exchange: what became of every datum that its sources handed over.
+"""The ledger of one exchange: what became of every datum, in an account per source and sink.
 
-``received == delivered + dropped + failed + in flight`` at every instant that it can be read.
-In flight is not the difference of the others: it is counted from the batches that are alive, so
-that a batch which is forgotten or settled twice shows as an imbalance.
+``received == delivered + dropped + failed + in flight`` in each account at every instant that it
+can be read, and in the exchange as a whole, which is the sum of its sources' accounts. In flight
+is not the difference of the others: it is counted from the batches that are alive, so that a batch
+which is forgotten or settled twice shows as an imbalance.
 
-* units     data as the source hands them over; a pipe that makes one datum out of n keeps n
-* errors    `RuntimeError` when a batch is settled with other counts than it holds
+* sources   count data as they hand them over; a pipe that makes one datum out of n keeps n
+* sinks     count what is written to them, which is what the pipe has made
+* settled   when the last datum of a source's batch has come to its end, the source is told, unless
+  one of them should come again
+* errors    `RuntimeError` when more of a batch is settled than it holds
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import attrs
 
@@ -20,49 +25,151 @@ from .datatypes import Data
 from .errors import DataError
 
 
+@attrs.frozen
+class Outcome:
+    """What has become of a datum.
+
+    ``detail`` is the reason for which it was dropped, or what a policy did with one that failed.
+    One that is ``final`` need not come again; another one should, where its source can repeat it.
+    """
+
+    kind: Literal["delivered", "failed", "dropped"]
+    detail: str = ""
+    final: bool = True
+
+
+DELIVERED = Outcome("delivered")
+FAULTED = Outcome("failed", final=False)
+SKIPPED = Outcome("failed", "skipped")
+DEAD_LETTERED = Outcome("failed", "dead_lettered")
+ABORTED = Outcome("dropped", "aborted", final=False)
+BUFFER_FULL = Outcome("dropped", "buffer full")
+SUPERSEDED = Outcome("dropped", "superseded")
+
+
 @attrs.frozen(eq=False)
 class Refusal:
-    """A datum that could not be used, where it was refused, and its bytes as they came."""
+    """A datum that could not be used: why, its bytes as they came, and where it came from.
+
+    ``path`` leads from the exchange to what refused it: ``$.source``, ``$.pipe``, ``$.sink[1]``.
+    """
 
     error: DataError
     payload: bytes = b""
     position: str = ""
+    path: str = ""
 
 
 @attrs.define(eq=False)
 class Batch:
     """Data that travel through an exchange together, oldest first.
 
-    ``weights`` says how many data of the source each value stands for (none: one each);
-    ``refused`` are data that the source could not make a value of.
+    A source fills in ``values``, ``refused`` (data that it could not make a value of), ``raw``
+    (what each value was made from, for `DataSource.provenance`) and ``token`` (whatever it needs to
+    know again what was settled). A pipe fills in ``values`` and ``weights``: for how many data each
+    value stands (none: one each), in the order in which they came.
     """
 
     values: Sequence[Data]
     refused: Sequence[Refusal] = ()
     weights: Sequence[int] | None = None
+    raw: Sequence[Any] | None = None
+    token: Any = None
+    account: Account | None = None
+    """Of the source that handed it over."""
+    parts: Sequence[Batch] = ()
+    """What it was made of: batches of sources. None for such a batch itself."""
 
     @property
     def count(self) -> int:
-        """How many data of the source the values stand for; the refused are not among them."""
+        """For how many data of sources the values stand; the refused are not among them."""
         return len(self.values) if self.weights is None else sum(self.weights)
+
+    @property
+    def origins(self) -> Sequence[Batch]:
+        """The batches of sources whose data are in it."""
+        return self.parts or (self,)
+
+    def shares(self) -> Iterator[list[tuple[Batch, int, int]]]:
+        """For which data each value stands: runs of them, as (batch, first, count)."""
+        parts = iter(self.origins)
+        part, first, left = self, 0, 0
+        for weight in itertools.repeat(1, len(self.values)) if not self.weights else self.weights:
+            runs = []
+            while weight:
+                if not left:
+                    part = next(parts)
+                    first, left = 0, len(part.values)
+                    continue
+                taken = min(weight, left)
+                runs.append((part, first, taken))
+                first, left, weight = first + taken, left - taken, weight - taken
+            yield runs
+
+    def keep(self, which: slice) -> None:
+        """Keep these values of a batch of a source; whoever drops the others settles them."""
+        self.values = self.values[which]
+        self.raw = None if self.raw is None else self.raw[which]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of a source, or one that holds the values of several."""
+    if len(batches) == 1:
+        return batches[0]
+    values = [value for batch in batches for value in batch.values]
+    return Batch(values, parts=tuple(batches))
+
+
+def settle(batch: Batch, outcome: Outcome) -> None:
+    """All values of a batch have come to the same end."""
+    for part in batch.origins:
+        _account_of(part).settle(part, len(part.values), outcome)
+
+
+def settle_each(batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
+    """The values of a batch have come to these ends; None: this one is still in flight."""
+    for runs, outcome in zip(batch.shares(), outcomes, strict=True):
+        if outcome is not None:
+            for part, _, count in runs:
+                _account_of(part).settle(part, count, outcome)
+
+
+def _account_of(batch: Batch) -> Account:
+    if batch.account is None:
+        raise RuntimeError("a batch was settled that no source has handed over")
+    return batch.account
 
 
 @attrs.define
-class Ledger:
-    """Counts of one exchange; see the module's docstring for the law that they keep."""
+class _Held:
+    batch: Batch
+    count: int
+    final: bool = True
 
+
+@attrs.define(eq=False)
+class Account:
+    """Counts of one source or sink; see the module's docstring for the law that they keep."""
+
+    name: str = ""
     received: int = 0
     delivered: int = 0
     failed: int = 0
+    skipped: int = 0
+    """How many of the failed a policy has left out."""
+    dead_lettered: int = 0
+    """How many of the failed a policy has set aside."""
     dropped: Counter[str] = attrs.field(factory=Counter)
     upstream: Counter[str] = attrs.field(factory=Counter)
-    """Trouble before the sources, which is no datum of theirs: lost events, error events."""
-    _counts: dict[int, tuple[Batch, int]] = attrs.field(factory=dict, repr=False)
+    """Trouble before a source, which is no datum of its own: lost events, error events."""
+    on_settled: Callable[[Batch], None] | None = attrs.field(default=None, repr=False)
+    """Called with each batch that has come to its end, where no datum of it should come again."""
+    _held: dict[int, _Held] = attrs.field(factory=dict, repr=False)
 
     @property
     def in_flight(self) -> int:
-        """Data that are in a channel, a pipe or a sink."""
-        return sum(count for _, count in self._counts.values())
+        """Data that are in a buffer, a pipe or a sink."""
+        return sum(held.count for held in self._held.values())
 
     @property
     def balanced(self) -> bool:
@@ -71,66 +178,134 @@ class Ledger:
         return self.received == settled + self.in_flight
 
     def receive(self, batch: Batch) -> None:
-        """A source handed over *batch*; what it refused has failed already."""
-        count = batch.count
-        self.received += count + len(batch.refused)
-        self.failed += len(batch.refused)
-        if count:
-            self._hold(batch, count)
+        """A source handed over *batch*; what it refused is in it."""
+        batch.account = self
+        self.hold(batch, len(batch.values) + len(batch.refused))
+
+    def hold(self, batch: Batch, count: int) -> None:
+        """*count* data of a batch are in flight from now on: a sink is given its values."""
+        self.received += count
+        self._held[id(batch)] = _Held(batch, count)
+        if not count:
+            self._release(batch)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """A source got *count* data that it does not hand over, for *reason*."""
         self.received += count
         self.dropped[reason] += count
 
-    def replace(self, old: Sequence[Batch], new: Batch) -> None:
-        """A pipe made *new* out of all that the *old* batches held."""
-        for batch in old:
+    def settle(self, batch: Batch, count: int, outcome: Outcome) -> None:
+        """*count* of the data of a batch that is held have come to this end."""
+        if not count:
+            return
+        held = self._held.get(id(batch))
+        if held is None or held.count < count:
+            there = held.count if held else 0
+            raise RuntimeError(f"{count} data were settled of a batch that has {there} in flight")
+        match outcome.kind:
+            case "delivered":
+                self.delivered += count
+            case "dropped":
+                self.dropped[outcome.detail] += count
+            case "failed":
+                self.failed += count
+                self.skipped += count if outcome is SKIPPED else 0
+                self.dead_lettered += count if outcome is DEAD_LETTERED else 0
+        held.count -= count
+        held.final &= outcome.final
+        if not held.count:
             self._release(batch)
-        self._hold(new, new.count)
 
-    def settle(
-        self,
-        batch: Batch,
-        *,
-        delivered: int = 0,
-        failed: int = 0,
-        dropped: int = 0,
-        reason: str = "",
-    ) -> None:
-        """All that *batch* stood for has come to its end."""
-        count = self._release(batch)
-        if delivered + failed + dropped != count:
-            raise RuntimeError(
-                f"a batch of {count} was settled as {delivered} delivered, {failed} failed "
-                f"and {dropped} dropped"
-            )
-        self.delivered += delivered
-        self.failed += failed
-        if dropped:
-            self.dropped[reason] += dropped
-
-    def abandon(self, reason: str) -> None:
+    def abandon(self) -> None:
         """Whatever is still in flight is dropped: the stream was cut off."""
-        for batch, count in list(self._counts.values()):
-            self.settle(batch, dropped=count, reason=reason)
+        for held in list(self._held.values()):
+            self.settle(held.batch, held.count, ABORTED)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, for people and for JSON."""
+        return {"name": self.name, **_counts(self)}
+
+    def _release(self, batch: Batch) -> None:
+        held = self._held.pop(id(batch))
+        if held.final and self.on_settled is not None:
+            self.on_settled(batch)
+
+
+class Ledger:
+    """The accounts of an exchange; its counts are the sums of those of its sources."""
+
+    def __init__(self, sources: Sequence[str] = ("",), sinks: Sequence[str] = ("",)) -> None:
+        """An account for each of these names."""
+        self.sources = tuple(map(Account, sources))
+        self.sinks = tuple(map(Account, sinks))
+
+    @property
+    def received(self) -> int:
+        """What the sources handed over, and what they had to refuse or drop."""
+        return sum(account.received for account in self.sources)
+
+    @property
+    def delivered(self) -> int:
+        """What every sink has accepted."""
+        return sum(account.delivered for account in self.sources)
+
+    @property
+    def failed(self) -> int:
+        """What could not be used."""
+        return sum(account.failed for account in self.sources)
+
+    @property
+    def skipped(self) -> int:
+        """What could not be used and was left out."""
+        return sum(account.skipped for account in self.sources)
+
+    @property
+    def dead_lettered(self) -> int:
+        """What could not be used and was set aside."""
+        return sum(account.dead_lettered for account in self.sources)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was dropped, by reason."""
+        return sum((account.dropped for account in self.sources), Counter())
+
+    @property
+    def upstream(self) -> Counter[str]:
+        """Trouble before the sources."""
+        return sum((account.upstream for account in self.sources), Counter())
+
+    @property
+    def in_flight(self) -> int:
+        """Data of the sources that are in a buffer, a pipe or a sink."""
+        return sum(account.in_flight for account in self.sources)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every account balances."""
+        return all(account.balanced for account in (*self.sources, *self.sinks))
+
+    def abandon(self) -> None:
+        """Whatever is still in flight is dropped: the stream was cut off."""
+        for account in (*self.sinks, *self.sources):
+            account.abandon()
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, for people and for JSON."""
         return {
-            "received": self.received,
-            "delivered": self.delivered,
-            "dropped": dict(self.dropped),
-            "failed": self.failed,
-            "in_flight": self.in_flight,
-            "upstream": dict(self.upstream),
+            **_counts(self),
+            "sources": [account.as_dict() for account in self.sources],
+            "sinks": [account.as_dict() for account in self.sinks],
         }
 
-    def _hold(self, batch: Batch, count: int) -> None:
-        self._counts[id(batch)] = (batch, count)
 
-    def _release(self, batch: Batch) -> int:
-        held = self._counts.pop(id(batch), None)
-        if held is None:
-            raise RuntimeError("a batch was settled that is not in flight")
-        return held[1]
+def _counts(kept: Account | Ledger) -> dict[str, Any]:
+    return {
+        "received": kept.received,
+        "delivered": kept.delivered,
+        "dropped": dict(kept.dropped),
+        "failed": kept.failed,
+        "skipped": kept.skipped,
+        "dead_lettered": kept.dead_lettered,
+        "in_flight": kept.in_flight,
+        "upstream": dict(kept.upstream),
+    }

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,12 +22,14 @@ import attrs
 import trio
 
 from . import config
+from .backoff import Backoff
 from .configdb import EXISTS, Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import ConfigError, EndpointError, Fault
-from .group import FaultRecord, Group, utc_now
+from .group import FaultRecord, Group
 from .state import aggregate
 from .supervisor import Supervisor, Wanted
+from .timescale import utc_now
 
 STATE, FAULT = "state", "fault"
 """The names of the keys that are written below each child, and so no names of groups."""
@@ -219,21 +220,20 @@ class Monitor:
             await trio.sleep(NOTICE_PERIOD)
 
     async def _report(self) -> None:
-        pause = MAX_PAUSE / 64
+        backoff = Backoff(MAX_PAUSE / 64, MAX_PAUSE)
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
             try:
                 for child in {*self._children, *self._written}:
                     await self._report_child(child)
-                pause = MAX_PAUSE / 64
+                backoff.reset()
                 if not self._changed.is_set():
                     self._up_to_date.set()
             except EndpointError as error:
                 log.debug("the state is not written, it will be tried again: %s", error)
                 self._changed.set()
-                await trio.sleep(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, MAX_PAUSE)
+                await trio.sleep(backoff.next())
 
     async def _report_child(self, child: str) -> None:
         path = f"{self.path}/{child}" if child else self.path

@@ -243,22 +243,6 @@ def _compare_attributes(
 
 def route(exchange: ExchangeDescriptor) -> str:
     """An exchange in a few words: ``float64 [3], KafkaConsumerSource(offsets) -> …``."""
-    sources = ", ".join(map(_end, exchange.sources))
-    sinks = ", ".join(map(_end, exchange.sinks))
+    sources = ", ".join(source.label for source in exchange.sources)
+    sinks = ", ".join(sink.label for sink in exchange.sinks)
     return f"{exchange.spec}, {sources} -> {sinks}"
-
-
-_TELLING = ("topic", "attribute_name", "key", "attribute_names", "attributes")
-"""The fields that tell ends of one type apart."""
-
-
-def _end(end: Any) -> str:
-    name = type(end).__name__.removesuffix("Descriptor")
-    for field in _TELLING:
-        value = getattr(end, field, None)
-        if isinstance(value, str):
-            device = getattr(end, "device_name", "")
-            return f"{name}({device}/{value})" if device else f"{name}({value})"
-        if isinstance(value, list | tuple):
-            return f"{name}({len(value)} attributes)"
-    return name

@@ -1,4 +1,4 @@
-"""What an exchange is made of: `DataSource`, `DataPipe` and `DataSink`.
+"""What an exchange is made of: `DataSource`, `DataPipe`, `DataSink` and `ErrorPolicy`.
 
 The documented interface is one datum at a time: ``async for value in source``,
 ``await sink.awrite(value)``. The engine uses the batch forms, `DataSource.receive_batch` and
@@ -21,7 +21,7 @@ import trio
 
 from .datatypes import Data, DataSpec
 from .errors import DataError
-from .ledger import Batch
+from .ledger import Batch, Outcome, Refusal
 
 STOP_GRACE = 15.0
 """Seconds that releasing one source or sink may take before it is given up."""
@@ -65,10 +65,18 @@ class Endpoint(abc.ABC):
             await self.stop()
 
 
+@attrs.frozen
+class Provenance:
+    """What a datum was before it was one: its bytes as they came, and where they stood."""
+
+    payload: bytes = b""
+    position: str = ""
+
+
 class DataSource(Endpoint):
     """Where data come from.
 
-    After `stop`, receiving goes on until what was already taken in has been handed over; then
+    After `finish`, receiving goes on until what was already taken in has been handed over; then
     it raises `trio.EndOfChannel`, as it does when a finite source has ended.
     """
 
@@ -82,10 +90,28 @@ class DataSource(Endpoint):
             EndpointError: the endpoint failed for good.
         """
 
+    async def finish(self) -> None:
+        """Take in nothing more; `stop` comes once what was taken in has been delivered."""
+        await self.stop()
+
+    def acknowledge(self, batch: Batch) -> None:
+        """All data of a batch that was received have come to their end, and need not come again.
+
+        Called once for each such batch, not always in the order in which they were received.
+        """
+
+    def provenance(self, value: Data, raw: Any) -> Provenance:
+        """Where a value comes from, given what stands for it in `Batch.raw`.
+
+        Of a source whose data never were bytes, the payload is text that Python reads.
+        """
+        return Provenance(readable(value))
+
     def positions(self) -> Any:
         """Where another source of the same origin can go on once this one has stopped.
 
-        None when it cannot: what comes between the two is lost to both.
+        What was acknowledged lies before it. None when it cannot: what comes between the two is
+        lost to both.
         """
         return None
 
@@ -104,6 +130,12 @@ class DataSource(Endpoint):
             return await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+
+def readable(value: Data) -> bytes:
+    """A datum as text for people, UTF-8: what Python writes for it, arrays as lists."""
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return repr(plain).encode(errors="backslashreplace")
 
 
 @attrs.define(eq=False)
@@ -125,6 +157,10 @@ class Delivery:
     def accept_all(self) -> None:
         """The sink has every value for good that it did not refuse."""
         self.accepted = [index not in self.refused for index in range(len(self.values))]
+
+    def told(self, index: int) -> bool:
+        """Whether the value was accepted or refused."""
+        return self.accepted[index] or index in self.refused
 
     @property
     def untold(self) -> int:
@@ -195,6 +231,8 @@ class DataPipe(abc.ABC):
     async def transform(self, upstream: Upstream) -> Batch:
         """The next batch out, made of one or more batches that are read for it whole.
 
+        Its values stand for what was read, all of it, in the same order.
+
         Raises:
             trio.EndOfChannel: upstream has ended and everything read from it was emitted.
             DataError: what was read does not go together; what comes next may.
@@ -209,3 +247,20 @@ class DataPipe(abc.ABC):
                 return
             for value in batch.values:
                 yield value
+
+
+class ErrorPolicy(Endpoint):
+    """What becomes of data that cannot be used.
+
+    ``outcome`` is what they are counted as. One that is not final ends the exchange.
+    """
+
+    outcome: Outcome
+
+    @abc.abstractmethod
+    async def take(self, refusals: Sequence[Refusal]) -> None:
+        """Deal with them; on return they are dealt with for good.
+
+        Raises:
+            EndpointError: it cannot be done.
+        """

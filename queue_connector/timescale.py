@@ -16,6 +16,7 @@ second is ever left out or inserted. Unix time is UTC without its leap seconds.
 
 from __future__ import annotations
 
+import datetime
 import functools
 from typing import Any
 
@@ -132,3 +133,9 @@ def tai_of_ska(seconds: object, dtype: np.dtype[Any] | str = "datetime64[ns]") -
 
 def _excerpt(values: Array) -> str:
     return f"{values.dtype} {values}"[:80]
+
+
+def utc_now() -> str:
+    """The time, as records carry it: ISO 8601, UTC, ms."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

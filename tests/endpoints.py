@@ -6,6 +6,7 @@ at exact times of a virtual clock, and faults on demand.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import attrs
 import trio
 
+from queue_connector.connectors.errors.fault import FaultPolicy
+from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.datatypes import Data, DataSpec
 from queue_connector.descriptors import (
     PublishedAttribute,
@@ -21,7 +24,9 @@ from queue_connector.descriptors import (
     SourceDescriptor,
 )
 from queue_connector.errors import DataError, EndpointError
-from queue_connector.ledger import Batch, Refusal
+from queue_connector.exchange import Exchange
+from queue_connector.ledger import Batch, Ledger, Refusal
+from queue_connector.rejection import Rejection
 from queue_connector.stream import DataSink, DataSource, Delivery
 
 
@@ -193,3 +198,11 @@ class Attributes:
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         await trio.lowlevel.checkpoint()
+
+
+def exchange(sources, sinks, pipe=None, policy=None, limit=None, **options):
+    """An exchange between ends that a test has made."""
+    ledger = Ledger([f"source {n}" for n in range(len(sources))], ["sink"] * len(sinks))
+    rejection = Rejection("x", policy or FaultPolicy(), limit, logging.getLogger("x"))
+    pipe = pipe or DefaultPipe(DataSpec("int64"))
+    return Exchange("x", sources, pipe, sinks, ledger, rejection, **options)

@@ -2,7 +2,8 @@
 
 Each directive writes Markdown, which MyST parses as if it stood in the page.
 
-* ``descriptors``     the keys of a family: ``outermost``, ``sources``, ``pipes``, ``sinks``
+* ``descriptors``     the keys of a family: ``outermost``, ``sources``, ``pipes``, ``sinks``,
+                      ``policies``
 * ``dtypes``          names of data types → numpy → Tango: ``names``, ``removed``
 * ``compatibility``   what goes with what: ``connectors``, ``encodings``
 * ``encodings``       what each encoding writes and refuses
@@ -10,6 +11,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``device``          ``properties``, ``commands``, ``attributes``
 * ``environment``     the variables that name the configuration database
 * ``command-line``    the help of ``queue-connector``
+* ``headers``         the headers of a dead letter
 * ``errors``          the tree of exceptions
 * ``constants``       names of module attributes, one on each line: value and docstring
 """
@@ -34,6 +36,7 @@ from sphinx.util.docutils import SphinxDirective
 from queue_connector import cli, config, datatypes, errors, state  # noqa: F401
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
+from queue_connector.connectors.kafka.dead_letter import HEADERS
 from queue_connector.connectors.tango.types import tango_type
 from queue_connector.datatypes import DataSpec, Kind
 from queue_connector.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
@@ -66,8 +69,8 @@ def markdown(text: str) -> str:
 
 
 def _family(cls: type[Descriptor]) -> str:
-    found = (f"{registry.what}s" for base, registry in UNIONS.items() if issubclass(cls, base))
-    return next(found, "outermost")
+    found = (registry.what for base, registry in UNIONS.items() if issubclass(cls, base))
+    return {"": "outermost", "policy": "policies"}.get(what := next(found, ""), f"{what}s")
 
 
 def descriptors_of(family: str) -> Iterator[str]:
@@ -358,7 +361,13 @@ class Constants(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(constants(self.content)))
 
 
+def headers(_which: str) -> Iterator[str]:
+    """The headers of a dead letter."""
+    yield from table(("header", "what it says"), ((code(n), doc) for n, doc in HEADERS.items()))
+
+
 DIRECTIVES: dict[str, Callable[[str], Iterator[str]]] = {
+    "headers": headers,
     "descriptors": descriptors_of,
     "dtypes": dtypes,
     "compatibility": compatibility,

@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
-import random
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 
 import trio
 
+from ..backoff import Backoff
 from ..errors import EndpointError, leaves
 from .database import (
     ABSENT,
@@ -88,7 +88,7 @@ class EtcdDatabase(ConfigDatabase):
             return int(reply["header"]["revision"]) if reply.get("succeeded") else None
 
     async def _follow(self, path: str, watch: Watch) -> None:
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, MAX_DELAY)
         while True:
             began = trio.current_time()
             try:
@@ -99,9 +99,8 @@ class EtcdDatabase(ConfigDatabase):
                     self._gateway.avoid(error.endpoint)
                     watch.lost(str(error))
             if trio.current_time() - began > MAX_DELAY:
-                delay = FIRST_DELAY
-            await trio.sleep(delay * random.uniform(0.5, 1))
-            delay = min(2 * delay, MAX_DELAY)
+                backoff.reset()
+            await trio.sleep(backoff.next())
 
     async def _follow_once(self, path: str, watch: Watch) -> None:
         """A snapshot, then what changes, until something goes wrong."""

@@ -2,5 +2,5 @@
 
 from ..registry import import_submodules
 
-for _family in ("memory", "pipes", "kafka", "tango"):
+for _family in ("errors", "memory", "pipes", "kafka", "tango"):
     import_submodules(f"{__name__}.{_family}")

@@ -45,6 +45,7 @@ async def receive(source, count):
             batch = await source.receive_batch()
             assert not batch.refused
             values.extend(batch.values)
+            source.acknowledge(batch)
     assert len(values) == count
     return values
 
@@ -289,7 +290,7 @@ async def test_stopping_at_a_frozen_broker_is_bounded(own_broker):
 
 async def test_a_write_under_way_gets_a_grace_when_the_sink_is_stopped(own_broker, monkeypatch):
     servers, process = own_broker
-    monkeypatch.setattr("queue_connector.connectors.kafka.sink.FLUSH_GRACE", 0.5)
+    monkeypatch.setattr("queue_connector.connectors.kafka.sender.FLUSH_GRACE", 0.5)
     remembered: list[EndpointError] = []  # with its traceback, as a group keeps its fault
     sink = make_sink(servers, "t")
     await sink.start()
@@ -374,7 +375,7 @@ async def test_offsets_that_retention_took_are_counted_and_skipped(broker, topic
         with trio.fail_after(LIMIT):
             first = (await source.receive_batch()).values[0]
     assert first > 0
-    assert services.ledger.upstream == {client.SKIPPED_BY_RETENTION: first}
+    assert services.account.upstream == {client.SKIPPED_BY_RETENTION: first}
 
 
 async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(broker, topic):
@@ -384,7 +385,7 @@ async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(bro
     source.resume({0: 500})
     async with source:
         assert await receive(source, 2) == [0, 1]
-    assert services.ledger.upstream == {client.TOPIC_MADE_AGAIN: 1}
+    assert services.account.upstream == {client.TOPIC_MADE_AGAIN: 1}
 
 
 async def test_nobody_there_is_said_once_and_can_be_cancelled(topic, caplog, capfd):

@@ -21,7 +21,7 @@ from queue_connector.descriptors import pipes, sinks, sources
 from queue_connector.embedded_broker import embedded_broker
 from queue_connector.errors import ConfigError
 from queue_connector.exchange import Exchange
-from queue_connector.ledger import Ledger
+from queue_connector.group import Stream
 from tests import matrix
 from tests.matrix import KAFKA, MEMORY, PIPED, identical, values
 
@@ -128,7 +128,7 @@ def misses(cell, found):
 
 
 def build(name, descriptor):
-    return Exchange.build(name, descriptor, Ledger(), None, log)
+    return Exchange.build(name, descriptor, Stream(descriptor).ledger, None, log)
 
 
 async def carry_in_memory(cell):

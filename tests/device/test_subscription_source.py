@@ -142,7 +142,7 @@ async def test_an_error_event_is_counted_and_logged_once_and_never_received(devi
                 await ask(device, "fail", "DevDouble_SCALAR")
             await ask(device, "DevDouble_SCALAR", 2.5)
             assert await source.receive() == 2.5
-    assert services.ledger.upstream["error event"] == 3
+    assert services.account.upstream["error event"] == 3
     assert [r.message for r in caplog.records if "on purpose" in r.message] == [
         f"exchange: {device.device_name}/DevDouble_SCALAR: on purpose [Test_Failed]"
     ]
@@ -156,8 +156,8 @@ async def test_invalid_quality_is_counted_as_dropped(device):
             await ask(device, "invalid", "DevDouble_SCALAR")
             await ask(device, "DevDouble_SCALAR", 3.5)
             assert await source.receive() == 3.5
-    assert services.ledger.dropped == {"invalid quality": 1}
-    assert services.ledger.balanced
+    assert services.account.dropped == {"invalid quality": 1}
+    assert services.account.balanced
 
 
 async def test_a_value_that_does_not_fit_is_refused_with_its_position(device):
@@ -184,7 +184,7 @@ async def test_a_full_inbox_drops_the_oldest_and_counts_them(device, monkeypatch
             await trio.sleep(1)
             batch = await source.receive_batch()
     assert batch.values == list(range(90, 100))
-    assert services.ledger.dropped == {"inbox full": 90}
+    assert services.account.dropped == {"inbox full": 90}
 
 
 async def test_what_came_before_a_stop_is_received_after_it_then_the_stream_ends(device):

@@ -25,6 +25,7 @@ async def receive(source, count):
             batch = await source.receive_batch()
             assert not batch.refused
             values.extend(batch.values)
+            source.acknowledge(batch)
     return values
 
 
@@ -145,5 +146,5 @@ async def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning
         create_topic(servers, topic)
         produce(servers, topic, [b"100", b"101"])
         assert await receive(source, 2) == [100, 101]
-    seen = services.ledger.upstream
+    seen = services.account.upstream
     assert seen[client.TOPIC_DELETED] + seen[client.TOPIC_MADE_AGAIN] >= 1

@@ -9,9 +9,9 @@ import queue_connector
 
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
-    {"", "errors", "datatypes", "timescale", "ledger", "logs"},
+    {"", "errors", "datatypes", "timescale", "ledger", "logs", "backoff"},
     {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
-    {"bridge", "state", "exchange", "plan", "group", "supervisor"},
+    {"bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"},
     {"connectors", "configdb"},
     {"config", "monitor", "embedded_broker", "device", "cli", "demo", "__main__"},
 ]

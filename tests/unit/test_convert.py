@@ -147,6 +147,8 @@ class TestValid:
             "source": {"type": "InMemorySource", "data": [], "delay": 0.0},
             "pipe": {"type": "DefaultPipe"},
             "sink": {"type": "InMemorySink", "key": "k"},
+            "on_error": "fault",
+            "buffer": None,
         }
 
 

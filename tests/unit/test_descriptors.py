@@ -175,7 +175,7 @@ def test_a_step_of_a_path_quotes_keys_that_are_no_identifiers(key, written):
 
 
 def test_every_runtime_object_gets_a_ledger_of_its_own():
-    assert Services().ledger is not Services().ledger
+    assert Services().account is not Services().account
 
 
 class TestDefaults:

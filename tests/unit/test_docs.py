@@ -11,7 +11,7 @@ import pytest
 
 from queue_connector import config
 from queue_connector.codecs import codecs
-from queue_connector.descriptors import pipes, sinks, sources
+from queue_connector.descriptors import error_policies, pipes, sinks, sources
 from queue_connector.schema import descriptors, rows
 from queue_connector.state import TRANSITIONS
 
@@ -87,13 +87,13 @@ def test_every_link_to_a_file_finds_it(page):
 
 def test_the_reference_has_every_descriptor_with_every_key():
     made = generator()
-    families = ["outermost", "sources", "pipes", "sinks"]
+    families = ["outermost", "sources", "pipes", "sinks", "policies"]
     text = "\n".join(line for family in families for line in made.descriptors_of(family))
     for name, cls in descriptors():
         assert f"## {name}\n" in text
         for row in rows(cls):
             assert f"| `{row.key}` |" in text
-    for registry in (sources, pipes, sinks):
+    for registry in (sources, pipes, sinks, error_policies):
         assert all(f"## {name}\n" in text for name in registry)
 
 
@@ -123,7 +123,7 @@ from queue_connector import config, convert
 from queue_connector.codecs import codec_for
 from queue_connector.datatypes import DataSpec, conform
 from queue_connector.exchange import Exchange
-from queue_connector.ledger import Ledger
+from queue_connector.group import Stream
 
 for name in ("csv", "clock", "log"):
     spec = importlib.util.spec_from_file_location("own_" + name, {str(OWN)!r} + f"/{{name}}.py")
@@ -146,7 +146,7 @@ data["exchanges"][0]["sink"] = data["exchanges"][0]["sink"][0]
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 
 async def main():
-    ledger = Ledger()
+    ledger = Stream(exchange).ledger
     built = Exchange.build("default[0]", exchange, ledger, None, logging.getLogger())
     async with built, trio.open_nursery() as nursery:
         nursery.start_soon(built.run)

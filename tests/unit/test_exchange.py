@@ -4,11 +4,10 @@ import trio
 from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.datatypes import DataSpec
 from queue_connector.errors import DataError, EndpointError, ExchangeError
-from queue_connector.exchange import Exchange
-from queue_connector.ledger import Batch, Ledger
+from queue_connector.ledger import Batch
 from queue_connector.stream import DataPipe
 from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Hasty, Keeper, Numbers, Recorded
+from tests.endpoints import Hasty, Keeper, Numbers, Recorded, exchange
 
 SPEC = DataSpec("int64")
 
@@ -26,10 +25,6 @@ class PairsPipe(DataPipe):
         if sum(values) == 13:
             raise DataError("13")
         return Batch([tuple(values)], weights=[len(values)])
-
-
-def exchange(sources, sinks, pipe=None, **options):
-    return Exchange("x", sources, pipe or DefaultPipe(SPEC), sinks, Ledger(), **options)
 
 
 async def run(stream):

@@ -3,75 +3,151 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.errors import DataError
-from queue_connector.ledger import Batch, Ledger, Refusal
+from queue_connector.ledger import (
+    ABORTED,
+    BUFFER_FULL,
+    DEAD_LETTERED,
+    DELIVERED,
+    FAULTED,
+    SKIPPED,
+    Account,
+    Batch,
+    Ledger,
+    Refusal,
+    joined,
+    settle,
+    settle_each,
+)
+
+OUTCOMES = [DELIVERED, FAULTED, SKIPPED, DEAD_LETTERED, ABORTED, BUFFER_FULL]
 
 
-def test_what_a_source_refused_has_failed_when_it_is_received():
-    ledger = Ledger()
-    ledger.receive(Batch([1, 2], [Refusal(DataError("bad"))]))
-    assert (ledger.received, ledger.failed, ledger.in_flight) == (3, 1, 2)
-    assert ledger.balanced
+def received(account, *values, refused=0):
+    batch = Batch(list(values), [Refusal(DataError("bad"))] * refused)
+    account.receive(batch)
+    return batch
 
 
-def test_a_batch_settled_with_other_counts_than_it_holds_is_an_error():
-    ledger = Ledger()
-    batch = Batch([1, 2])
-    ledger.receive(batch)
-    with pytest.raises(RuntimeError, match="a batch of 2 was settled as 3 delivered"):
-        ledger.settle(batch, delivered=3)
+def test_what_a_source_refused_is_in_flight_until_a_policy_has_dealt_with_it():
+    account = Account()
+    batch = received(account, 1, 2, refused=1)
+    assert (account.received, account.failed, account.in_flight) == (3, 0, 3)
+    account.settle(batch, 1, SKIPPED)
+    assert (account.received, account.failed, account.skipped, account.in_flight) == (3, 1, 1, 2)
+    assert account.balanced
+
+
+def test_more_than_a_batch_holds_cannot_be_settled():
+    account = Account()
+    batch = received(account, 1, 2)
+    with pytest.raises(RuntimeError, match="3 data were settled of a batch that has 2 in flight"):
+        account.settle(batch, 3, DELIVERED)
 
 
 def test_a_batch_settled_twice_is_an_error():
-    ledger = Ledger()
-    batch = Batch([1])
-    ledger.receive(batch)
-    ledger.settle(batch, delivered=1)
-    with pytest.raises(RuntimeError, match="not in flight"):
-        ledger.settle(batch, delivered=1)
+    batch = received(Account(), 1)
+    settle(batch, DELIVERED)
+    with pytest.raises(RuntimeError, match="has 0 in flight"):
+        settle(batch, DELIVERED)
+
+
+def test_a_batch_of_nobody_cannot_be_settled():
+    with pytest.raises(RuntimeError, match="no source has handed over"):
+        settle(Batch([1]), DELIVERED)
 
 
 def test_a_batch_that_is_forgotten_shows_as_in_flight():
-    ledger = Ledger()
-    ledger.receive(Batch([1, 2, 3]))
+    ledger = Ledger(["in"], ["out"])
+    received(ledger.sources[0], 1, 2, 3)
     assert ledger.in_flight == 3
-    ledger.abandon("aborted")
-    assert ledger.as_dict() == {
+    ledger.abandon()
+    counts = {
         "received": 3,
         "delivered": 0,
         "dropped": {"aborted": 3},
         "failed": 0,
+        "skipped": 0,
+        "dead_lettered": 0,
         "in_flight": 0,
         "upstream": {},
     }
+    nothing = {**counts, "received": 0, "dropped": {}}
+    assert ledger.as_dict() == {
+        **counts,
+        "sources": [{"name": "in", **counts}],
+        "sinks": [{"name": "out", **nothing}],
+    }
 
 
-def test_a_window_stands_for_all_that_went_into_it():
-    ledger = Ledger()
-    parts = [Batch([1, 2]), Batch([3])]
-    for part in parts:
-        ledger.receive(part)
-    window = Batch([[1, 2, 3]], weights=[3])
-    ledger.replace(parts, window)
+def test_a_window_stands_for_all_that_went_into_it_each_in_the_account_of_its_source():
+    ledger = Ledger(["a", "b"])
+    parts = [received(ledger.sources[0], 1, 2), received(ledger.sources[1], 3)]
+    window = Batch([[1, 2, 3]], weights=[3], parts=parts)
     assert ledger.in_flight == 3
-    ledger.settle(window, delivered=3)
-    assert ledger.delivered == 3
+    settle(window, DELIVERED)
+    assert [account.delivered for account in ledger.sources] == [2, 1]
     assert ledger.balanced
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 5)] * 4, st.booleans()), max_size=20))
+def test_values_stand_for_data_in_the_order_in_which_they_came():
+    ledger = Ledger(["a", "b"])
+    first, second = received(ledger.sources[0], 1, 2, 3), received(ledger.sources[1], 4, 5)
+    made = Batch(["12", "34", "5"], weights=[2, 2, 1], parts=[first, second])
+    assert list(made.shares()) == [
+        [(first, 0, 2)],
+        [(first, 2, 1), (second, 0, 1)],
+        [(second, 1, 1)],
+    ]
+    settle_each(made, [DELIVERED, None, SKIPPED])
+    assert [(a.delivered, a.skipped, a.in_flight) for a in ledger.sources] == [(2, 0, 1), (0, 1, 1)]
+
+
+def test_joined_batches_are_settled_each_in_its_own_account():
+    ledger = Ledger(["a", "b"])
+    batches = [received(account, *"xy") for account in ledger.sources]
+    whole = joined(batches)
+    assert whole.values == ["x", "y", "x", "y"]
+    settle_each(whole, [DELIVERED, DELIVERED, DELIVERED, ABORTED])
+    assert [(a.delivered, dict(a.dropped)) for a in ledger.sources] == [
+        (2, {}),
+        (1, {"aborted": 1}),
+    ]
+
+
+@pytest.mark.parametrize("last", OUTCOMES)
+def test_a_source_is_told_of_a_batch_once_it_is_settled_and_need_not_come_again(last):
+    told = []
+    account = Account(on_settled=told.append)
+    batch = received(account, 1, 2, refused=1)
+    account.settle(batch, 2, last)
+    assert told == []
+    account.settle(batch, 1, SKIPPED)
+    assert told == ([batch] if last.final else [])
+
+
+def test_a_batch_of_nothing_is_settled_at_once():
+    told = []
+    account = Account(on_settled=told.append)
+    batch = received(account)
+    assert told == [batch]
+    assert account.balanced
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.lists(st.integers(0, 5)))))
 def test_it_balances_at_every_instant(steps):
-    ledger = Ledger()
+    told = []
+    account = Account(on_settled=told.append)
     expected = 0
-    for delivered, failed, dropped, refused, settle in steps:
-        count = delivered + failed + dropped
-        batch = Batch([0] * count, [Refusal(DataError("bad"))] * refused)
-        ledger.receive(batch)
+    for count, refused, outcomes in steps:
+        batch = received(account, *range(count), refused=refused)
         expected += count + refused
-        assert ledger.balanced
-        if count and settle:
-            ledger.settle(batch, delivered=delivered, failed=failed, dropped=dropped, reason="some")
-            assert ledger.balanced
-    ledger.abandon("end")
-    assert ledger.balanced
-    assert ledger.in_flight == 0
-    assert ledger.received == expected
+        assert account.balanced
+        for outcome in outcomes[: count + refused]:
+            account.settle(batch, 1, OUTCOMES[outcome])
+            assert account.balanced
+    account.abandon()
+    assert account.balanced
+    assert account.in_flight == 0
+    assert account.received == expected
+    assert account.failed >= account.skipped + account.dead_lettered
+    assert len(told) <= len(steps)

@@ -12,13 +12,16 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import attrs
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     OFFSET_END,
+    OFFSET_INVALID,
     Consumer,
     KafkaError,
     KafkaException,
@@ -31,13 +34,17 @@ from ...bridge import TICK, check_cancelled
 from ...errors import EndpointError
 
 __all__ = [
+    "COMMIT_GRACE",
     "FLUSH_GRACE",
+    "HOPELESS",
     "MAX_MESSAGE_BYTES",
     "SKIPPED_BY_RETENTION",
     "TOPIC_DELETED",
     "TOPIC_MADE_AGAIN",
     "KafkaError",
     "Message",
+    "Outgoing",
+    "Start",
     "TopicReader",
     "TopicWriter",
 ]
@@ -52,6 +59,9 @@ TOPIC_MADE_AGAIN = "topic made again"
 MAX_MESSAGE_BYTES = 999_000_000
 """The largest message that librdkafka can be told to send, less its envelope."""
 
+COMMIT_GRACE = 5.0
+"""Seconds that the last commit of a source gets when it stops."""
+
 FLUSH_GRACE = 10.0
 """Seconds that a write under way gets for its acknowledgements once the sink is to stop."""
 
@@ -62,19 +72,24 @@ _WAIT_INTERVAL = 0.25  # s between looks for a topic that does not exist
 _GONE_AFTER = 2.0  # s that a topic must be unknown to be taken for deleted
 _CHECK_TIMEOUT = 1.0  # s that a sink waits at its start for a broker to answer
 _FETCH_WAIT = 20  # ms that a broker may hold back the answer that there is nothing
+_COMMIT_INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
+_COMMIT_PATIENCE = 10.0  # s for the answer to a commit before it is sent again
 _PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
 _READ_AHEAD = 16 * 1024  # KiB that a consumer fetches beyond what was taken
 _SEND_QUEUE = 32 * 1024  # KiB that wait to be sent, or twice the largest message
 _CALM = 5.0  # s without trouble after which an outage is over; more than librdkafka's back-off
 _MAX_REASONS = 100
 
-_HOPELESS = frozenset(
+HOPELESS = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_EXCEPTION,
     }
 )
+"""Errors that do not go away by trying again."""
+
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _OFFSET_LOST = frozenset(
     {
@@ -171,7 +186,7 @@ class _Client:
             answer = question(_LONGEST_QUESTION)
         except KafkaException as exception:
             error = _error_of(exception)
-            if error.code() in _HOPELESS:
+            if error.code() in HOPELESS:
                 raise self.failed(error) from None
             self._trouble.report(describe(error))
             return None
@@ -179,32 +194,62 @@ class _Client:
         return answer
 
 
-class TopicReader(_Client):
-    """Reads all partitions of one topic from their ends as of `open`, or from given positions.
+@attrs.frozen
+class Start:
+    """Where reading begins in partitions that it was not in before."""
 
-    ``positions`` holds the next offset to be taken of every partition that is read; it is kept
-    after `close`. ``upstream`` counts what was lost before it could be taken.
+    at: Literal["latest", "earliest", "offset", "time"] = "latest"
+    value: int = 0
+    """The offset, or the time in ms since the Unix epoch."""
+
+
+class TopicReader(_Client):
+    """Reads all partitions of one topic, from where *start* says or from given positions.
+
+    ``positions`` holds the next offset to be taken of every partition that is read. ``upstream``
+    counts what was lost before it could be taken.
+
+    With a *group*, what `settled` is told is committed to Kafka, and reading begins where the group
+    has committed. No membership is asked for: the group is a bookmark of one reader. Where reading
+    begins is committed at once, so that nothing is missed if that was all that there was time for.
+    Partitions of a topic for which the group has committed others are read from their beginning.
 
     That a topic was deleted and made again shows when it is gone for `_GONE_AFTER` seconds, or
     when it ends before the position. One that is back sooner and has outgrown the position
     already cannot be told from the old one: what it has before the position is missed.
+    ``generation`` goes up when that is noticed, as positions mean something else from then on.
     """
 
     def __init__(
-        self, servers: str, topic: str, log: logging.Logger, upstream: Counter[str]
+        self,
+        servers: str,
+        topic: str,
+        log: logging.Logger,
+        upstream: Counter[str],
+        *,
+        start: Start | None = None,
+        group: str | None = None,
     ) -> None:
         super().__init__(servers, topic, "reading", log)
         self.positions: dict[int, int] = {}
+        self.generation = 0
         self.closing = False
+        self._start = start or Start()
+        self._group = group
         self._upstream = upstream
         self._consumer: Consumer | None = None
         self._lost: set[int] = set()
         self._hopeless: EndpointError | None = None
         self._next_look = 0.0
         self._unknown_since: float | None = None
+        self._settled: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+        self._committing: dict[int, int] | None = None
+        self._reports: deque[tuple[int, Mapping[int, int]]] = deque()
+        self._sent_at = 0.0
 
     def open(self, positions: Mapping[int, int] | None = None) -> None:
-        """Return once the broker has said where the partitions end, or that there is no topic.
+        """Return once it is known where to begin, or that there is no topic.
 
         What is produced from then on will be taken, since a position is an absolute offset.
         With *positions*, those are where reading begins, and what they do not name is new.
@@ -214,12 +259,15 @@ class TopicReader(_Client):
         self.positions = {}
         self._lost.clear()
         self._hopeless = self._unknown_since = None
+        self._settled, self._committed, self._committing = {}, {}, None
+        self._reports.clear()
         self._consumer = Consumer(
             {
                 **self._common_settings(),
-                "group.id": "queue-connector",  # asked for by librdkafka; nothing is committed
+                "group.id": self._group or "queue-connector",  # librdkafka asks for one
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
+                "on_commit": self._on_commit,
                 "auto.offset.reset": "error",
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": _FETCH_WAIT,
@@ -228,12 +276,16 @@ class TopicReader(_Client):
         )
         try:
             partitions = self._insist(self._partitions)
-            if positions is not None:
-                self.positions = {number: positions.get(number, 0) for number in partitions}
+            committed = self._insist(partial(self._bookmarks, partitions))
+            if positions is not None or committed:
+                known = committed if positions is None else positions
+                self.positions = {number: known.get(number, 0) for number in partitions}
             elif partitions:
-                self.positions = self._insist(partial(self._ends, partitions))
+                self.positions = self._insist(partial(self._beginnings, partitions))
             if not partitions:
                 self._log.info("Kafka topic %s does not exist yet: awaited", self._topic)
+            self._committed = dict(committed)
+            self._mark(self.positions)
             self._assign()
         except BaseException:
             self.close()
@@ -254,6 +306,7 @@ class TopicReader(_Client):
                 self._find_positions()
             if time.monotonic() >= self._next_look:
                 self._look_for_partitions()
+            self._commit()
             first = consumer.poll(TICK)
             if first is None:
                 continue
@@ -263,11 +316,92 @@ class TopicReader(_Client):
                 return taken
         return []
 
-    def close(self) -> None:
-        """Leave the broker; calling it again does nothing."""
+    def settled(self, generation: int, positions: Mapping[int, int]) -> None:
+        """Everything before these positions has come to its end; any thread may call it."""
+        if self._group is not None:
+            self._reports.append((generation, positions))
+
+    def close(self, grace: float = 0.0) -> None:
+        """Commit what was settled, for *grace* seconds at most, and leave the broker.
+
+        Calling it again does nothing.
+        """
+        if self._consumer is None:
+            return
+        until = time.monotonic() + grace
+        while self._uncommitted() and time.monotonic() < until:
+            self._commit(at_once=True)
+            self._consumer.poll(TICK)
+        if grace and self._uncommitted():
+            self._log.warning(
+                "%s: the positions were not committed within %g s; some data will come again",
+                *(self._endpoint, grace),
+            )
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close()
+        consumer.close()
+
+    def pause(self) -> None:
+        """Fetch nothing more."""
+        if self._consumer is not None:
+            self._consumer.unassign()
+
+    # -- committed positions -----------------------------------------------------------------------
+
+    def _bookmarks(self, partitions: Sequence[int], timeout: float) -> dict[int, int]:
+        """Where the group has committed; nothing without a group."""
+        if self._group is None or not partitions:
+            return {}
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        found = self._open_consumer().committed(asked, timeout)
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return {place.partition: place.offset for place in found if place.offset != OFFSET_INVALID}
+
+    def _mark(self, positions: Mapping[int, int]) -> None:
+        """Commit where reading begins, and return when that is done."""
+        self._settled = {**self._settled, **positions}
+        while self._uncommitted() and not self.closing:
+            check_cancelled()
+            self._commit(at_once=True)
+            self._open_consumer().poll(TICK)  # no partition is assigned now
+
+    def _uncommitted(self) -> bool:
+        """Whether something was settled that is not committed."""
+        while self._reports:
+            generation, positions = self._reports.popleft()
+            if generation == self.generation:
+                self._settled = {**self._settled, **positions}
+        return self._group is not None and self._settled != self._committed
+
+    def _commit(self, *, at_once: bool = False) -> None:
+        """Send what was settled since the last commit, unless one is on its way or was just now."""
+        if not self._uncommitted():
+            return
+        age = time.monotonic() - self._sent_at
+        if self._committing is not None and age < _COMMIT_PATIENCE:
+            return
+        if self._committing is None and not at_once and age < _COMMIT_INTERVAL:
+            return
+        self._committing = self._settled
+        self._sent_at = time.monotonic()
+        offsets = [TopicPartition(self._topic, *place) for place in self._settled.items()]
+        try:
+            self._open_consumer().commit(offsets=offsets, asynchronous=True)
+        except KafkaException as exception:
+            self._committing = None
+            self._trouble.report(f"commit: {describe(_error_of(exception))}")
+
+    def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """In the polling thread: the answer to a commit."""
+        sent, self._committing = self._committing, None
+        error = error or next((place.error for place in places if place.error), None)
+        if error is not None:
+            self._trouble.report(f"commit: {describe(error)}")
+        elif sent is not None:
+            self._committed = sent
+
+    # -- partitions and positions ------------------------------------------------------------------
 
     def _open_consumer(self) -> Consumer:
         if self._consumer is None:
@@ -291,13 +425,26 @@ class TopicReader(_Client):
             raise KafkaException(found.error)
         return sorted(found.partitions)
 
-    def _ends(self, partitions: Iterable[int], timeout: float) -> dict[int, int]:
-        asked = [TopicPartition(self._topic, number, OFFSET_END) for number in partitions]
-        ends = self._open_consumer().offsets_for_times(asked, timeout)
-        for end in ends:
-            if end.error is not None:
-                raise KafkaException(end.error)
-        return {end.partition: end.offset for end in ends}
+    def _beginnings(self, partitions: Sequence[int], timeout: float) -> dict[int, int]:
+        """The offsets that `Start` means."""
+        match self._start.at:
+            case "offset":
+                return dict.fromkeys(partitions, self._start.value)
+            case "earliest":
+                return self._offsets(partitions, OFFSET_BEGINNING, timeout)
+            case "time":
+                found = self._offsets(partitions, self._start.value, timeout)
+                later = [number for number, offset in found.items() if offset < 0]
+                return {**found, **(self._offsets(later, OFFSET_END, timeout) if later else {})}
+        return self._offsets(partitions, OFFSET_END, timeout)
+
+    def _offsets(self, partitions: Iterable[int], when: int, timeout: float) -> dict[int, int]:
+        asked = [TopicPartition(self._topic, number, when) for number in partitions]
+        found = self._open_consumer().offsets_for_times(asked, timeout)
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return {place.partition: place.offset for place in found}
 
     def _assign(self) -> None:
         self._open_consumer().assign(
@@ -321,6 +468,7 @@ class TopicReader(_Client):
                 self._upstream[TOPIC_DELETED] += 1
                 self.positions.clear()
                 self._lost.clear()
+                self._begin_anew({})
                 self._assign()
             return
         self._unknown_since = None
@@ -332,6 +480,9 @@ class TopicReader(_Client):
         self._lost &= there
         for number in there - known:
             self.positions[number] = 0
+        if self._group is not None:
+            self._open_consumer().unassign()
+            self._mark(dict.fromkeys(there - known, 0))  # before anything of them is taken
         self._log.info("Kafka topic %s: reading %d partitions", self._topic, len(there))
         self._assign()
 
@@ -346,7 +497,7 @@ class TopicReader(_Client):
             return True
         if error.code() in _OFFSET_LOST and number in self.positions:
             self._lost.add(number)
-        elif error.code() in _HOPELESS:
+        elif error.code() in HOPELESS:
             self._hopeless = self.failed(error)
         else:
             self._trouble.report(describe(error))
@@ -379,8 +530,26 @@ class TopicReader(_Client):
                     *(self._topic, number, high, position),
                 )
                 self.positions[number] = low
+                self._begin_anew({number: low})
             self._lost.discard(number)
         self._assign()
+
+    def _begin_anew(self, positions: Mapping[int, int]) -> None:
+        """What is still on its way says nothing about these positions, nor about later ones."""
+        self.generation += 1
+        self._settled = {**self._settled, **positions} if positions else {}
+        self._committed = self._committed if positions else {}
+
+
+@attrs.frozen
+class Outgoing:
+    """A message to be sent, with a number to report on it by."""
+
+    number: int
+    payload: bytes
+    timestamp: int = 0
+    """In ms since the Unix epoch; 0 is the time of sending."""
+    headers: list[tuple[str, str | bytes | None]] = attrs.field(factory=list)
 
 
 class _Round:
@@ -448,12 +617,11 @@ class TopicWriter(_Client):
 
     def write(
         self,
-        payloads: Iterable[tuple[int, bytes, int]],
+        messages: Iterable[Outgoing],
         on_report: Callable[[int, KafkaError | None], None],
     ) -> None:
-        """Send payloads in order; return once *on_report* was called for each of their numbers.
+        """Send messages in order; return once *on_report* was called for each of their numbers.
 
-        With each goes its timestamp, in ms since the Unix epoch; 0 is the time of sending.
         What was sent before it raises may still arrive, until `close`.
 
         Raises:
@@ -461,9 +629,9 @@ class TopicWriter(_Client):
         """
         current = _Round(on_report)
         try:
-            for index, payload, timestamp in payloads:
+            for message in messages:
                 check_cancelled()
-                self._produce(payload, timestamp, partial(current.told, index))
+                self._produce(message, partial(current.told, message.number))
                 current.pending += 1
             while current.pending:
                 self._turn()
@@ -496,20 +664,21 @@ class TopicWriter(_Client):
 
     def _known(self, timeout: float) -> bool:
         found = self._open_producer.list_topics(self._topic, timeout).topics[self._topic]
-        if found.error is not None and found.error.code() in _HOPELESS:
+        if found.error is not None and found.error.code() in HOPELESS:
             raise KafkaException(found.error)
         return True
 
     def _produce(
-        self,
-        payload: bytes,
-        timestamp: int,
-        on_delivery: Callable[[KafkaError | None, object], None],
+        self, message: Outgoing, on_delivery: Callable[[KafkaError | None, object], None]
     ) -> None:
         while True:
             try:
                 self._open_producer.produce(
-                    self._topic, payload, timestamp=timestamp, on_delivery=on_delivery
+                    self._topic,
+                    message.payload,
+                    timestamp=message.timestamp,
+                    headers=message.headers,
+                    on_delivery=on_delivery,
                 )
             except BufferError:
                 self._turn()  # reports make room

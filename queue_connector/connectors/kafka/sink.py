@@ -3,29 +3,25 @@
 * accepted  when every replica in sync has the message (``acks=all``); the idempotent producer
   writes it once and in order
 * order     of everything that one sink writes: all its messages go to one partition
-* thread    one hop for each write; encoding is done there too, so that it never holds up the Trio
-  loop
-* outages   waited out for as long as it takes; cancelling is the way out. What a cancelled write
-  had in hand and was not accepted may arrive or not; nothing of it arrives after the stop
+* thread    encoding is done where messages are sent, so that it never holds up the Trio loop
+* outages   and what is sent again, see `sender`
 * time      a message's timestamp is that of its sending, or taken from its datum
 * errors    a value that does not fit, is too large or has no timestamp is refused alone
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import attrs
-import trio
 
-from ...bridge import Worker
 from ...codecs import codec_for
 from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
-from .client import FLUSH_GRACE, MAX_MESSAGE_BYTES, KafkaError, TopicWriter
+from .client import MAX_MESSAGE_BYTES, KafkaError, Outgoing
+from .sender import TopicSender
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
 
@@ -86,25 +82,15 @@ class KafkaProducerSink(DataSink):
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes
         self._timestamps = descriptor.timestamp_options
-        self._writer = TopicWriter(
-            descriptor.bootstrap, descriptor.topic, services.log, descriptor.message_max_bytes
-        )
-        self._worker = Worker()
-        self._opened = False
+        self._sender = TopicSender(descriptor, services, descriptor.message_max_bytes)
 
     async def start(self) -> None:
         """Get ready to write; a broker that does not answer yet is no error."""
-        self._opened = True
-        await self._worker.run(self._writer.open)
+        await self._sender.start()
 
     async def stop(self) -> None:
-        """Give a write under way `FLUSH_GRACE` seconds, then leave the broker."""
-        if self._opened:
-            self._writer.give_up_at = time.monotonic() + FLUSH_GRACE
-            await self._worker.run(self._writer.close)
-            self._opened = False
-        else:
-            await trio.lowlevel.checkpoint()
+        """Give a write under way some seconds, then leave the broker."""
+        await self._sender.stop()
 
     async def awrite(self, value: Data) -> None:
         """Send one datum; on return the broker has it for good."""
@@ -115,14 +101,9 @@ class KafkaProducerSink(DataSink):
 
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Send all, then wait for every acknowledgement."""
-        await self._worker.run(self._write, delivery)
-
-    def _write(self, delivery: Delivery) -> None:
-        """In the worker thread: encode, send, and tell the delivery as reports come in."""
         sizes: dict[int, int] = {}
-        failures: list[KafkaError] = []
 
-        def reported(index: int, error: KafkaError | None) -> None:
+        def report(index: int, error: KafkaError | None) -> bool:
             if error is None:
                 delivery.accept(index)
             elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -131,18 +112,15 @@ class KafkaProducerSink(DataSink):
             elif error.code() == KafkaError.INVALID_TIMESTAMP:
                 reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"
                 delivery.refuse(index, TimestampError(reason))
-            else:
-                failures.append(error)
+            return delivery.told(index)
 
-        self._writer.write(self._encode(delivery, sizes), reported)
-        if failures:
-            raise self._writer.failed(failures[0])
+        await self._sender.send(lambda: self._encode(delivery, sizes), report)
 
-    def _encode(
-        self, delivery: Delivery, sizes: dict[int, int]
-    ) -> Iterator[tuple[int, bytes, int]]:
+    def _encode(self, delivery: Delivery, sizes: dict[int, int]) -> Iterator[Outgoing]:
         timestamp = SENDING_TIME
         for index, value in enumerate(delivery.values):
+            if delivery.told(index):
+                continue
             try:
                 fitting = conform(value, self._spec)
                 if self._timestamps is not None:
@@ -155,4 +133,4 @@ class KafkaProducerSink(DataSink):
                 delivery.refuse(index, error)
             else:
                 sizes[index] = len(payload)
-                yield index, payload, timestamp
+                yield Outgoing(index, payload, timestamp)

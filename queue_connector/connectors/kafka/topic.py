@@ -15,7 +15,7 @@ import attrs
 
 from ...codecs import codec_for, codecs
 from ...datatypes import DataSpec, Kind
-from ...descriptors import EndpointDescriptor, option
+from ...descriptors import Descriptor, EndpointDescriptor, option
 from ...errors import Fault
 from ...registry import UnknownNameError
 
@@ -73,14 +73,38 @@ def _topic_complaint(topic: str) -> str:
 DEFAULT_ENCODING = "python"
 
 
-@attrs.frozen(kw_only=True)
-class KafkaTopicDescriptor(EndpointDescriptor):
-    """A topic, where it is, and how its messages are written."""
+@attrs.frozen(kw_only=True, slots=False)  # so that it can stand beside another base with fields
+class KafkaAddress(Descriptor):
+    """A topic, and where it is."""
 
     servers: str | list[str] = option(
         min_length=1, doc="Addresses to ask for the cluster, host or host:port; the port is 9092."
     )
     topic: str = option(min_length=1, doc="The name of the topic.")
+
+    @property
+    def bootstrap(self) -> str:
+        """The addresses, each with a port, separated by commas."""
+        return bootstrap_servers(self.servers)
+
+    def shares_topic(self, other: KafkaAddress) -> bool:
+        """Whether both mean one topic, as far as their addresses tell."""
+        here, there = (set(address.bootstrap.split(",")) for address in (self, other))
+        return self.topic == other.topic and bool(here & there)
+
+    def address_faults(self) -> Iterator[Fault]:
+        """Addresses and topic names that cannot be."""
+        for path, address in _addresses(self.servers):
+            if complaint := _address_complaint(address):
+                yield Fault(f"$.servers{path}", complaint, "write host or host:port")
+        if complaint := _topic_complaint(self.topic):
+            yield Fault("$.topic", complaint, "letters, digits, '.', '_' and '-' are allowed")
+
+
+@attrs.frozen(kw_only=True)
+class KafkaTopicDescriptor(KafkaAddress, EndpointDescriptor):
+    """A topic, where it is, and how its messages are written."""
+
     encoding: str | None = option(
         default=DEFAULT_ENCODING,
         doc="How messages are written. For bytes nothing is coded, and any text, or null, may "
@@ -88,19 +112,10 @@ class KafkaTopicDescriptor(EndpointDescriptor):
         "(the default and null: takes all).",
     )
 
-    @property
-    def bootstrap(self) -> str:
-        """The addresses, each with a port, separated by commas."""
-        return bootstrap_servers(self.servers)
-
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """Also addresses, topic names and encodings that cannot be."""
         yield from super().faults(spec)
-        for path, address in _addresses(self.servers):
-            if complaint := _address_complaint(address):
-                yield Fault(f"$.servers{path}", complaint, "write host or host:port")
-        if complaint := _topic_complaint(self.topic):
-            yield Fault("$.topic", complaint, "letters, digits, '.', '_' and '-' are allowed")
+        yield from self.address_faults()
         yield from self._encoding_faults(spec)
 
     def _encoding_faults(self, spec: DataSpec) -> Iterator[Fault]:

@@ -24,6 +24,7 @@ from ...datatypes import Data, DataSpec, Kind, dtype_name
 from ...descriptors import Services, sources
 from ...errors import ConformError, DataError, Fault
 from ...ledger import Batch, Refusal
+from ...stream import readable
 from ...timescale import tai_of_ska
 from .subscription_source import TangoSubscriptionSource, TangoSubscriptionSourceDescriptor
 
@@ -123,7 +124,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
             try:
                 values.append(self._struct(value))
             except DataError as error:
-                refused.append(Refusal(error, position=self._position))
+                refused.append(Refusal(error, readable(value), self._position))
         return Batch(values, refused)
 
     def _struct(self, value: np.ndarray[Any, Any]) -> Data:

@@ -22,6 +22,7 @@ import numpy as np
 import trio
 from tango import CmdArgType
 
+from ...backoff import Backoff
 from ...bridge import Worker, check_cancelled
 from ...datatypes import Data, DataSpec
 from ...descriptors import Services, SinkDescriptor, option, sinks
@@ -104,7 +105,7 @@ class TangoRemoteAttributeSink(DataSink):
 
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Write all values in order; waits for a device that is away."""
-        pause, done = RETRY_FIRST, 0
+        backoff, done = Backoff(RETRY_FIRST, RETRY_MOST), 0
         while True:
             before = done
             done, trouble = await self._worker.run(self._write, delivery, done)
@@ -113,9 +114,8 @@ class TangoRemoteAttributeSink(DataSink):
                 return
             self._say(trouble)
             if done > before:
-                pause = RETRY_FIRST
-            await trio.sleep(pause)
-            pause = min(2 * pause, RETRY_MOST)
+                backoff.reset()
+            await trio.sleep(backoff.next())
 
     def _write(self, delivery: Delivery, first: int) -> tuple[int, str | None]:
         """In the worker thread: how far it came, and what is in the way of the rest."""

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 import attrs
 import trio
 
+from ...backoff import Backoff
 from ...bridge import Inbox, Worker
 from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Services, SourceDescriptor, option, sources
 from ...errors import ConformError, EndpointError, Fault
 from ...ledger import Batch, Refusal
-from ...stream import STOP_GRACE, DataSource
+from ...stream import STOP_GRACE, DataSource, Provenance, readable
 from .client import Reading, Subscription, event_types, thread_context
 from .types import (
     TANGO_KINDS,
@@ -112,14 +113,14 @@ class TangoSubscriptionSource(DataSource):
         self._spec = spec
         self._log = services.log
         self._exchange = services.exchange
-        self._ledger = services.ledger
+        self._account = services.account
         self._position = f"{descriptor.device_name}/{descriptor.attribute_name}"
         self._worker = Worker(thread_context)
         self._subscription: Subscription | None = None
         self._overflowed = 0
         self._trouble = ""
         self._said_until = 0.0
-        self._pause = RETRY_FIRST
+        self._backoff = Backoff(RETRY_FIRST, RETRY_MOST)
         self._next_try = 0.0
 
     async def start(self) -> None:
@@ -165,6 +166,10 @@ class TangoSubscriptionSource(DataSource):
             if batch.values or batch.refused:
                 return batch
 
+    def provenance(self, value: Data, raw: object) -> Provenance:
+        """The value as text, device and attribute."""
+        return Provenance(readable(value), self._position)
+
     async def _receive(self, most: int) -> Batch:
         """What has come, perhaps nothing of value, or nothing when it was time to look around."""
         assert self._subscription is not None, "receive before start"
@@ -187,7 +192,7 @@ class TangoSubscriptionSource(DataSource):
         except EndpointError as error:
             self._failed(error)
         else:
-            self._pause = RETRY_FIRST
+            self._backoff.reset()
             if subscription.is_open:
                 self._trouble = ""
                 self._log.info("%s: %s: subscribed again", self._exchange, self._position)
@@ -198,8 +203,7 @@ class TangoSubscriptionSource(DataSource):
             subscription.is_open = False
 
     def _failed(self, error: EndpointError) -> None:
-        self._next_try = trio.current_time() + self._pause
-        self._pause = min(2 * self._pause, RETRY_MOST)
+        self._next_try = trio.current_time() + self._backoff.next()
         self._say(error.reason)
 
     def _say(self, trouble: str) -> None:
@@ -217,24 +221,24 @@ class TangoSubscriptionSource(DataSource):
             if reading.reason:
                 self._count_error(reading)
             elif not reading.valid:
-                self._ledger.drop("invalid quality")
+                self._account.drop("invalid quality")
             else:
                 try:
                     value = lengthened(reading.value, self._spec)
                     values.append(conform(value, self._spec, shorter=True))
                 except ConformError as error:
-                    refused.append(Refusal(error, position=self._position))
+                    refused.append(Refusal(error, readable(reading.value), self._position))
         if self._inbox.overflowed > self._overflowed:
             lost = self._inbox.overflowed - self._overflowed
             self._overflowed += lost
-            self._ledger.drop("inbox full", lost)
+            self._account.drop("inbox full", lost)
         return Batch(values, refused)
 
     def _count_error(self, reading: Reading) -> None:
         if reading.reason == _MISSED:
-            self._ledger.upstream["missed events"] += 1
+            self._account.upstream["missed events"] += 1
         else:
-            self._ledger.upstream["error event"] += 1
+            self._account.upstream["error event"] += 1
         self._say(f"{reading.message} [{reading.reason}]")
 
 

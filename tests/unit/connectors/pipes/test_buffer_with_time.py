@@ -14,11 +14,10 @@ from queue_connector.connectors.pipes.buffer_with_time import (
     StackError,
 )
 from queue_connector.datatypes import DataSpec, Kind
-from queue_connector.exchange import Exchange
-from queue_connector.ledger import Batch, Ledger
+from queue_connector.ledger import Batch
 from tests.checkpoints import cancel_at_every_step
 from tests.data import DTYPES, same, values
-from tests.endpoints import Keeper, Numbers, Recorded
+from tests.endpoints import Keeper, Numbers, Recorded, exchange
 
 INT = DataSpec("int64")
 
@@ -99,7 +98,7 @@ async def test_the_weight_is_what_the_source_handed_over(autojump_clock):
 async def test_an_orderly_stop_emits_what_was_collected(autojump_clock):
     record = Recorded()
     source, sink = Numbers(record, period=1.0), Windows(record)
-    stream = Exchange("x", [source], pipe(timespan=10.0), [sink], Ledger())
+    stream = exchange([source], [sink], pipe(timespan=10.0))
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
 
@@ -125,7 +124,7 @@ def test_whenever_it_is_cancelled_nothing_is_lost_without_being_counted():
     async def scenario():
         record = Recorded()
         source = Numbers(record, count=12, batch=3, period=0.4)
-        stream = Exchange("x", [source], pipe(timespan=1.0), [Windows(record)], Ledger())
+        stream = exchange([source], [Windows(record)], pipe(timespan=1.0))
         try:
             async with stream:
                 await stream.run()

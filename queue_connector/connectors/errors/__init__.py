@@ -1,0 +1,1 @@
+"""What becomes of data that cannot be used: error policies that need no endpoint."""

@@ -1,0 +1,40 @@
+"""Stop the group at a datum that cannot be used, after everything good was delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from ...descriptors import ErrorPolicyDescriptor, Services, error_policies
+from ...ledger import FAULTED, Refusal
+from ...stream import ErrorPolicy
+
+
+@error_policies.register("fault")
+@attrs.frozen(kw_only=True)
+class FaultPolicyDescriptor(ErrorPolicyDescriptor):
+    """The first bad datum takes the group to FAULT, once all good data taken in are delivered."""
+
+    def build(self, services: Services) -> FaultPolicy:
+        """The policy, which needs nothing."""
+        return FaultPolicy()
+
+
+class FaultPolicy(ErrorPolicy):
+    """Runtime side of `FaultPolicyDescriptor`."""
+
+    outcome = FAULTED
+
+    async def start(self) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def take(self, refusals: Sequence[Refusal]) -> None:
+        """Do nothing: the outcome says it all."""
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,139 @@
+"""Set data that cannot be used aside in a topic, and go on.
+
+* value     the datum's bytes as they came from Kafka; of a datum that was never bytes, text as
+            Python writes it
+* headers   `HEADERS`, all UTF-8
+* done      when the broker has acknowledged it, as for any sink; until then the stream waits
+* errors    `EndpointError` when the topic does not take it, for its size for example: then the
+            exchange ends in FAULT, and the datum is not lost where its source can repeat it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+import trio
+
+from ...descriptors import (
+    ExchangeDescriptor,
+    Services,
+    TolerantPolicyDescriptor,
+    error_policies,
+    option,
+)
+from ...errors import EndpointError, Fault
+from ...ledger import DEAD_LETTERED, Refusal
+from ...stream import ErrorPolicy
+from ...timescale import utc_now
+from .client import MAX_MESSAGE_BYTES, KafkaError, Outgoing, describe
+from .sender import TopicSender
+from .topic import KafkaAddress
+
+HEADERS = {
+    "queue_connector.exchange": "the exchange that could not use it, as `group[index]`",
+    "queue_connector.error": "the kind of error, e.g. `DecodeError`",
+    "queue_connector.message": "the error in words",
+    "queue_connector.path": "what refused it, as a path from the exchange: `$.source`, `$.sink[1]`",
+    "queue_connector.time": "when it was refused, ISO 8601, UTC",
+    "queue_connector.position": "where it came from: `topic[partition]@offset`, `device/attribute`",
+}
+"""The headers of a dead letter, and what they say."""
+
+
+@error_policies.register("dead_letter")
+@attrs.frozen(kw_only=True)
+class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
+    """Bad data are written to a topic, with headers that say what was wrong, and left out."""
+
+    message_max_bytes: int = option(
+        default=100_000_000,
+        gt=0,
+        unit="B",
+        doc="The size of the largest dead letter; one that is larger ends the exchange in FAULT.",
+    )
+
+    def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
+        """Addresses and topics that cannot be, and a topic that the exchange reads itself."""
+        yield from self.address_faults()
+        if self.message_max_bytes > MAX_MESSAGE_BYTES:
+            yield Fault(
+                "$.message_max_bytes",
+                f"expected at most {MAX_MESSAGE_BYTES}, found {self.message_max_bytes}",
+                "larger messages cannot come in either",
+            )
+        for end in (*exchange.sources, *exchange.sinks):
+            if isinstance(end, KafkaAddress) and end.shares_topic(self):
+                message = f"the exchange uses the topic {self.topic!r} itself"
+                yield Fault("$.topic", message, "dead letters need a topic of their own")
+                return
+
+    def build(self, services: Services) -> DeadLetterPolicy:
+        """The policy, not started."""
+        return DeadLetterPolicy(self, services)
+
+
+class DeadLetterPolicy(ErrorPolicy):
+    """Runtime side of `DeadLetterPolicyDescriptor`."""
+
+    outcome = DEAD_LETTERED
+
+    def __init__(self, descriptor: DeadLetterPolicyDescriptor, services: Services) -> None:
+        self._topic = descriptor.topic
+        self._limit = descriptor.message_max_bytes
+        self._exchange = services.exchange
+        self._sender = TopicSender(descriptor, services, descriptor.message_max_bytes)
+        self._one_at_a_time = trio.Lock()
+
+    async def start(self) -> None:
+        """Get ready to write; a broker that does not answer yet is no error."""
+        await self._sender.start()
+
+    async def stop(self) -> None:
+        """Leave the broker."""
+        await self._sender.stop()
+
+    async def take(self, refusals: Sequence[Refusal]) -> None:
+        """Write a dead letter for each, and wait for every acknowledgement."""
+        now = utc_now()
+        left = {
+            number: Outgoing(number, refusal.payload, headers=self._headers(refusal, now))
+            for number, refusal in enumerate(refusals)
+        }
+        refused: list[KafkaError] = []
+
+        def report(number: int, error: KafkaError | None) -> bool:
+            final = error is None or error.code() in _REFUSED
+            if error is not None and final:
+                refused.append(error)
+            if final:
+                del left[number]
+            return final
+
+        async with self._one_at_a_time:  # sources, pipe and sink may all find bad data
+            await self._sender.send(lambda: list(left.values()), report)
+        if refused:
+            largest = max(len(refusal.payload) for refusal in refusals)
+            raise EndpointError(
+                f"Kafka topic {self._topic!r}",
+                "writing a dead letter",
+                f"{describe(refused[0])}; the largest of {len(refusals)} has {largest} B, "
+                f"message_max_bytes is {self._limit}; see max.message.bytes of the topic too",
+            )
+
+    def _headers(self, refusal: Refusal, now: str) -> list[tuple[str, str | bytes | None]]:
+        told = (
+            self._exchange,
+            type(refusal.error).__name__,
+            str(refusal.error),
+            refusal.path,
+            now,
+            refusal.position,
+        )
+        return [
+            (name, text.encode(errors="backslashreplace"))
+            for name, text in zip(HEADERS, told, strict=True)
+        ]
+
+
+_REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE})

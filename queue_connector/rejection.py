@@ -1,0 +1,123 @@
+"""Data that an exchange cannot use: its error policy at work, the breaker, the log lines.
+
+* breaker   opens at the n-th bad datum within t seconds; that one, and every one after it, ends the
+            exchange in FAULT as if there were no policy
+* log       the first at once, then not more than a line in `LOG_PERIOD` seconds, which says how
+            many there were; the rest is told at the end
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import trio
+
+from .descriptors import Breaker
+from .errors import DataError, QueueConnectorError
+from .ledger import FAULTED, Batch, Outcome, Refusal
+from .stream import ErrorPolicy
+
+LOG_PERIOD = 10.0
+"""Seconds between two log lines about bad data of one exchange."""
+
+Rejected = tuple[Batch, Refusal]
+"""A datum that cannot be used, and the batch of its source."""
+
+Stop = tuple[str, QueueConnectorError]
+"""Where a datum came from that an exchange has to stop for, and why."""
+
+
+class TooManyError(DataError):
+    """A breaker has opened."""
+
+    def __init__(self, limit: Breaker, last: DataError) -> None:
+        super().__init__(
+            f"{limit.errors} bad data within {limit.seconds:g} s, which is what on_error.breaker "
+            f"allows; the last: {last}"
+        )
+
+
+class Rejection:
+    """The error policy of one exchange at work."""
+
+    def __init__(
+        self, name: str, policy: ErrorPolicy, limit: Breaker | None, log: logging.Logger
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self._limit = limit
+        self._log = log
+        self._times: deque[float] = deque(maxlen=limit.errors if limit else 0)
+        self._open = False
+        self._next_line = -math.inf
+        self._untold = 0
+
+    async def take(self, rejected: Sequence[Rejected]) -> Stop | None:
+        """Settle all of them; what the exchange has to stop for, if it has to."""
+        count = 0 if not self.policy.outcome.final else self._allowed(len(rejected))
+        reason: QueueConnectorError | None = None
+        if count:
+            try:
+                await self.policy.take([refusal for _, refusal in rejected[:count]])
+            except QueueConnectorError as error:  # what cannot be dealt with stops the exchange
+                count, reason = 0, error
+        self._settle(rejected[:count], self.policy.outcome)
+        self._settle(rejected[count:], FAULTED)
+        if count:
+            self._tell([refusal for _, refusal in rejected[:count]])
+        if count == len(rejected):
+            return None
+        first = rejected[count][1]
+        if reason is None:
+            reason = first.error
+            if self._limit is not None and self._open:
+                reason = TooManyError(self._limit, first.error)
+        return first.position, reason
+
+    def give_up(self, rejected: Sequence[Rejected]) -> None:
+        """Settle bad data of a stream that is being cut off: no policy deals with them."""
+        self._settle(rejected, FAULTED)
+
+    def finish(self) -> None:
+        """Tell what was not told yet."""
+        if self._untold:
+            self._log.warning("%s: %d more bad data: %s", self.name, self._untold, self._did)
+            self._untold = 0
+
+    def _allowed(self, count: int) -> int:
+        """How many of so many bad data may be dealt with before the breaker opens."""
+        if self._limit is None:
+            return count
+        now = trio.current_time()
+        for index in range(0 if self._open else count):
+            self._times.append(now)
+            full = len(self._times) == self._limit.errors
+            if full and now - self._times[0] <= self._limit.seconds:
+                self._open = True
+                return index
+        return 0 if self._open else count
+
+    @staticmethod
+    def _settle(rejected: Sequence[Rejected], outcome: Outcome) -> None:
+        for batch, _ in rejected:
+            assert batch.account is not None
+            batch.account.settle(batch, 1, outcome)
+
+    @property
+    def _did(self) -> str:
+        return self.policy.outcome.detail.replace("_", "-")
+
+    def _tell(self, refusals: Sequence[Refusal]) -> None:
+        self._untold += len(refusals)
+        now = trio.current_time()
+        if now < self._next_line:
+            return
+        self._next_line = now + LOG_PERIOD
+        last = refusals[-1]
+        where = f"{self.name} at {last.position}" if last.position else self.name
+        more = f" (the last of {self._untold})" if self._untold > 1 else ""
+        self._log.warning("%s: %s: %s%s", where, self._did, last.error, more)
+        self._untold = 0
