@@ -41,7 +41,8 @@ class Recorded:
 class Numbers(DataSource):
     """The whole numbers from *start* on, in batches, *period* apart; after a stop, one more batch.
 
-    ``handed`` is what was handed over; a value whose number is in *bad* is refused.
+    ``handed`` is what was handed over, ``acknowledged`` what need not come again; a value whose
+    number is in *bad* is refused.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Numbers(DataSource):
         start: Callable[[], Any] | None = None,
     ) -> None:
         self.handed: list[int] = []
+        self.acknowledged: list[int] = []
         self._record = record
         self._next = first
         self._last = first + count
@@ -97,7 +99,11 @@ class Numbers(DataSource):
         return Batch(
             [number for number in numbers if number not in self._bad],
             [Refusal(DataError(f"{number} is bad")) for number in numbers if number in self._bad],
+            token=numbers,
         )
+
+    def acknowledge(self, batch: Batch) -> None:
+        self.acknowledged.extend(batch.token)
 
 
 class Keeper(DataSink):

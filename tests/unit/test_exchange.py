@@ -1,8 +1,10 @@
 import pytest
 import trio
 
+from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.datatypes import DataSpec
+from queue_connector.descriptors import Breaker, Buffer
 from queue_connector.errors import DataError, EndpointError, ExchangeError
 from queue_connector.ledger import Batch
 from queue_connector.stream import DataPipe
@@ -184,3 +186,97 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledger_balances(pipe,
                     assert kept == source.handed[: len(kept)], "lost or reordered"
 
     assert cancel_at_every_step(scenario) > 50
+
+
+async def test_skip_leaves_bad_data_out_wherever_they_are_found(autojump_clock):
+    record = Recorded()
+    source = Numbers(record, batch=4, count=40, bad=[5, 17])
+    sink = Keeper(record, bad=[6, 30])
+    stream = exchange([source], [sink], policy=SkipPolicy())
+    await run(stream)
+    assert sink.kept == [n for n in range(40) if n not in (5, 6, 17, 30)]
+    ledger = stream.ledger
+    assert (ledger.failed, ledger.skipped, ledger.delivered) == (4, 4, 36)
+    assert (ledger.sinks[0].failed, ledger.sinks[0].delivered) == (2, 36)
+    assert ledger.balanced
+
+
+async def test_skip_leaves_out_what_a_pipe_cannot_join(autojump_clock):
+    record = Recorded()
+    sink = Keeper(record)
+    stream = exchange([Numbers(record, count=10)], [sink], PairsPipe(SPEC), SkipPolicy())
+    await run(stream)
+    assert sink.kept == [(0, 1), (2, 3), (4, 5), (8, 9)]
+    assert (stream.ledger.delivered, stream.ledger.skipped) == (8, 2)
+
+
+async def test_a_breaker_ends_it_in_order(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=4, bad=range(0, 1000, 3), period=1), Keeper(record)
+    limit = Breaker(errors=5, seconds=60)
+    stream = exchange([source], [sink], policy=SkipPolicy(), limit=limit)
+    with pytest.raises(ExchangeError, match="x: 5 bad data within 60 s"):
+        await run(stream)
+    assert sink.kept == [n for n in source.handed if n % 3]
+    assert stream.ledger.skipped == 4
+    assert stream.ledger.failed == sum(n % 3 == 0 for n in source.handed)
+
+
+async def test_a_datum_that_one_sink_refuses_is_rejected_once(autojump_clock):
+    record = Recorded()
+    picky = [Keeper(record, bad=[1, 2]), Keeper(record, bad=[1])]
+    stream = exchange([Numbers(record, count=4, batch=4)], picky, policy=SkipPolicy())
+    await run(stream)
+    assert [sink.kept for sink in picky] == [[0, 3], [0, 2, 3]]
+    assert (stream.ledger.delivered, stream.ledger.skipped) == (2, 2)
+    assert [account.failed for account in stream.ledger.sinks] == [2, 1]
+
+
+async def test_a_source_is_told_of_what_need_not_come_again(autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=4, count=24, bad=[5], period=1), Keeper(record, bad=[10])
+    stream = exchange([source], [sink], PairsPipe(SPEC), policy=SkipPolicy())
+    await run(stream)
+    assert source.acknowledged == source.handed
+
+    source, sink = Numbers(record, batch=4, count=24, bad=[9], period=1), Keeper(record)
+    stream = exchange([source], [sink])
+    with pytest.raises(ExchangeError, match="9 is bad"):
+        await run(stream)
+    assert source.acknowledged == [n for n in source.handed if n not in (8, 9, 10, 11)]
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "latest"])
+async def test_a_buffer_that_drops_never_holds_its_source_back(policy, autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, period=0.1), Keeper(record, period=1)
+    stream = exchange([source], [sink], buffer=Buffer(policy=policy, size=5))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, stream)
+        await trio.sleep(100.05)
+        stream.request_stop()
+    assert len(source.handed) == 1001
+    ledger = stream.ledger
+    dropped = ledger.dropped["superseded" if policy == "latest" else "buffer full"]
+    assert dropped + len(sink.kept) == ledger.received == 1001
+    assert sink.kept == sorted(set(sink.kept)), "out of order"
+    ages = [number * 0.1 for number in sink.kept]
+    if policy == "latest":  # what is in the hands of pipe and sink is not superseded
+        assert all(sent - age <= 2.3 for sent, age in enumerate(ages))
+    assert (sink.kept[-1] == source.handed[-1]) is (policy != "drop_newest")
+    assert sorted(source.acknowledged) == source.handed
+
+
+async def test_the_accounts_of_sources_add_up(autojump_clock):
+    record = Recorded()
+    sources = [
+        Numbers(record, count=30, batch=3, bad=[4]),
+        Numbers(record, first=100, count=7, bad=[103, 104]),
+    ]
+    sink = Keeper(record, bad=[(2, 3, 5, 6, 7, 8)])
+    stream = exchange(sources, [sink], policy=SkipPolicy())
+    await run(stream)
+    accounts = [(a.received, a.delivered, a.skipped) for a in stream.ledger.sources]
+    assert accounts == [(30, 29, 1), (7, 5, 2)]
+    assert stream.ledger.received == 37
+    assert stream.ledger.sinks[0].delivered == 34

@@ -73,6 +73,7 @@ _GONE_AFTER = 2.0  # s that a topic must be unknown to be taken for deleted
 _CHECK_TIMEOUT = 1.0  # s that a sink waits at its start for a broker to answer
 _FETCH_WAIT = 20  # ms that a broker may hold back the answer that there is nothing
 _COMMIT_INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
+_COMMIT_TIMEOUT = 3000  # ms that a commit waits for its coordinator; the close waits for that
 _COMMIT_PATIENCE = 10.0  # s for the answer to a commit before it is sent again
 _PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
 _READ_AHEAD = 16 * 1024  # KiB that a consumer fetches beyond what was taken
@@ -268,6 +269,8 @@ class TopicReader(_Client):
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "on_commit": self._on_commit,
+                "session.timeout.ms": _COMMIT_TIMEOUT,  # nobody joins, but a commit is given up then
+                "heartbeat.interval.ms": _COMMIT_TIMEOUT // 3,
                 "auto.offset.reset": "error",
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": _FETCH_WAIT,

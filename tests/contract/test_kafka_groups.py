@@ -1,0 +1,205 @@
+"""Where a Kafka source begins, and what it commits for its group."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from confluent_kafka import Consumer, TopicPartition
+
+from queue_connector.connectors.kafka import client
+from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
+from queue_connector.datatypes import DataSpec
+from queue_connector.stream import Delivery
+from tests.kafka_topics import make_sink, make_source, produce
+
+LIMIT = 15.0  # s for anything that must come
+
+
+def committed(servers, topic, group, partitions=1):
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
+    try:
+        asked = [TopicPartition(topic, number) for number in range(partitions)]
+        return {p.partition: p.offset for p in consumer.committed(asked, LIMIT) if p.offset >= 0}
+    finally:
+        consumer.close()
+
+
+async def batches(source, count):
+    """Batches with *count* values, not acknowledged."""
+    taken, found = [], 0
+    with trio.fail_after(LIMIT):
+        while found < count:
+            taken.append(await source.receive_batch())
+            found += len(taken[-1].values)
+    assert found == count
+    return taken
+
+
+def numbers(found):
+    return [int(value) for batch in found for value in batch.values]
+
+
+def grouped(broker, topic, **options):
+    return make_source(broker, topic, group_id="g-" + topic, **options)
+
+
+async def test_a_restart_goes_on_after_what_was_acknowledged(broker, topic):
+    async with make_sink(broker, topic) as sink:
+        await sink.awrite_batch(Delivery([-1]))
+        async with grouped(broker, topic) as first:
+            await sink.awrite_batch(Delivery(range(10)))
+            taken = await batches(first, 10)
+            await sink.awrite_batch(Delivery(range(10, 20)))
+            unsettled = await batches(first, 10)
+            for batch in taken:
+                first.acknowledge(batch)
+            await first.finish()
+        async with grouped(broker, topic) as second:
+            again = await batches(second, 10)
+            assert numbers(again) == numbers(unsettled) == list(range(10, 20))
+            for batch in again:
+                second.acknowledge(batch)
+        async with grouped(broker, topic) as third:
+            await sink.awrite_batch(Delivery([20]))
+            assert numbers(await batches(third, 1)) == [20]
+
+
+async def test_what_is_acknowledged_out_of_order_waits_for_what_came_before(broker, topic):
+    async with make_sink(broker, topic) as sink, grouped(broker, topic) as source:
+        taken = []
+        for number in range(4):
+            await sink.awrite_batch(Delivery([number]))
+            taken.extend(await batches(source, 1))
+        start = taken[0].token.positions[next(iter(taken[0].token.positions))] - 1
+        (partition,) = taken[0].token.positions
+        source.acknowledge(taken[2])
+        source.acknowledge(taken[1])
+        assert source._reader._uncommitted() is False
+        source.acknowledge(taken[0])
+        await source.finish()
+        await source.stop()
+        assert committed(broker, topic, "g-" + topic, 4)[partition] == start + 3
+
+
+async def test_where_reading_begins_is_committed_before_anything_comes(broker, topic):
+    produce(broker, topic, [b"1", b"2"])
+    async with grouped(broker, topic) as source:
+        assert committed(broker, topic, "g-" + topic)[0] == 2
+        # As good as killed: nothing is acknowledged and nothing more is committed.
+        source._reader._settled = source._reader._committed
+    produce(broker, topic, [b"3"])
+    async with grouped(broker, topic) as source:
+        assert numbers(await batches(source, 1)) == [3]
+
+
+async def test_positions_are_committed_while_it_streams(broker, topic):
+    async with make_sink(broker, topic) as sink, grouped(broker, topic) as source:
+        await sink.awrite_batch(Delivery([1]))
+        (batch,) = await batches(source, 1)
+        source.acknowledge(batch)
+        (place,) = batch.token.positions.items()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(source.receive_batch)
+            with trio.fail_after(LIMIT):
+                while True:
+                    found = await trio.to_thread.run_sync(committed, broker, topic, "g-" + topic, 4)
+                    if found.get(place[0]) == place[1]:
+                        break
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_topic_that_appears_later_is_read_whole_by_every_restart(broker, topic):
+    async with grouped(broker, topic) as source:
+        async with trio.open_nursery() as nursery:
+            taken = []
+
+            async def take():
+                taken.extend(await batches(source, 2))
+
+            nursery.start_soon(take)
+            async with make_sink(broker, topic) as sink:
+                await sink.awrite_batch(Delivery([1, 2]))
+        assert numbers(taken) == [1, 2]
+    async with grouped(broker, topic) as source:
+        assert numbers(await batches(source, 2)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"), [("earliest", [0, 1, 2]), (1, [1, 2]), (500, [0, 1, 2])]
+)
+async def test_reading_begins_where_it_is_told(broker, topic, start, expected):
+    produce(broker, topic, [b"0", b"1", b"2"])
+    async with make_source(broker, topic, start=start) as source:
+        assert numbers(await batches(source, len(expected))) == expected
+
+
+async def test_a_group_that_has_a_position_does_not_begin_anew(broker, topic):
+    produce(broker, topic, [b"0", b"1"])
+    for expected in ([0, 1], [2]):
+        async with grouped(broker, topic, start="earliest") as source:
+            found = await batches(source, len(expected))
+            assert numbers(found) == expected
+            for batch in found:
+                source.acknowledge(batch)
+        produce(broker, topic, [b"2"])
+
+
+async def test_without_a_group_nothing_is_committed(broker, topic):
+    produce(broker, topic, [b"0"])
+    async with make_source(broker, topic, start="earliest") as source:
+        (batch,) = await batches(source, 1)
+        source.acknowledge(batch)
+        assert source.positions()[0] == 1
+    assert committed(broker, topic, "queue-connector") == {}
+
+
+async def test_a_broker_that_is_away_at_the_stop_costs_no_more_than_the_grace(
+    topic, monkeypatch, caplog
+):
+    from queue_connector.embedded_broker import embedded_broker
+
+    monkeypatch.setattr("queue_connector.connectors.kafka.source.COMMIT_GRACE", 0.5)
+    with embedded_broker() as servers:
+        async with make_sink(servers, topic) as sink:
+            source = grouped(servers, topic)
+            await source.start()
+            await sink.awrite_batch(Delivery([1]))
+            (batch,) = await batches(source, 1)
+    source.acknowledge(batch)
+    began = trio.current_time()
+    await source.stop()
+    assert trio.current_time() - began < 5
+    assert "positions were not committed within 0.5 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("latest", client.Start("latest")),
+        ("earliest", client.Start("earliest")),
+        (12, client.Start("offset", 12)),
+        ("1970-01-01T00:00:01Z", client.Start("time", 1000)),
+        ("2026-01-31T13:00:00.123+01:00", client.Start("time", 1769860800123)),
+        ("2026-01-31T12:00:00,123Z", client.Start("time", 1769860800123)),
+    ],
+)
+def test_starts_that_may_be_written(written, expected):
+    assert parse_start(written) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("erliest", "is no place to begin"),
+        ("2026-01-31T12:00:00", "the time has no zone"),
+        ("1969-01-01T00:00:00Z", "no time before 1970"),
+        ("", "is no place to begin"),
+        (2**63, "no offset is larger"),
+    ],
+)
+def test_starts_that_may_not(written, told):
+    descriptor = KafkaConsumerSourceDescriptor(servers="a", topic="t", start=written)
+    (fault,) = descriptor.faults(DataSpec("int64"))
+    assert fault.path == "$.start"
+    assert told in fault.message
+    assert fault.hint
