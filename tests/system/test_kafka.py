@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 import pytest
 import trio
@@ -148,3 +150,53 @@ async def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning
         assert await receive(source, 2) == [100, 101]
     seen = services.account.upstream
     assert seen[client.TOPIC_DELETED] + seen[client.TOPIC_MADE_AGAIN] >= 1
+
+
+async def test_reading_begins_at_a_time(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, partitions=2)
+    produce(servers, topic, [b"1", b"2"], partition=0)
+    await trio.sleep(0.05)
+    now = datetime.datetime.now(datetime.UTC)
+    await trio.sleep(0.05)
+    produce(servers, topic, [b"3"], partition=1)
+    produce(servers, topic, [b"4"], partition=0)
+    async with make_source(servers, topic, start=now.isoformat()) as source:
+        assert sorted(await receive(source, 2)) == [3, 4]
+    later = now + datetime.timedelta(hours=1)
+    async with make_source(servers, topic, start=later.isoformat()) as source:
+        produce(servers, topic, [b"5"])
+        assert await receive(source, 1) == [5]
+
+
+async def test_a_group_goes_on_where_it_was_and_its_new_partitions_from_their_beginning(
+    kafka, topic
+):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic)
+    produce(servers, topic, [b"0"])
+    async with make_source(servers, topic, group_id=topic) as source:
+        produce(servers, topic, [b"1"])
+        assert await receive(source, 1) == [1]
+    produce(servers, topic, [b"2"])
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    admin.create_partitions([NewPartitions(topic, 2)])[topic].result(LIMIT)
+    produce(servers, topic, [b"3"], partition=1)
+    async with make_source(servers, topic, group_id=topic) as source:
+        assert sorted(await receive(source, 2)) == [2, 3]
+
+
+async def test_a_sink_whose_topic_is_deleted_writes_on_into_the_next_one(
+    kafka, topic
+):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic)
+    async with make_sink(servers, topic) as sink:
+        await sink.awrite_batch(Delivery([1, 2]))
+        delete_topic(servers, topic)
+        with trio.fail_after(LIMIT):
+            for batch in ([3, 4], [5]):
+                delivery = Delivery(batch)
+                await sink.awrite_batch(delivery)  # asking for the topic makes it
+                assert all(delivery.accepted)
+    assert read_all(servers, topic)[0] == [b"3", b"4", b"5"]

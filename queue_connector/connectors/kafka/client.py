@@ -269,7 +269,7 @@ class TopicReader(_Client):
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "on_commit": self._on_commit,
-                "session.timeout.ms": _COMMIT_TIMEOUT,  # nobody joins, but a commit is given up then
+                "session.timeout.ms": _COMMIT_TIMEOUT,  # of no session, but of a commit
                 "heartbeat.interval.ms": _COMMIT_TIMEOUT // 3,
                 "auto.offset.reset": "error",
                 "fetch.queue.backoff.ms": 5,
