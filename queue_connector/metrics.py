@@ -54,11 +54,13 @@ class Snapshot:
 
     ``statistics`` and ``groups`` are what the device's attributes of these names say.
     ``connected`` says whether the configuration database is seen; None when none is followed.
+    ``version`` is that of the device's software.
     """
 
     statistics: Mapping[str, Any]
     groups: Mapping[str, Any] = attrs.field(factory=dict)
     connected: bool | None = None
+    version: str = __version__
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in the order of the table, with all samples of the instant."""
@@ -164,8 +166,8 @@ _COUNTS = (
 # -- the device ------------------------------------------------------------------------------------
 
 
-def _build(_snapshot: Snapshot) -> Iterator[Sample]:
-    yield (__version__,), 1.0
+def _build(snapshot: Snapshot) -> Iterator[Sample]:
+    yield (snapshot.version,), 1.0
 
 
 def _states(snapshot: Snapshot) -> Iterator[Sample]:
