@@ -11,6 +11,7 @@ client does, it costs a bounded amount, and a cancelled server is gone at the ne
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -29,6 +30,9 @@ REQUEST_SECONDS = 60.0
 
 ANSWER_SECONDS = 10.0
 """Seconds in which a page must be made, and in which a client must have taken it."""
+
+PACE = 0.01
+"""Seconds between two answers, whoever asks: a client that never stops asking gets no more CPU."""
 
 MAX_HEAD = 16 * 1024
 """Bytes that the head of a request may have."""
@@ -83,6 +87,7 @@ class HttpServer:
         self._pages = pages
         self._on_change = on_change
         self._connections: dict[trio.CancelScope, None] = {}
+        self._next_turn = -math.inf
 
     async def run(self) -> None:
         """Listen and answer until cancelled."""
@@ -144,9 +149,11 @@ class HttpServer:
                     if request is None:
                         return
             except h11.RemoteProtocolError as error:
+                await self._turn()
                 answer = Answer(body=f"{error}\n".encode(), status=error.error_status_hint)
                 await _send(stream, connection, answer)
                 break
+            await self._turn()
             if scope in self._connections:
                 self._connections[scope] = self._connections.pop(scope)  # the latest to ask
             await _send(stream, connection, await self._answer(request), request.method)
@@ -158,6 +165,11 @@ class HttpServer:
         with trio.move_on_after(LINGER):
             while await stream.receive_some(_READ):
                 pass
+
+    async def _turn(self) -> None:
+        turn = max(trio.current_time(), self._next_turn)
+        self._next_turn = turn + PACE
+        await trio.sleep_until(turn)
 
     async def _answer(self, request: h11.Request) -> Answer:
         path = request.target.decode("ascii").partition("?")[0]

@@ -111,6 +111,22 @@ async def test_one_connection_is_good_for_many_requests_pipelined_ones_too(serve
     assert b"hello nobody" in await everything(stream)
 
 
+async def test_those_who_never_stop_asking_are_answered_one_after_the_other(
+    server, connect, client
+):
+    asking = [await connect(server) for _ in range(5)]
+    started = trio.current_time()
+    for stream in asking:
+        await stream.send_all(GET * 20)
+    assert (await client.get("/page")).status_code == 200  # it waits for its turn only
+    assert trio.current_time() - started < 1
+    for stream in asking:
+        received = b""
+        while received.count(b"hello nobody") < 20:
+            received += await stream.receive_some()
+    assert trio.current_time() - started >= 100 * http_server.PACE
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
