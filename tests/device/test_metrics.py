@@ -202,14 +202,14 @@ def bound(running, port):
     ]
 
 
-@pytest.mark.parametrize("how", ["idle", "half a request", "does not read"])
+@pytest.mark.parametrize("how", ["idle", "half a request", "never reads"])
 def test_sigterm_ends_it_quickly_whatever_its_http_clients_do(tmp_path, port, client, how):
     with serving(tmp_path, config(endless()), port) as running:
         scrape(client)
         with socket.create_connection((HOST, port)) as other:
             if how == "half a request":
                 other.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
-            elif how == "does not read":
+            elif how == "never reads":
                 flood(other)
             scrape(client)
             started = time.monotonic()
@@ -225,7 +225,7 @@ def test_sigterm_ends_it_quickly_whatever_its_http_clients_do(tmp_path, port, cl
 
 
 def flood(connection):
-    """Ask until the device cannot send any more, since nobody reads what it answers."""
+    """Ask, without reading any answer, until the device takes in no more requests."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(1)
     try:

@@ -203,6 +203,7 @@ async def test_cancelling_it_ends_at_once_whatever_its_clients_do(connect):
         await stuck.send_all(GET.replace(b"/page", b"/large") * 3)
         await waiting.send_all(GET.replace(b"/page", b"/endless"))
         await eventually(lambda: len(running._connections) == 3)
+        assert await stuck.socket.recv(1, socket.MSG_PEEK)  # the rest of it cannot be sent
         started = trio.current_time()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - started < 1
