@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import random
 import socket
 
 import httpx
@@ -150,6 +151,45 @@ async def test_a_request_that_is_not_well_formed_is_answered_and_the_connection_
     await stream.send_all(sent)
     await stream.send_eof()
     assert (await everything(stream)).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_garbage_of_any_kind_leaves_no_connection_and_no_error_behind(
+    server, client, monkeypatch, caplog
+):
+    monkeypatch.setattr(http_server, "PACE", 0.0)
+    monkeypatch.setattr(http_server, "LINGER", 0.05)
+    chance = random.Random(5)
+    body = (
+        b"Content-Length: 3\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    )
+    whole = GET + b"".join(GET[:-2] + end for end in body)
+
+    async def send_garbage():
+        data = bytearray(whole)
+        for _ in range(chance.randint(0, 8)):
+            at = chance.randrange(len(data))
+            data[at : at + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 3))
+        stream = await trio.open_tcp_stream(HOST, server.ports[0])
+        try:
+            with trio.move_on_after(0.1):
+                await stream.send_all(data)
+                if chance.random() < 0.5:
+                    await stream.send_eof()
+                if chance.random() < 0.7:
+                    await everything(stream)
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    for _ in range(20):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(send_garbage)
+    await eventually(lambda: not server._connections)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert (await client.get("/page")).status_code == 200
 
 
 async def test_a_page_that_fails_is_logged_and_answered_and_costs_no_other(client, caplog):
