@@ -15,7 +15,7 @@ import json
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, TypeVarTuple
 
 import tango
@@ -29,7 +29,9 @@ from .connectors.tango.attributes import DynamicAttributes, lane_context
 from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import QueueConnectorError
+from .http_server import Answer, HttpServer
 from .logs import configure_logging, device_name, level_of
+from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
 from .state import State
 from .supervisor import STOP_GRACE, Supervisor, open_supervisor
@@ -76,6 +78,16 @@ class SDPQueueConnector(Device):
         default_value=STOP_GRACE,
         doc="Seconds in which an orderly stop delivers what is in flight.",
     )
+    metrics_port = device_property(
+        dtype=int,
+        default_value=0,
+        doc="The port at which metrics are served over HTTP, at /metrics; 0 for none.",
+    )
+    metrics_host = device_property(
+        dtype=str,
+        default_value="127.0.0.1",
+        doc="The address at which metrics are served; 0.0.0.0 for every one of the machine.",
+    )
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -86,6 +98,7 @@ class SDPQueueConnector(Device):
         self._state = self._pushed = (State.INIT, "starting")
         self._supervisor: Supervisor | None = None
         self._monitor: Monitor | None = None
+        self._http: HttpServer | None = None
         self._loop = TrioThread(
             self._main, name="trio", context=lane_context, on_crash=self._crashed
         )
@@ -201,6 +214,7 @@ class SDPQueueConnector(Device):
                 self._nursery = nursery
                 self._on_change = on_change
                 nursery.start_soon(announce)
+                self._serve_metrics()
                 on_change()
                 ready()
                 await stopping.wait()
@@ -254,17 +268,47 @@ class SDPQueueConnector(Device):
             descriptor = await read_once(database, path)
         await self._supervisor.configure(descriptor)
 
+    # -- metrics -----------------------------------------------------------------------------------
+
+    def _serve_metrics(self) -> None:
+        if not self.metrics_port:
+            return
+        exposition = Exposition(self._snapshot)
+
+        async def metrics(headers: Mapping[str, str]) -> Answer:
+            content_type, body = await exposition.answer(headers.get("accept", ""))
+            return Answer(body=body, content_type=content_type)
+
+        self._http = HttpServer(
+            "metrics",
+            self.metrics_host.strip(),
+            self.metrics_port,
+            {"/metrics": metrics},
+            self._on_change,
+        )
+        self._nursery.start_soon(self._http.run)
+
+    def _snapshot(self) -> Snapshot:
+        assert self._supervisor is not None
+        return Snapshot(
+            statistics=self._supervisor.statistics(),
+            groups=self._supervisor.as_dict(),
+            connected=self._monitor.connected if self._monitor is not None else None,
+        )
+
+    # -- state -----------------------------------------------------------------------------------
+
     def _told_status(self) -> str:
         assert self._supervisor is not None
         lines = [self._supervisor.status]
         if self._monitor is not None and not self._monitor.connected:
             lines.append(f"{self._monitor.path}: not watched: {self._monitor.problem}")
+        if self._http is not None and self._http.problem:
+            lines.append(self._http.problem)
         return legible("\n".join(lines))
 
     def _crashed(self, error: BaseException) -> None:
         self._fail("the Trio loop crashed; use Init", error)
-
-    # -- state -----------------------------------------------------------------------------------
 
     def _fail(self, what: str, error: BaseException) -> None:
         _log.critical("%s", what, exc_info=error)

@@ -9,6 +9,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``encodings``       what each encoding writes and refuses
 * ``states``          ``meanings``, ``transitions``
 * ``device``          ``properties``, ``commands``, ``attributes``
+* ``metrics``         name, type, labels and meaning of each metric
 * ``environment``     the variables that name the configuration database
 * ``command-line``    the help of ``queue-connector``
 * ``headers``         the headers of a dead letter
@@ -33,7 +34,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 # The first is read for its effect too: what it imports is what the registries hold.
-from queue_connector import cli, config, datatypes, errors, state  # noqa: F401
+from queue_connector import cli, config, datatypes, errors, metrics, state  # noqa: F401
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
 from queue_connector.connectors.kafka.dead_letter import HEADERS
@@ -266,6 +267,22 @@ def _first_line(name: str) -> str:
     return " ".join(inspect.cleandoc(declared.__doc__ or "").split("\n\n")[0].split())
 
 
+def metric_families(_which: str) -> Iterator[str]:
+    """Every metric of our own."""
+    yield from table(
+        ("metric", "type", "labels", "meaning"),
+        (
+            (
+                code(family.name),
+                family.kind.__name__.removesuffix("MetricFamily").lower(),
+                ", ".join(code(label) for label in family.labels),
+                family.doc,
+            )
+            for family in metrics.FAMILIES
+        ),
+    )
+
+
 def environment_variables(_which: str) -> Iterator[str]:
     """The table in the docstring of the module that reads the variables."""
     lines = (environment.__doc__ or "").splitlines()
@@ -374,6 +391,7 @@ DIRECTIVES: dict[str, Callable[[str], Iterator[str]]] = {
     "encodings": encodings,
     "states": states,
     "device": device,
+    "metrics": metric_families,
     "environment": environment_variables,
     "command-line": command_line,
     "errors": error_tree,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import config, demo, plan, schema, serve, validate
+from . import config, demo, plan, schema, serve, statistics, validate
 
 EPILOG = """\
 examples:
@@ -20,6 +20,8 @@ examples:
   queue-connector serve my-config.json       run the device from a file, without a Tango database
   queue-connector plan my-config.json --device test-sdp/queueconnector/01
                                              what would change, without doing it
+  queue-connector statistics test-sdp/queueconnector/01 --watch 1
+                                             what becomes of every datum
   queue-connector config put /component/name/owner/my_id my-config.json
                                              check it, then write it to the configuration database
   queue-connector schema > schema.json       for an editor that checks JSON while you type
@@ -48,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, demo, validate, plan, config, schema):
+    for command in (serve, demo, validate, plan, statistics, config, schema):
         command.add_to(commands)
     return parser

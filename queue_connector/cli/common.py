@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -57,6 +58,29 @@ def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
     for fault in found:
         print(f"  {fault}", file=sys.stderr)
     return 1
+
+
+def ask_device(device: str, *attributes: str) -> list[str]:
+    """What attributes of a running device say; an end with status 1 when it cannot be asked."""
+    import tango  # late: it takes most of a second
+
+    try:
+        proxy = tango.DeviceProxy(device)
+        return [proxy.read_attribute(name).value for name in attributes]
+    except tango.DevFailed as error:
+        reason = " ".join(error.args[0].desc.split())
+        failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}")
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return value
 
 
 def path(text: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING
 
 from ..demo.routes import MOST_DISHES
+from .common import positive
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -22,10 +22,10 @@ def add_to(commands: Commands) -> None:
         "out is compared; anything lost is an error.",
     )
     demo.add_argument(
-        "--seconds", type=_positive, metavar="S", help="stop by itself after S seconds"
+        "--seconds", type=positive, metavar="S", help="stop by itself after S seconds"
     )
     demo.add_argument("--dishes", type=_dishes, default=4, metavar="N", help="%(default)s")
-    demo.add_argument("--rate", type=_positive, default=10.0, metavar="HZ", help="of each dish: 10")
+    demo.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of each dish: 10")
     demo.set_defaults(run=run)
 
 
@@ -34,16 +34,6 @@ def run(options: argparse.Namespace) -> int:
     from ..demo.run import run_demo
 
     return run_demo(seconds=options.seconds, dishes=options.dishes, rate=options.rate)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
 
 
 def _dishes(text: str) -> int:

@@ -15,7 +15,7 @@ from ..descriptors import QueueConnectorDescriptor
 from ..errors import ConfigError, Fault
 from ..monitor import FAULT, STATE, Reader
 from ..plan import Groups, Plan, compare
-from .common import failure, misuse, path, read, tell, with_database
+from .common import ask_device, misuse, path, read, tell, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -74,13 +74,7 @@ def _tell(options: argparse.Namespace, make: Callable[[], Plan]) -> int:
 
 def configuration_of(device: str) -> QueueConnectorDescriptor:
     """What a running device is configured with."""
-    import tango  # late: it takes most of a second
-
-    try:
-        text = tango.DeviceProxy(device).read_attribute("configuration").value
-    except tango.DevFailed as error:
-        reason = error.args[0].desc
-        failure(f"{device}: cannot be asked for its configuration: {' '.join(reason.split())}")
+    (text,) = ask_device(device, "configuration")
     return config.parse(text)
 
 

@@ -36,6 +36,16 @@ def add_to(commands: Commands) -> None:
     serve.add_argument("--device", default=DEFAULT_DEVICE, metavar="NAME", help="%(default)s")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at: %(default)s")
     serve.add_argument("--port", type=int, default=0, help="a free one unless given")
+    serve.add_argument(
+        "--metrics-port",
+        type=_port,
+        default=0,
+        metavar="PORT",
+        help="serve metrics over HTTP at this port, at /metrics; none unless given",
+    )
+    serve.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="address of it: %(default)s"
+    )
     serve.add_argument("-v", "--verbose", action="store_true", help="log DEBUG lines too")
     serve.set_defaults(run=run)
 
@@ -70,6 +80,8 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
 
         exchanges_json = device_property(dtype=(str,), default_value=lines)
         exchanges_config_path = device_property(dtype=str, default_value=config_path)
+        metrics_port = device_property(dtype=int, default_value=options.metrics_port)
+        metrics_host = device_property(dtype=str, default_value=options.metrics_host)
 
     def tell_address() -> None:
         host, port = get_server_host_port()
@@ -80,3 +92,9 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
     if options.verbose:
         arguments.append("-v4")
     return serve(arguments, Configured, on_ready=tell_address)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, found {text}")
+    return int(text)

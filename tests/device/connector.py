@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,14 @@ CONNECTING = 0.2
 class Connector(Server):
     """Serves *configuration*; its log goes to a file beside the configuration's."""
 
-    def __init__(self, directory: Path, configuration: Any, device: str = DEVICE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        configuration: Any,
+        device: str = DEVICE,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._options = options
         self._config = directory / "config.json"
         self._config.write_text(json.dumps(configuration))
         self._log = directory / "connector.log"
@@ -35,7 +42,7 @@ class Connector(Server):
         command = [sys.executable, "-m", self._module, "serve", str(self._config)]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, "--device", self._device, "--port", str(self.port)],
+                [*command, "--device", self._device, "--port", str(self.port), *self._options],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -11,7 +11,10 @@ PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
     {"", "errors", "datatypes", "timescale", "ledger", "logs", "backoff"},
     {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
-    {"bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"},
+    {
+        *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),
+        *("metrics", "http_server"),
+    },
     {"connectors", "configdb"},
     {"config", "monitor", "embedded_broker", "device", "cli", "demo", "__main__"},
 ]
@@ -19,6 +22,8 @@ CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "cli", "demo"},
     "confluent_kafka": {"connectors.kafka.client", "embedded_broker", "demo"},
     "httpx": {"configdb"},
+    "h11": {"http_server"},
+    "prometheus_client": {"metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}

@@ -12,6 +12,7 @@ import pytest
 from queue_connector import config
 from queue_connector.codecs import codecs
 from queue_connector.descriptors import error_policies, pipes, sinks, sources
+from queue_connector.metrics import FAMILIES
 from queue_connector.schema import descriptors, rows
 from queue_connector.state import TRANSITIONS
 
@@ -106,6 +107,15 @@ def test_the_reference_has_every_connector_encoding_and_transition():
     transitions = "\n".join(made.states("transitions"))
     for (before, trigger), after in TRANSITIONS.items():
         assert f"| `{before}` | {trigger.value} | `{after}` |" in transitions
+
+
+def test_the_reference_has_every_metric_and_the_guide_names_no_other():
+    text = "\n".join(generator().metric_families(""))
+    assert all(f"| `{family.name}` |" in text for family in FAMILIES)
+    guide = (DOCS / "how-to" / "watch-the-numbers.md").read_text("utf-8")
+    named = {*re.findall(r"queue_connector_\w+", guide)}
+    assert len(named) >= 6
+    assert named <= {family.name for family in FAMILIES}
 
 
 def test_every_reason_of_the_ledger_that_the_reference_names_is_in_the_code():

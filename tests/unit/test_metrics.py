@@ -1,0 +1,205 @@
+"""The metrics, read back with the parsers of the library that writes them."""
+
+import copy
+
+import pytest
+import trio
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from queue_connector import __version__, metrics
+from queue_connector.ledger import SKIPPED, Batch, Ledger
+from queue_connector.metrics import FAMILIES, Exposition, Snapshot
+
+PART = {
+    "name": "KafkaConsumerSource(offsets)",
+    "received": 9,
+    "delivered": 3,
+    "dropped": {"aborted": 1, 'a "quoted"\nreason\\': 2},
+    "failed": 2,
+    "skipped": 1,
+    "dead_lettered": 1,
+    "in_flight": 1,
+    "upstream": {"missed events": 5},
+}
+SINK_KEYS = ("name", "received", "delivered", "dropped", "failed", "in_flight")
+SINK = {key: PART[key] for key in SINK_KEYS} | {"name": "TangoLocalAttributeSink(message)"}
+STATISTICS = {
+    "default[0]": {**PART, "received": 18, "sources": [PART, PART], "sinks": [SINK]},
+    "a[b].c[11]": {**PART, "sources": [PART], "sinks": [SINK, SINK]},
+}
+GROUPS = {
+    "default": {"state": "ON", "fault": {"error": "ConfigError"}, "exchanges": ["default[0]"]},
+    "a[b].c": {"state": "FAULT", "fault": None, "exchanges": ["a[b].c[11]"]},
+}
+
+
+def read(text, parser=prometheus):
+    """Name of the sample → its labels, sorted → its value; no sample stands there twice."""
+    found = {}
+    for family in parser(text):
+        for sample in family.samples:
+            values = found.setdefault(sample.name, {})
+            labels = tuple(sorted(sample.labels.items()))
+            assert labels not in values, sample
+            values[labels] = sample.value
+    return found
+
+
+def labelled(**labels):
+    return tuple(sorted(labels.items()))
+
+
+def test_every_count_of_every_part_is_a_sample_with_its_labels():
+    found = read(metrics.text(Snapshot(statistics=STATISTICS, groups=GROUPS)))
+    prefix = "queue_connector_"
+    for exchange, ledger in STATISTICS.items():
+        at = {"group": exchange.rpartition("[")[0], "exchange": exchange}
+        parts = [("", at, ledger)]
+        for kind in ("source", "sink"):
+            for index, part in enumerate(ledger[f"{kind}s"]):
+                labels = {**at, kind: part["name"], "index": str(index)}
+                parts.append((f"{kind}_", labels, part))
+        for scope, labels, part in parts:
+            for key in ("received", "delivered", "failed", "skipped", "dead_lettered"):
+                name = f"{prefix}{scope}{key}_total"
+                if key in part:
+                    assert found[name][labelled(**labels)] == part[key]
+                else:
+                    assert name not in found
+            in_flight = found[f"{prefix}{scope}in_flight"]
+            assert in_flight[labelled(**labels)] == part["in_flight"]
+            dropped = found[f"{prefix}{scope}dropped_total"]
+            for reason, number in part["dropped"].items():
+                assert dropped[labelled(**labels, reason=reason)] == number
+    upstream = found[f"{prefix}upstream_trouble_total"]
+    at = {"group": "default", "exchange": "default[0]", "kind": "missed events"}
+    assert upstream[labelled(**at)] == 5
+    assert len(found[f"{prefix}source_received_total"]) == 3  # equal ones stay apart
+
+
+def test_a_group_has_1_for_its_state_only_and_tells_whether_it_has_a_fault():
+    found = read(metrics.text(Snapshot(statistics={}, groups=GROUPS)))
+    states = found["queue_connector_group_state"]
+    assert len(states) == 14
+    shown = {dict(labels)["group"]: dict(labels)["state"] for labels in states if states[labels]}
+    assert shown == {"default": "ON", "a[b].c": "FAULT"}
+    faults = found["queue_connector_group_fault"]
+    assert faults == {labelled(group="default"): 1, labelled(group="a[b].c"): 0}
+
+
+@pytest.mark.parametrize("connected", [None, True, False])
+def test_it_tells_whether_the_configuration_database_is_seen_when_one_is_followed(connected):
+    found = read(metrics.text(Snapshot(statistics={}, connected=connected)))
+    shown = found.get("queue_connector_configuration_database_connected")
+    assert shown == (None if connected is None else {(): float(connected)})
+    assert found["queue_connector_build_info"] == {labelled(version=__version__): 1}
+
+
+def test_what_a_device_does_not_count_has_no_sample_and_no_zero():
+    found = read(metrics.text(Snapshot(statistics={"default[0]": {"received": 1}})))
+    counted = [name for name in found if not name.startswith("queue_connector_build")]
+    assert counted == ["queue_connector_received_total"]
+
+
+def test_a_real_ledger_is_told_as_it_is():
+    ledger = Ledger(["first", "second"], ["sink"])
+    batch = Batch([1, 2, 3])
+    ledger.sources[0].receive(batch)
+    ledger.sources[0].settle(batch, 1, SKIPPED)
+    ledger.sources[1].drop("inbox full", 4)
+    ledger.sinks[0].hold(Batch([5]), 1)
+    found = read(metrics.text(Snapshot(statistics={"default[0]": ledger.as_dict()})))
+    at = {"group": "default", "exchange": "default[0]"}
+    first = {**at, "source": "first", "index": "0"}
+    second = {**at, "source": "second", "index": "1"}
+    assert found["queue_connector_received_total"] == {labelled(**at): 7}
+    assert found["queue_connector_skipped_total"] == {labelled(**at): 1}
+    assert found["queue_connector_source_in_flight"] == {
+        labelled(**first): 2,
+        labelled(**second): 0,
+    }
+    assert found["queue_connector_source_dropped_total"] == {
+        labelled(**second, reason="inbox full"): 4
+    }
+    sink = labelled(**at, sink="sink", index="0")
+    assert found["queue_connector_sink_in_flight"] == {sink: 1}
+
+
+def test_names_are_unique_and_in_the_form_that_prometheus_asks_for():
+    names = [family.name for family in FAMILIES]
+    assert len(set(names)) == len(names)
+    for family in FAMILIES:
+        assert family.name.startswith("queue_connector_")
+        assert family.name.endswith("_total") is (family.kind.__name__ == "CounterMetricFamily")
+        assert family.doc.endswith(".")
+        assert "{" not in family.doc
+    text = metrics.text(Snapshot(statistics=STATISTICS, groups=GROUPS, connected=True))
+    told = {family.name: family for family in prometheus(text)}
+    for family in FAMILIES:
+        assert told[family.name.removesuffix("_total")].documentation == family.doc
+
+
+async def test_a_client_gets_the_format_that_it_asks_for_with_the_same_numbers():
+    exposition = Exposition(lambda: Snapshot(statistics=STATISTICS, groups=GROUPS))
+    plain_type, plain = await exposition.answer("*/*")
+    open_type, opened = await exposition.answer("application/openmetrics-text;version=1.0.0,*/*")
+    assert plain_type.startswith("text/plain; version=0.0.4")
+    assert open_type.startswith("application/openmetrics-text; version=1.0.0")
+    ours = {
+        name: values
+        for name, values in read(plain.decode()).items()
+        if name.startswith("queue_connector_")
+    }
+    theirs = read(opened.decode(), openmetrics)
+    assert len(ours) == len(FAMILIES) - 1  # no database is followed
+    assert {name: theirs[name] for name in ours} == ours
+    assert theirs["process_resident_memory_bytes"][()] > 1e6
+
+
+async def test_many_who_ask_at_once_cost_one_answer_and_later_ones_get_later_numbers():
+    taken = 0
+
+    def snapshot():
+        nonlocal taken
+        taken += 1
+        statistics = copy.deepcopy(STATISTICS)
+        statistics["default[0]"]["received"] = taken
+        return Snapshot(statistics=statistics)
+
+    exposition = Exposition(snapshot)
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(exposition.answer, "")
+    assert taken == 1
+    await trio.sleep(metrics.MIN_AGE)
+    found = read((await exposition.answer(""))[1].decode())
+    at = labelled(group="default", exchange="default[0]")
+    assert found["queue_connector_received_total"][at] == taken == 2
+
+
+async def test_a_large_answer_leaves_the_loop_to_the_streams():
+    part = {**PART, "upstream": {}}
+    statistics = {
+        f"default[{number}]": {**part, "sources": [part] * 25, "sinks": [SINK]}
+        for number in range(24)
+    }
+    exposition = Exposition(lambda: Snapshot(statistics=statistics))
+    longest, ended = 0.0, False
+
+    async def stream():
+        nonlocal longest
+        before = trio.current_time()
+        while not ended:
+            await trio.lowlevel.checkpoint()
+            now = trio.current_time()
+            longest, before = max(longest, now - before), now
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream)
+        started = trio.current_time()
+        _, text = await exposition.answer("")
+        took = trio.current_time() - started
+        ended = True
+    assert len(text) > 500_000
+    assert longest < max(0.05, took / 2), (longest, took)
