@@ -21,7 +21,7 @@ import trio
 from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
 from .errors import ConfigError, QueueConnectorError, leaves
 from .exchange import Exchange, Marks
-from .ledger import Ledger
+from .ledger import ABORTED, Ledger
 from .plan import kept_attributes, match, published, same
 from .state import State, Trigger, advance
 from .timescale import utc_now
@@ -425,6 +425,7 @@ class Group:
         return barrier
 
     async def _stream(self, stream: Stream, exchange: Exchange, barrier: _Barrier) -> None:
+        before = stream.ledger.dropped[ABORTED.detail]
         try:
             with stream.scope:
                 async with exchange:
@@ -436,8 +437,10 @@ class Group:
         finally:
             stream.exchange = None
             stream.ended.set()
-        if stream.scope.cancelled_caught and stream.streaming:
-            self._log.warning("%s: cut off, it did not end within the stop grace", exchange.name)
+            if lost := stream.ledger.dropped[ABORTED.detail] - before:
+                grace = " after the stop grace" if stream.scope.cancelled_caught else ""
+                told = f"{lost} data in flight were not delivered, as far as is known"
+                self._log.warning("%s: cut off%s: %s", exchange.name, grace, told)
 
     def as_dict(self) -> dict[str, Any]:
         """State, revision, fault and exchanges, for the device's attribute ``groups``."""

@@ -186,9 +186,7 @@ async def test_a_group_goes_on_where_it_was_and_its_new_partitions_from_their_be
         assert sorted(await receive(source, 2)) == [2, 3]
 
 
-async def test_a_sink_whose_topic_is_deleted_writes_on_into_the_next_one(
-    kafka, topic
-):
+async def test_a_sink_whose_topic_is_deleted_writes_on_into_the_next_one(kafka, topic):
     servers = kafka.bootstrap_servers
     create_topic(servers, topic)
     async with make_sink(servers, topic) as sink:

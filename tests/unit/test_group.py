@@ -147,7 +147,7 @@ async def test_abort_drains_nothing_and_is_off_on_return(setting, autojump_clock
 
 
 async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(
-    setting, autojump_clock
+    setting, autojump_clock, caplog
 ):
     group = setting.group
     await group.configure([setting.exchange(sink={"period": 60})])
@@ -157,8 +157,10 @@ async def test_a_stop_that_takes_longer_than_its_grace_is_cut_off_and_counted(
     started = trio.current_time()
     await setting.reaches(State.OFF)
     assert trio.current_time() - started == pytest.approx(10, abs=0.1)
-    assert group.streams[0].ledger.dropped["aborted"] > 0
+    lost = group.streams[0].ledger.dropped["aborted"]
+    assert lost > 0
     assert group.streams[0].ledger.in_flight == 0
+    assert f"g[0]: cut off after the stop grace: {lost} data in flight were not" in caplog.text
 
 
 async def test_a_bad_datum_faults_the_group_and_the_others_are_stopped_in_order(
