@@ -87,7 +87,11 @@ class KafkaProducerSink(DataSink):
         self._limit = descriptor.message_max_bytes
         self._timestamps = descriptor.timestamp_options
         self._writer = TopicWriter(
-            descriptor.bootstrap, descriptor.topic, services.log, descriptor.message_max_bytes
+            descriptor.bootstrap,
+            descriptor.topic,
+            services.log,
+            descriptor.message_max_bytes,
+            descriptor.options,
         )
         self._worker = Worker()
         self._opened = False

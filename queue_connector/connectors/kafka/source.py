@@ -62,7 +62,11 @@ class KafkaConsumerSource(DataSource):
         self._spec = spec
         self._topic = descriptor.topic
         self._reader = TopicReader(
-            descriptor.bootstrap, descriptor.topic, services.log, services.ledger.upstream
+            descriptor.bootstrap,
+            descriptor.topic,
+            services.log,
+            services.ledger.upstream,
+            descriptor.options,
         )
         self._worker = Worker()
         self._messages: deque[Message[Any, Any]] = deque()
