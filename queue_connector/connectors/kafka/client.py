@@ -81,6 +81,10 @@ _HOPELESS = frozenset(
         KafkaError.TOPIC_EXCEPTION,
     }
 )
+_CERTIFICATE_REFUSED = re.compile(
+    r"certificate verify failed"
+    r"|alert [a-z ]*(certificate|unknown ca|access denied|handshake failure)"
+)
 _LOG_IN_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _OFFSET_LOST = frozenset(
@@ -95,14 +99,13 @@ _OFFSET_LOST = frozenset(
 def _is_refusal(error: KafkaError) -> bool:
     """Whether an error says that a password or certificate was looked at and not accepted.
 
-    The code for TLS stands for connections that break during the handshake too, as they do when a
-    broker stops; only OpenSSL's text tells which it was. A token server that does not answer is
-    an outage, whatever the code says.
+    Of TLS, the code tells too little: a handshake that breaks because the broker stops has the same
+    as one that fails, and a certificate of ours that is refused only ends the connection. OpenSSL's
+    text tells. A token server that does not answer is an outage, whatever the code says.
     """
-    text = error.str()
-    if error.code() == KafkaError._SSL:
-        return re.search(r"verif|alert", text) is not None
-    return error.code() in _LOG_IN_REFUSED and "acquire" not in text
+    if error.code() in (KafkaError._SSL, KafkaError._TRANSPORT):
+        return _CERTIFICATE_REFUSED.search(error.str()) is not None
+    return error.code() in _LOG_IN_REFUSED and "Failed to acquire" not in error.str()
 
 
 class Trouble:
@@ -150,13 +153,21 @@ class Trouble:
         self._report(min(level, logging.WARNING), f"{facility} {text}")
 
     def _on_error(self, error: KafkaError) -> None:
-        if self.refusal is None and _is_refusal(error):
-            self.refusal, self._refused_at = error, time.monotonic()
+        if _is_refusal(error):
+            self._note_refusal(error)
         self._report(logging.WARNING, describe(error))
+
+    def _note_refusal(self, error: KafkaError) -> None:
+        """Keep the time of the first, and of several the one that says most."""
+        if self.refusal is None:
+            self._refused_at = time.monotonic()
+        elif len(error.str()) <= len(self.refusal.str()):
+            return
+        self.refusal = error
 
     def _report(self, level: int, reason: str) -> None:
         self._last = time.monotonic()
-        alike = re.sub(r"\d+", "#", reason)
+        alike = re.sub(r"(, \d+ identical error\(s\) suppressed)?\)|\d+", "#", reason)
         if alike not in self._reasons and len(self._reasons) < _MAX_REASONS:
             self._reasons.add(alike)
             self._log.log(level, "%s: %s", self._what, reason)
