@@ -4,6 +4,8 @@
   ``MUTUAL`` TLS that asks clients for a certificate too, ``LOGIN`` SASL over TLS
 * log-ins    PLAIN, SCRAM-SHA-512 and OAUTHBEARER, whose tokens come from `TokenServer`; they are
   unsigned, as Kafka's own validator for tests takes them
+* by hand    ``python -m tests.services.secure_kafka DIRECTORY`` runs one until Ctrl-C, with a
+  configuration for it in ``DIRECTORY/configuration.json``
 * source     Apache Kafka documentation, "Security"
 """
 
@@ -12,6 +14,8 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -26,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.services.kafka import KafkaServer
+from tests.services.kafka import KafkaServer, create_topic
 from tests.services.process import LOOPBACK, free_port
 
 USER = "alice"
@@ -151,3 +155,53 @@ class _TokenHandler(http.server.BaseHTTPRequestHandler):
 
 def _part(claims: dict[str, object]) -> str:
     return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+
+
+def configuration(server: SecureKafkaServer) -> dict[str, Any]:
+    """One exchange that writes with a password, and one that reads with a certificate."""
+    trust = {"ssl.ca.location": f"{server.directory}/ca.pem"}
+    writing = {
+        **trust,
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": USER,
+        "sasl.password": f"file:{server.directory}/password",
+    }
+    reading = {
+        **trust,
+        "security.protocol": "SSL",
+        "ssl.certificate.location": f"{server.directory}/client.pem",
+        "ssl.key.location": f"{server.directory}/client.key",
+    }
+
+    def kafka(kind: str, listener: str, options: dict[str, str]) -> dict[str, Any]:
+        servers = server.servers(listener)
+        return {"type": kind, "servers": servers, "topic": "numbers", "options": options}
+
+    numbers = {"type": "InMemorySource", "data": list(range(60)), "delay": 1}
+    shown = {"type": "TangoLocalAttributeSink", "attribute_name": "number"}
+    routes = [
+        {"source": numbers, "sink": kafka("KafkaProducerSink", "LOGIN", writing)},
+        {"source": kafka("KafkaConsumerSource", "MUTUAL", reading), "sink": shown},
+    ]
+    return {"exchanges": [{"dtype": "int64", **route} for route in routes]}
+
+
+def main() -> None:
+    """Run a broker until Ctrl-C."""
+    directory = Path(sys.argv[1]).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    server = SecureKafkaServer(directory)
+    (directory / "password").write_text(f"{PASSWORD}\n")
+    with server:
+        create_topic(server.bootstrap_servers, "numbers")
+        (directory / "configuration.json").write_text(json.dumps(configuration(server), indent=2))
+        for name in _LISTENERS:
+            print(f"{name:8} {server.servers(name)}")
+        print("Ctrl-C ends it", flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    main()
