@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import connectors  # noqa: F401  what it registers is what a configuration may name
-from .convert import MAX_FAULTS, Reading, describe, read, shown
+from .convert import MAX_FAULTS, Reading, describe, holds_secrets, read, shown
 from .descriptors import QueueConnectorDescriptor, step
 from .errors import ConfigError, Fault
 
@@ -114,10 +114,8 @@ _FLATTER = "no configuration needs that; look for a bracket that is repeated by 
 def _where(error: json.JSONDecodeError) -> str:
     start = max(error.pos - 20, 0)
     excerpt = error.doc[start : error.pos + 20]
-    return (
-        f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}, "
-        f"near {shown(excerpt)}"
-    )
+    near = "" if holds_secrets(error.doc) else f", near {shown(excerpt)}"
+    return f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}{near}"
 
 
 _REMEDIES = {
@@ -147,7 +145,7 @@ def _walk(value: Any, path: str, depth: int, doubled: _Doubled) -> Iterator[Faul
     """What is wrong with a decoded value whatever it means; ends below the deepest level."""
     if isinstance(value, str):
         if _half_a_pair(value):
-            yield Fault(path, f"found half a surrogate pair in {shown(value)}", _PAIR)
+            yield Fault(path, "found half a surrogate pair in this text", _PAIR)
         return
     if depth > MAX_DEPTH:
         yield Fault(path, f"nested more than {MAX_DEPTH} levels deep", _FLATTER)

@@ -16,6 +16,7 @@ descriptors: all of it comes from the fields and registries, and the JSON Schema
 from __future__ import annotations
 
 import itertools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -63,6 +64,9 @@ D = TypeVar("D", bound=Descriptor)
 MAX_FAULTS = 100
 """Broken entries of one list or object that are reported, so that a report stays readable."""
 
+MAX_EXCHANGES = 1000
+"""Exchanges of one configuration, those of all its groups together."""
+
 MAX_LENGTH = 2**31 - 1
 """The largest length of a dimension in a struct: numpy's."""
 
@@ -91,6 +95,10 @@ def read(value: object) -> Reading:
 
     An exchange that has the right structure is checked for its meaning even when others do not.
     """
+    if (number := sum(1 for _ in _exchanges(value))) > MAX_EXCHANGES:
+        message = f"expected at most {MAX_EXCHANGES} exchanges, found {number}; they are unread"
+        hint = "share them out among several connectors, or let one exchange carry an array"
+        return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
     placed: list[tuple[str, ExchangeDescriptor]] = []
     structure_faults: list[Fault] = []
     meaning: list[Fault] = []
@@ -179,14 +187,29 @@ def describe(value: object) -> str:
     return f"a Python {type(value).__name__}, which JSON has not"
 
 
+_NAMES_A_SECRET = re.compile(
+    r"passw|secret|passphrase|private.key|sasl\.|ssl\.|\boptions\b", re.IGNORECASE
+)
+
+
+def holds_secrets(text: str) -> bool:
+    """Whether a text has names in it that secrets stand beside, so that one may be in it too."""
+    return _NAMES_A_SECRET.search(text) is not None
+
+
 def shown(value: object) -> str:
-    """The repr of a value, cut to what a message bears."""
-    if isinstance(value, str) and len(value) > 60:
-        return f"{value[:57]!r}…"
+    """The repr of a value, cut to what a message bears; nothing of what may hold a secret."""
+    if isinstance(value, str):
+        if holds_secrets(value):
+            return f"of length {len(value)}, which is not shown as it names a secret"
+        if len(value) > 60:
+            return f"{value[:57]!r}…"
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to write very long numbers
         return "too long to show"
+    if holds_secrets(text):
+        return "something that is not shown as it names a secret"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -462,6 +485,12 @@ def _bounded(
     explained: Option = option_of(field)
 
     def hook(value: object, _: Any) -> Any:
+        if explained.form is not None and (faults := list(explained.form.faults(value))):
+            errors = [
+                Complaint(fault.message, fault.hint, where=fault.path.removeprefix("$"))
+                for fault in faults
+            ]
+            raise IterableValidationError(f"while reading {field.name}", errors, dict)
         taken = take(value, field.type)
         if complaint := explained.complaint(taken):
             raise Complaint(complaint, explained.doc)

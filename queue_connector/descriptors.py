@@ -37,6 +37,22 @@ TEXT_BYTES = 64
 _METADATA = "queue_connector.option"
 
 
+class Form(Protocol):
+    """How the value of a field is written, where its annotation cannot say it.
+
+    It judges the value in place of the annotation, for parser, JSON Schema and attrs alike, and
+    tells nothing of the value: whatever is written may be a secret.
+    """
+
+    def faults(self, value: object) -> Iterator[Fault]:
+        """What is wrong with the structure; paths are relative to the value."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+        ...
+
+
 @attrs.frozen
 class Option:
     """How a field of a descriptor is explained and bounded."""
@@ -48,6 +64,7 @@ class Option:
     choices: Callable[[], Sequence[str]] | None = None
     """The strings that may be written, read late because registries fill up."""
     min_length: int | None = None
+    form: Form | None = None
 
     def complaint(self, value: object) -> str:
         """What is wrong with a value of the right type; empty when nothing is."""
@@ -62,6 +79,9 @@ class Option:
             and len(value) < self.min_length
         ):
             return f"expected at least {self.min_length} of length, found {len(value)}"
+        if self.form is not None:
+            for fault in self.form.faults(value):
+                return f"{fault.path}: {fault.message}"
         return ""
 
 
@@ -75,6 +95,7 @@ def option(
     choices: Callable[[], Sequence[str]] | None = None,
     min_length: int | None = None,
     converter: Callable[[Any], Any] | None = None,
+    form: Form | None = None,
 ) -> Any:
     """A field of a descriptor; without *default* the key is required.
 
@@ -87,8 +108,9 @@ def option(
         choices: gives the strings that may be written, when they are not free.
         min_length: of a text or list.
         converter: applied to what is given, by attrs.
+        form: how it is written, where the annotation cannot say it.
     """
-    explained = Option(doc, unit, ge, gt, choices, min_length)
+    explained = Option(doc, unit, ge, gt, choices, min_length, form)
 
     def validate(_instance: object, field: attrs.Attribute[Any], value: Any) -> None:
         if complaint := explained.complaint(value):

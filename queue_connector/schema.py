@@ -114,6 +114,8 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 def _of(annotation: Any, definitions: dict[str, Schema], explained: Option | None = None) -> Schema:
     """The schema of an annotation; *explained* bounds the outermost value of it."""
     bounds = explained or Option("")
+    if bounds.form is not None:
+        return bounds.form.schema()
     if is_union(annotation):
         return {"anyOf": [_of(part, definitions, explained) for part in get_args(annotation)]}
     if is_dtype(annotation):

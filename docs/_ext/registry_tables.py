@@ -7,6 +7,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``dtypes``          names of data types → numpy → Tango: ``names``, ``removed``
 * ``compatibility``   what goes with what: ``connectors``, ``encodings``
 * ``encodings``       what each encoding writes and refuses
+* ``kafka-options``   the settings that ``options`` of a Kafka source or sink may hold
 * ``states``          ``meanings``, ``transitions``
 * ``device``          ``properties``, ``commands``, ``attributes``
 * ``metrics``         name, type, labels and meaning of each metric
@@ -38,6 +39,7 @@ from queue_connector import cli, config, datatypes, errors, metrics, state  # no
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
 from queue_connector.connectors.kafka.dead_letter import HEADERS
+from queue_connector.connectors.kafka.options import SETTINGS
 from queue_connector.connectors.tango.types import tango_type
 from queue_connector.datatypes import DataSpec, Kind
 from queue_connector.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
@@ -201,6 +203,25 @@ def encodings(_which: str) -> Iterator[str]:
         title, _, text = inspect.cleandoc(inspect.getmodule(cls).__doc__ or "").partition("\n")
         told = title.removeprefix(f"``{name}``:").strip()
         yield from (f"## {name}", "", told[:1].upper() + told[1:], "", markdown(text.strip()), "")
+
+
+# -- options of librdkafka -------------------------------------------------------------------------
+
+
+def kafka_options(_which: str) -> Iterator[str]:
+    """Every setting that may be given, what to write, and whether it is a secret."""
+    yield from table(
+        ("setting", "write", "secret", "meaning"),
+        (
+            (
+                code(setting.name),
+                setting.kind,
+                "yes" if setting.secret else "",
+                setting.doc + (" Sinks only." if setting.sink_only else ""),
+            )
+            for setting in SETTINGS.values()
+        ),
+    )
 
 
 # -- states ----------------------------------------------------------------------------------------
@@ -389,6 +410,7 @@ DIRECTIVES: dict[str, Callable[[str], Iterator[str]]] = {
     "dtypes": dtypes,
     "compatibility": compatibility,
     "encodings": encodings,
+    "kafka-options": kafka_options,
     "states": states,
     "device": device,
     "metrics": metric_families,

@@ -115,6 +115,11 @@ class KafkaServer(ServiceProcess):
         """The address of this node; one of a cluster is enough for a client to find the rest."""
         return f"{LOOPBACK}:{self.node.port}"
 
+    @property
+    def format_arguments(self) -> Sequence[str]:
+        """What else the storage tool is told when it makes the data."""
+        return ()
+
     def command(self) -> Sequence[str]:
         return [*self._java_command("kafka.Kafka"), str(self._config)]
 
@@ -124,6 +129,7 @@ class KafkaServer(ServiceProcess):
         if (self._data / "meta.properties").exists():
             return
         arguments = ["format", "-t", self.cluster_id, "-c", str(self._config)]
+        arguments += self.format_arguments
         with self.log_path.open("ab") as log:
             done = subprocess.run(
                 [*self._java_command("kafka.tools.StorageTool"), *arguments],

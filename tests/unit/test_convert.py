@@ -1,4 +1,5 @@
 import math
+import time
 from typing import Any, Literal
 
 import attrs
@@ -7,7 +8,7 @@ import pytest
 
 from queue_connector import connectors
 from queue_connector.annotations import json_types, words
-from queue_connector.convert import MAX_FAULTS, read, structure, unstructure
+from queue_connector.convert import MAX_EXCHANGES, MAX_FAULTS, read, structure, unstructure
 from queue_connector.descriptors import (
     Descriptor,
     ExchangeDescriptor,
@@ -317,11 +318,31 @@ def test_values_that_json_has_not_are_refused():
 
 
 def test_a_report_of_a_hopeless_list_stays_readable():
-    reading = read({"exchanges": [0] * 100_000})
+    reading = read({"exchanges": [0] * MAX_EXCHANGES})
     assert len(reading.structure) == MAX_FAULTS + 1
     assert "the rest is unread" in reading.structure[-1].message
     keys = {f"k{index}": 0 for index in range(100_000)}
     assert len(read(keys).structure) == MAX_FAULTS
+
+
+@pytest.mark.parametrize("in_groups", [False, True])
+def test_no_more_than_the_largest_number_of_exchanges_is_read(in_groups):
+    def exchanges(number):
+        items = config()["exchanges"] * number
+        half = {"a": items[: number // 2], "b": items[number // 2 :]}
+        return {"exchanges": half if in_groups else items}
+
+    assert not read(exchanges(MAX_EXCHANGES)).faults
+    [fault] = read(exchanges(MAX_EXCHANGES + 1)).faults
+    assert fault.path == "$.exchanges"
+    assert fault.message == "expected at most 1000 exchanges, found 1001; they are unread"
+
+
+def test_a_configuration_of_the_largest_number_of_exchanges_is_read_in_a_moment():
+    value = config(pipe={"type": "BufferWithTimePipe", "timespan": 1})["exchanges"]
+    began = time.process_time()
+    assert not read({"exchanges": value * MAX_EXCHANGES}).faults
+    assert time.process_time() - began < 2.0  # measured: 0.05
 
 
 def test_an_older_spelling_is_read_and_reported():

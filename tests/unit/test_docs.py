@@ -11,6 +11,7 @@ import pytest
 
 from queue_connector import config
 from queue_connector.codecs import codecs
+from queue_connector.connectors.kafka.options import SETTINGS, OptionsForm, faults_of_options
 from queue_connector.descriptors import error_policies, pipes, sinks, sources
 from queue_connector.metrics import FAMILIES
 from queue_connector.schema import descriptors, rows
@@ -171,3 +172,21 @@ trio.run(main)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("default[0]: ")
+
+
+def test_the_table_of_kafka_options_has_each_setting_and_marks_the_secrets():
+    lines = [line for line in generator().kafka_options("") if line.startswith("| `")]
+    assert [line.split("`")[1] for line in lines] == list(SETTINGS)
+    marked = [line.split("`")[1] for line in lines if line.split("|")[3].strip() == "yes"]
+    assert marked == [name for name, setting in SETTINGS.items() if setting.secret]
+
+
+def test_what_the_how_to_says_of_options_is_what_may_be_written():
+    text = (DOCS / "how-to" / "secure-the-connections.md").read_text("utf-8")
+    values = [json.loads(block) for kind, block in _BLOCK.findall(text) if kind == "json"]
+    groups = [value for value in values if "exchanges" not in value]
+    assert len(groups) == 3
+    for options in groups:
+        tls = {"security.protocol": "SSL", **options}
+        assert list(OptionsForm().faults(tls)) == []
+        assert list(faults_of_options(tls, sink=False)) == []

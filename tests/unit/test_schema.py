@@ -92,6 +92,10 @@ def matching(schema, required=()):
             )
             above = schema.get("exclusiveMinimum")
             return number if above is None else number.filter(lambda value: value > above)
+        case "string" if "pattern" in schema:
+            return st.sampled_from(["env:A", "file:/a b", "env:HOME"]) | st.from_regex(
+                schema["pattern"]
+            )
         case "string":
             return st.text(min_size=schema.get("minLength", 0), max_size=8) | st.sampled_from(
                 ["host", "localhost:9092", "a/b/c", "topic", "Az", "json", "carray", "a.b", "nan"]

@@ -3,6 +3,7 @@
 * threads   the methods of one object are called one at a time, each in a worker thread; whatever
   may take longer than a tick looks for cancellation with `check_cancelled`
 * outages   ridden out without limit: nothing here gives up on a broker that may come back
+* refusals  of a password or a certificate are no outages: after `REFUSAL_GRACE` they are an error
 * log       what librdkafka has to say goes to the exchange's log, each reason once per outage
 * source    librdkafka, CONFIGURATION.md and INTRODUCTION.md; traps in ``docs/explanations``
 """
@@ -32,12 +33,14 @@ from confluent_kafka import (
 
 from ...bridge import TICK, check_cancelled
 from ...errors import EndpointError
+from .options import Value, resolve
 
 __all__ = [
     "COMMIT_GRACE",
     "FLUSH_GRACE",
     "HOPELESS",
     "MAX_MESSAGE_BYTES",
+    "REFUSAL_GRACE",
     "SKIPPED_BY_RETENTION",
     "TOPIC_DELETED",
     "TOPIC_MADE_AGAIN",
@@ -65,6 +68,9 @@ COMMIT_GRACE = 5.0
 FLUSH_GRACE = 10.0
 """Seconds that a write under way gets for its acknowledgements once the sink is to stop."""
 
+REFUSAL_GRACE = 5.0
+"""Seconds after which a refused log-in or certificate is an error, if no broker has answered."""
+
 _ENVELOPE = 1024  # B, more than what Kafka's record batch adds to one payload
 _LONGEST_QUESTION = 0.5  # s to wait for one answer of a broker before looking at cancellation
 _LOOK_INTERVAL = 2.0  # s between looks for new partitions
@@ -91,6 +97,11 @@ HOPELESS = frozenset(
 )
 """Errors that do not go away by trying again."""
 
+_CERTIFICATE_REFUSED = re.compile(
+    r"certificate verify failed"
+    r"|alert [a-z ]*(certificate|unknown ca|access denied|handshake failure)"
+)
+_LOG_IN_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _OFFSET_LOST = frozenset(
     {
@@ -101,14 +112,39 @@ _OFFSET_LOST = frozenset(
 )
 
 
+def _is_refusal(error: KafkaError) -> bool:
+    """Whether an error says that a password or certificate was looked at and not accepted.
+
+    Of TLS, the code tells too little: a handshake that breaks because the broker stops has the same
+    as one that fails, and a certificate of ours that is refused only ends the connection. OpenSSL's
+    text tells. A token server that does not answer is an outage, whatever the code says.
+    """
+    if error.code() in (KafkaError._SSL, KafkaError._TRANSPORT):
+        return _CERTIFICATE_REFUSED.search(error.str()) is not None
+    return error.code() in _LOG_IN_REFUSED and "Failed to acquire" not in error.str()
+
+
 class Trouble:
-    """Logs what goes wrong with a broker: each reason once, until it is over."""
+    """Logs what goes wrong with a broker: each reason once, until it is over.
+
+    What must not be waited out is kept: an outage ends by itself, a wrong password or a certificate
+    that is not trusted does not, and librdkafka would try it for ever without another word. So a
+    refusal is logged as it comes, and becomes an error when `REFUSAL_GRACE` seconds later still no
+    broker has answered; until then it may be one broker of several, or one that is being set up.
+    """
 
     def __init__(self, log: logging.Logger, what: str) -> None:
         self._log = log
         self._what = what
         self._reasons: set[str] = set()
         self._last = 0.0
+        self.refusal: KafkaError | None = None
+        self._refused_at = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """Whether a refusal has outlasted its grace."""
+        return self.refusal is not None and time.monotonic() - self._refused_at > REFUSAL_GRACE
 
     def report(self, reason: str) -> None:
         """Log a reason, unless it was logged in this outage already."""
@@ -119,6 +155,7 @@ class Trouble:
 
         One broker of several may be down for long while others answer: that is one outage.
         """
+        self.refusal = None
         if self._reasons and time.monotonic() - self._last > _CALM:
             self._reasons.clear()
             self._log.info("%s: reached again", self._what)
@@ -132,11 +169,21 @@ class Trouble:
         self._report(min(level, logging.WARNING), f"{facility} {text}")
 
     def _on_error(self, error: KafkaError) -> None:
+        if _is_refusal(error):
+            self._note_refusal(error)
         self._report(logging.WARNING, describe(error))
+
+    def _note_refusal(self, error: KafkaError) -> None:
+        """Keep the time of the first, and of several the one that says most."""
+        if self.refusal is None:
+            self._refused_at = time.monotonic()
+        elif len(error.str()) <= len(self.refusal.str()):
+            return
+        self.refusal = error
 
     def _report(self, level: int, reason: str) -> None:
         self._last = time.monotonic()
-        alike = re.sub(r"\d+", "#", reason)
+        alike = re.sub(r"(, \d+ identical error\(s\) suppressed)?\)|\d+", "#", reason)
         if alike not in self._reasons and len(self._reasons) < _MAX_REASONS:
             self._reasons.add(alike)
             self._log.log(level, "%s: %s", self._what, reason)
@@ -155,7 +202,15 @@ def _error_of(exception: KafkaException) -> KafkaError:
 class _Client:
     """What reader and writer share: whom they talk to, and how they ask."""
 
-    def __init__(self, servers: str, topic: str, operation: str, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        servers: str,
+        topic: str,
+        operation: str,
+        log: logging.Logger,
+        options: Mapping[str, Value],
+    ) -> None:
+        self._options = options
         self._servers = servers
         self._topic = topic
         self._operation = operation
@@ -172,7 +227,28 @@ class _Client:
             "socket.keepalive.enable": True,
             "log_level": 2,  # the rest comes as errors too, and nobody polls an idle producer
             **self._trouble.settings(),
+            **resolve(self._options, self._endpoint, self._operation),
         }
+
+    def _make(self, client: Callable[[dict[str, Any]], T], settings: dict[str, Any]) -> T:
+        """A client of librdkafka.
+
+        Raises:
+            EndpointError: it takes a setting not; what librdkafka says names it, not its value.
+        """
+        try:
+            return client(settings)
+        except KafkaException as exception:
+            raise self.failed(_error_of(exception)) from None
+
+    def _check_refusal(self) -> None:
+        """Raise when nobody accepts the log-in or the certificate, or theirs cannot be trusted.
+
+        Raises:
+            EndpointError: librdkafka tried, was refused, and `REFUSAL_GRACE` has passed.
+        """
+        if (refusal := self._trouble.refusal) is not None and self._trouble.refused:
+            raise self.failed(refusal)
 
     def failed(self, error: KafkaError) -> EndpointError:
         return EndpointError(self._endpoint, self._operation, describe(error))
@@ -190,6 +266,7 @@ class _Client:
             if error.code() in HOPELESS:
                 raise self.failed(error) from None
             self._trouble.report(describe(error))
+            self._check_refusal()
             return None
         self._trouble.over()
         return answer
@@ -228,10 +305,11 @@ class TopicReader(_Client):
         log: logging.Logger,
         upstream: Counter[str],
         *,
+        options: Mapping[str, Value] | None = None,
         start: Start | None = None,
         group: str | None = None,
     ) -> None:
-        super().__init__(servers, topic, "reading", log)
+        super().__init__(servers, topic, "reading", log, options or {})
         self.positions: dict[int, int] = {}
         self.generation = 0
         self.closing = False
@@ -262,7 +340,8 @@ class TopicReader(_Client):
         self._hopeless = self._unknown_since = None
         self._settled, self._committed, self._committing = {}, {}, None
         self._reports.clear()
-        self._consumer = Consumer(
+        self._consumer = self._make(
+            Consumer,
             {
                 **self._common_settings(),
                 "group.id": self._group or "queue-connector",  # librdkafka asks for one
@@ -275,7 +354,7 @@ class TopicReader(_Client):
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": _FETCH_WAIT,
                 "queued.max.messages.kbytes": _READ_AHEAD,
-            }
+            },
         )
         try:
             partitions = self._insist(self._partitions)
@@ -312,6 +391,7 @@ class TopicReader(_Client):
             self._commit()
             first = consumer.poll(TICK)
             if first is None:
+                self._check_refusal()
                 continue
             messages = (first, *consumer.consume(most - 1, 0))
             if taken := [message for message in messages if self._usable(message)]:
@@ -579,9 +659,14 @@ class TopicWriter(_Client):
     """
 
     def __init__(
-        self, servers: str, topic: str, log: logging.Logger, message_max_bytes: int
+        self,
+        servers: str,
+        topic: str,
+        log: logging.Logger,
+        message_max_bytes: int,
+        options: Mapping[str, Value] | None = None,
     ) -> None:
-        super().__init__(servers, topic, "writing", log)
+        super().__init__(servers, topic, "writing", log, options or {})
         self.give_up_at = float("inf")
         self._message_max_bytes = message_max_bytes
         self._producer: Producer | None = None
@@ -595,7 +680,8 @@ class TopicWriter(_Client):
         self.close()
         self.give_up_at = float("inf")
         largest = self._message_max_bytes + _ENVELOPE
-        self._producer = Producer(
+        self._producer = self._make(
+            Producer,
             {
                 **self._common_settings(),
                 "acks": "all",
@@ -605,12 +691,12 @@ class TopicWriter(_Client):
                 "message.timeout.ms": 0,  # never: the caller cancels
                 "message.max.bytes": largest,
                 "queue.buffering.max.kbytes": max(_SEND_QUEUE, 2 * largest // 1024),
-            }
+            },
         )
         until = time.monotonic() + _CHECK_TIMEOUT
         try:
             while self._ask(self._known) is None:
-                if time.monotonic() >= until:
+                if time.monotonic() >= until and self._trouble.refusal is None:
                     self._log.warning("%s: no answer yet; what is written waits", self._endpoint)
                     return
                 self._turn()
@@ -694,6 +780,7 @@ class TopicWriter(_Client):
     def _turn(self) -> None:
         check_cancelled()
         self._open_producer.poll(TICK)
+        self._check_refusal()
         if time.monotonic() > self.give_up_at:
             reason = f"not everything was acknowledged within {FLUSH_GRACE:g} s of the stop"
             raise EndpointError(self._endpoint, self._operation, reason)

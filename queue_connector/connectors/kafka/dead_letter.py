@@ -55,7 +55,7 @@ class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
 
     def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
         """Addresses and topics that cannot be, and a topic that the exchange reads itself."""
-        yield from self.address_faults()
+        yield from self.address_faults(written=True)
         if self.message_max_bytes > MAX_MESSAGE_BYTES:
             yield Fault(
                 "$.message_max_bytes",

@@ -31,7 +31,7 @@ class TopicSender:
     def __init__(self, address: KafkaAddress, services: Services, message_max_bytes: int) -> None:
         self._topic = address.topic
         self._writer = TopicWriter(
-            address.bootstrap, address.topic, services.log, message_max_bytes
+            address.bootstrap, address.topic, services.log, message_max_bytes, address.options
         )
         self._worker = Worker()
         self._log = services.log

@@ -137,6 +137,7 @@ class KafkaConsumerSource(DataSource):
             descriptor.topic,
             services.log,
             services.account.upstream,
+            options=descriptor.options,
             start=parse_start(descriptor.start),
             group=descriptor.group_id,
         )

@@ -3,6 +3,7 @@
 * servers   ``host``, ``host:port``, ``[::1]:port``, alone, comma-separated or as a list
 * topic     1 to 249 of ``a-z A-Z 0-9 . _ -``, as the broker demands
 * encoding  a registered codec; for bytes any text, or null
+* options   settings of librdkafka for TLS and SASL, see `options`
 * source    Apache Kafka, ``org.apache.kafka.common.internals.Topic``
 """
 
@@ -14,10 +15,12 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ...codecs import codec_for, codecs
+from ...convert import shown
 from ...datatypes import DataSpec, Kind
-from ...descriptors import Descriptor, EndpointDescriptor, option
+from ...descriptors import Descriptor, EndpointDescriptor, SinkDescriptor, option
 from ...errors import Fault
 from ...registry import UnknownNameError
+from .options import OPTIONS_DOC, OptionsForm, faults_of_options
 
 DEFAULT_PORT = 9092
 MAX_TOPIC_LENGTH = 249
@@ -51,7 +54,7 @@ def _with_port(address: str) -> str:
 def _address_complaint(address: str) -> str:
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        return f"{address!r} is not the address of a server"
+        return f"{shown(address)} is not the address of a server"
     if found["port"] and not 0 < int(found["port"]) < 65536:
         return f"{address!r} has no valid port"
     return ""
@@ -81,6 +84,7 @@ class KafkaAddress(Descriptor):
         min_length=1, doc="Addresses to ask for the cluster, host or host:port; the port is 9092."
     )
     topic: str = option(min_length=1, doc="The name of the topic.")
+    options: dict[str, str | bool] = option(default={}, form=OptionsForm(), doc=OPTIONS_DOC)
 
     @property
     def bootstrap(self) -> str:
@@ -92,13 +96,14 @@ class KafkaAddress(Descriptor):
         here, there = (set(address.bootstrap.split(",")) for address in (self, other))
         return self.topic == other.topic and bool(here & there)
 
-    def address_faults(self) -> Iterator[Fault]:
-        """Addresses and topic names that cannot be."""
+    def address_faults(self, *, written: bool) -> Iterator[Fault]:
+        """Addresses, topic names and settings that cannot be; whether the topic is *written*."""
         for path, address in _addresses(self.servers):
             if complaint := _address_complaint(address):
                 yield Fault(f"$.servers{path}", complaint, "write host or host:port")
         if complaint := _topic_complaint(self.topic):
             yield Fault("$.topic", complaint, "letters, digits, '.', '_' and '-' are allowed")
+        yield from faults_of_options(self.options, sink=written)
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +120,7 @@ class KafkaTopicDescriptor(KafkaAddress, EndpointDescriptor):
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """Also addresses, topic names and encodings that cannot be."""
         yield from super().faults(spec)
-        yield from self.address_faults()
+        yield from self.address_faults(written=isinstance(self, SinkDescriptor))
         yield from self._encoding_faults(spec)
 
     def _encoding_faults(self, spec: DataSpec) -> Iterator[Fault]:

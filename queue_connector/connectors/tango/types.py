@@ -42,6 +42,9 @@ _DEVICE_NAME = re.compile(
     rf"((tango:)?//{_MEMBER}:\d+/|{_MEMBER}:\d+/)?{_MEMBER}/{_MEMBER}/{_MEMBER}(#dbase=(yes|no))?",
     re.IGNORECASE | re.ASCII,
 )
+MAX_ATTRIBUTE_NAME = 255
+"""Characters of an attribute's name; a Tango database keeps no more."""
+
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -160,7 +163,13 @@ def device_name_faults(name: str) -> Iterator[Fault]:
 
 def attribute_name_faults(name: str, path: str = "$.attribute_name") -> Iterator[Fault]:
     """What is wrong with the name of an attribute."""
-    if not _ATTRIBUTE_NAME.fullmatch(name):
+    if len(name) > MAX_ATTRIBUTE_NAME:
+        yield Fault(
+            path,
+            f"expected at most {MAX_ATTRIBUTE_NAME} characters, found {len(name)}",
+            "choose a shorter name",
+        )
+    elif not _ATTRIBUTE_NAME.fullmatch(name):
         yield Fault(
             path,
             f"{name!r} is not the name of a Tango attribute",

@@ -45,3 +45,49 @@ def test_the_reasons_that_are_remembered_are_bounded(trouble, caplog):
     for number in range(1000):
         trouble.report("x" * number)
     assert len(caplog.messages) == 100
+
+
+VERIFY = "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker c"
+ALERT = "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert 42"
+UNKNOWN_CA = "Receive failed: error:0A000418:SSL routines::tlsv1 alert unknown ca"
+NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token: Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "refused"),
+    [
+        (KafkaError._AUTHENTICATION, "SASL authentication error: Invalid credentials", True),
+        (KafkaError.SASL_AUTHENTICATION_FAILED, "", True),
+        (KafkaError._SSL, VERIFY, True),
+        (KafkaError._TRANSPORT, ALERT, True),
+        (KafkaError._TRANSPORT, UNKNOWN_CA, True),
+        (KafkaError._AUTHENTICATION, NO_TOKEN, False),
+        (KafkaError._SSL, "SSL handshake failed: Disconnected", False),
+        (KafkaError._TRANSPORT, "Connect to ipv4#127.0.0.1:9092 failed: Connection refused", False),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", False),
+    ],
+)
+def test_a_refusal_is_told_from_an_outage(trouble, monkeypatch, code, text, refused):
+    monkeypatch.setattr(client, "REFUSAL_GRACE", -1.0)
+    trouble.settings()["error_cb"](KafkaError(code, text))
+    assert trouble.refused is refused
+
+
+def test_a_refusal_lasts_until_a_broker_has_answered_and_has_its_grace(trouble, monkeypatch):
+    on_error = trouble.settings()["error_cb"]
+    on_error(KafkaError(KafkaError._TRANSPORT, "certificate verify failed"))
+    on_error(KafkaError(KafkaError._SSL, VERIFY))
+    on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    on_error(KafkaError(KafkaError._TRANSPORT, ALERT[-60:]))
+    assert trouble.refusal.str() == VERIFY
+    assert not trouble.refused
+    monkeypatch.setattr(client, "REFUSAL_GRACE", -1.0)
+    assert trouble.refused
+    trouble.over()
+    assert not trouble.refused
+
+
+def test_what_librdkafka_says_of_repetitions_makes_no_new_reason(trouble, caplog):
+    for end in ("", ", 1 identical error(s) suppressed", ", 30 identical error(s) suppressed"):
+        trouble.report(f"verify failed (after 1ms in state SSL_HANDSHAKE{end}) (_SSL)")
+    assert len(caplog.messages) == 1
