@@ -17,7 +17,7 @@ import uuid
 import numpy as np
 import trio
 
-from queue_connector.connectors.kafka import client
+from queue_connector.connectors.kafka import reader
 from queue_connector.connectors.kafka.sink import KafkaProducerSink, KafkaProducerSinkDescriptor
 from queue_connector.connectors.kafka.source import (
     KafkaConsumerSource,
@@ -108,7 +108,7 @@ async def idle(servers: str, sources: int, seconds: float) -> None:
         after = os.times()
         used = after.user + after.system - before.user - before.system
         print(
-            f"{sources} sources and sinks idle, fetch wait {client._FETCH_WAIT} ms: "
+            f"{sources} sources and sinks idle, fetch wait {reader.FETCH_WAIT} ms: "
             f"{100 * used / seconds:.1f} % of a CPU, {len(os.listdir('/proc/self/task'))} threads"
         )
         nursery.cancel_scope.cancel()

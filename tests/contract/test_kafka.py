@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from queue_connector.codecs import codecs
-from queue_connector.connectors.kafka import client
+from queue_connector.connectors.kafka import reader, writer
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
@@ -172,7 +172,7 @@ async def test_what_the_broker_refuses_for_its_size_is_a_data_error(broker, topi
 
 
 async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monkeypatch):
-    monkeypatch.setattr(client, "_SEND_QUEUE", 64)
+    monkeypatch.setattr(writer, "_SEND_QUEUE", 64)
     options = {"encoding": "utf-8", "message_max_bytes": 10_000}
     async with make_sink(broker, topic, DataSpec("str"), **options) as sink:
         values = [f"{number:08}" * 1000 for number in range(200)]
@@ -182,7 +182,7 @@ async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monke
 
 
 async def test_cancelled_receives_lose_nothing(broker, topic, monkeypatch):
-    monkeypatch.setattr(client, "TICK", 0.002)  # so that cancellation is seen between messages
+    monkeypatch.setattr(writer, "TICK", 0.002)  # so that cancellation is seen between messages
     random_delay = random.Random(1)
     received: list[int] = []
     cancelled = 0
@@ -375,7 +375,7 @@ async def test_offsets_that_retention_took_are_counted_and_skipped(broker, topic
         with trio.fail_after(LIMIT):
             first = (await source.receive_batch()).values[0]
     assert first > 0
-    assert services.account.upstream == {client.SKIPPED_BY_RETENTION: first}
+    assert services.account.upstream == {reader.SKIPPED_BY_RETENTION: first}
 
 
 async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(broker, topic):
@@ -385,7 +385,7 @@ async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(bro
     source.resume({0: 500})
     async with source:
         assert await receive(source, 2) == [0, 1]
-    assert services.account.upstream == {client.TOPIC_MADE_AGAIN: 1}
+    assert services.account.upstream == {reader.TOPIC_MADE_AGAIN: 1}
 
 
 async def test_nobody_there_is_said_once_and_can_be_cancelled(topic, caplog, capfd):

@@ -6,7 +6,7 @@ import pytest
 import trio
 from confluent_kafka import Consumer, TopicPartition
 
-from queue_connector.connectors.kafka import client
+from queue_connector.connectors.kafka import reader
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
 from queue_connector.datatypes import DataSpec
 from queue_connector.stream import Delivery
@@ -74,7 +74,7 @@ async def test_what_is_acknowledged_out_of_order_waits_for_what_came_before(brok
         (partition,) = taken[0].token.positions
         source.acknowledge(taken[2])
         source.acknowledge(taken[1])
-        assert source._reader._uncommitted() is False
+        assert source._reader._behind() is False
         source.acknowledge(taken[0])
         await source.finish()
         await source.stop()
@@ -86,7 +86,7 @@ async def test_where_reading_begins_is_committed_before_anything_comes(broker, t
     async with grouped(broker, topic) as source:
         assert committed(broker, topic, "g-" + topic)[0] == 2
         # As good as killed: nothing is acknowledged and nothing more is committed.
-        source._reader._settled = source._reader._committed
+        source._reader._reports.clear()
     produce(broker, topic, [b"3"])
     async with grouped(broker, topic) as source:
         assert numbers(await batches(source, 1)) == [3]
@@ -175,12 +175,12 @@ async def test_a_broker_that_is_away_at_the_stop_costs_no_more_than_the_grace(
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("latest", client.Start("latest")),
-        ("earliest", client.Start("earliest")),
-        (12, client.Start("offset", 12)),
-        ("1970-01-01T00:00:01Z", client.Start("time", 1000)),
-        ("2026-01-31T13:00:00.123+01:00", client.Start("time", 1769860800123)),
-        ("2026-01-31T12:00:00,123Z", client.Start("time", 1769860800123)),
+        ("latest", reader.Start("latest")),
+        ("earliest", reader.Start("earliest")),
+        (12, reader.Start("offset", 12)),
+        ("1970-01-01T00:00:01Z", reader.Start("time", 1000)),
+        ("2026-01-31T13:00:00.123+01:00", reader.Start("time", 1769860800123)),
+        ("2026-01-31T12:00:00,123Z", reader.Start("time", 1769860800123)),
     ],
 )
 def test_starts_that_may_be_written(written, expected):

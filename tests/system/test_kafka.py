@@ -10,7 +10,7 @@ import trio
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from queue_connector.connectors.kafka import client
+from queue_connector.connectors.kafka import reader
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
 from queue_connector.stream import Delivery
@@ -149,7 +149,7 @@ async def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning
         produce(servers, topic, [b"100", b"101"])
         assert await receive(source, 2) == [100, 101]
     seen = services.account.upstream
-    assert seen[client.TOPIC_DELETED] + seen[client.TOPIC_MADE_AGAIN] >= 1
+    assert seen[reader.TOPIC_DELETED] + seen[reader.TOPIC_MADE_AGAIN] >= 1
 
 
 async def test_reading_begins_at_a_time(kafka, topic):

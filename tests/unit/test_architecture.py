@@ -20,7 +20,11 @@ FLOORS = [
 ]
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "cli", "demo"},
-    "confluent_kafka": {"connectors.kafka.client", "embedded_broker", "demo"},
+    "confluent_kafka": {
+        *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "writer")),
+        "embedded_broker",
+        "demo",
+    },
     "httpx": {"configdb"},
     "h11": {"http_server"},
     "prometheus_client": {"metrics"},

@@ -26,9 +26,10 @@ from ...errors import EndpointError, Fault
 from ...ledger import DEAD_LETTERED, Refusal
 from ...stream import ErrorPolicy
 from ...timescale import utc_now
-from .client import MAX_MESSAGE_BYTES, KafkaError, Outgoing, describe
+from .client import describe
 from .sender import TopicSender
 from .topic import KafkaAddress
+from .writer import MAX_MESSAGE_BYTES, KafkaError, Outgoing
 
 HEADERS = {
     "queue_connector.exchange": "the exchange that could not use it, as `group[index]`",

@@ -17,8 +17,9 @@ import trio
 from ...backoff import Backoff
 from ...bridge import Worker
 from ...descriptors import Services
-from .client import FLUSH_GRACE, HOPELESS, KafkaError, Outgoing, TopicWriter, describe
+from .client import HOPELESS, describe
 from .topic import KafkaAddress
+from .writer import FLUSH_GRACE, KafkaError, Outgoing, TopicWriter
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 4.0

@@ -20,10 +20,10 @@ from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
-from .client import MAX_MESSAGE_BYTES, KafkaError, Outgoing
 from .sender import TopicSender
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
+from .writer import MAX_MESSAGE_BYTES, KafkaError, Outgoing
 
 
 @attrs.define(eq=False, slots=False)

@@ -30,7 +30,7 @@ from ...descriptors import Services, SourceDescriptor, option, sources
 from ...errors import DecodeError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import DataSource, Provenance
-from .client import COMMIT_GRACE, Message, Start, TopicReader
+from .reader import COMMIT_GRACE, Message, Start, TopicReader
 from .topic import KafkaTopicDescriptor
 
 MAX_BATCH = 1000

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from queue_connector import config
-from queue_connector.connectors.kafka.client import TopicWriter
 from queue_connector.connectors.kafka.librdkafka_settings import NAMES
 from queue_connector.connectors.kafka.options import (
     MAX_REFERENCED_BYTES,
@@ -23,6 +22,7 @@ from queue_connector.connectors.kafka.options import (
     resolve,
 )
 from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
+from queue_connector.connectors.kafka.writer import TopicWriter
 from queue_connector.errors import ConfigError, EndpointError
 
 SECRETS = [name for name, setting in SETTINGS.items() if setting.secret]
