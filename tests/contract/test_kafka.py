@@ -182,7 +182,7 @@ async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monke
 
 
 async def test_cancelled_receives_lose_nothing(broker, topic, monkeypatch):
-    monkeypatch.setattr(writer, "TICK", 0.002)  # so that cancellation is seen between messages
+    monkeypatch.setattr(reader, "TICK", 0.002)  # so that cancellation is seen between messages
     random_delay = random.Random(1)
     received: list[int] = []
     cancelled = 0

@@ -76,6 +76,43 @@ async def test_a_message_that_the_topic_does_not_take_is_refused_alone(kafka, to
     assert read_all(servers, topic)[0] == [b"a", b"c"]
 
 
+async def test_neighbours_of_a_message_that_the_topic_does_not_take_are_not_refused(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, config={"max.message.bytes": "20000"})
+    values = [f"{number}" for number in range(200)]
+    values[100] = "b" * 30_000
+    async with make_sink(servers, topic, DataSpec("str"), encoding="utf-8") as sink:
+        delivery = Delivery(values)
+        with trio.fail_after(LIMIT):
+            await sink.awrite_batch(delivery)
+    assert [index for index, accepted in enumerate(delivery.accepted) if not accepted] == [100]
+    assert list(delivery.refused) == [100]
+    arrived = [payload.decode() for payload in read_all(servers, topic)[0]]
+    assert sorted(arrived) == sorted(set(values) - {values[100]})
+
+
+async def test_messages_that_are_small_alone_and_large_together_all_arrive(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, config={"max.message.bytes": "5000"})
+    async with make_sink(servers, topic, DataSpec("str"), encoding="utf-8") as sink:
+        delivery = Delivery([f"{number:4000}" for number in range(50)])
+        with trio.fail_after(LIMIT):
+            await sink.awrite_batch(delivery)
+        assert all(delivery.accepted)
+    assert len(read_all(servers, topic)[0]) == 50
+
+
+async def test_what_the_topic_takes_from_nobody_is_refused_and_not_tried_for_ever(kafka, topic):
+    servers = kafka.bootstrap_servers
+    create_topic(servers, topic, config={"cleanup.policy": "compact"})
+    async with make_sink(servers, topic) as sink:
+        delivery = Delivery([1, 2])
+        with trio.fail_after(LIMIT):
+            await sink.awrite_batch(delivery)
+    assert list(delivery.refused) == [0, 1]
+    assert "compacted" in str(delivery.refused[0])
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_a_restart_of_the_broker_loses_and_doubles_nothing(end, controlled_kafka, topic):
     servers = controlled_kafka.bootstrap_servers

@@ -27,7 +27,7 @@ from ...ledger import DEAD_LETTERED, Refusal
 from ...stream import ErrorPolicy
 from ...timescale import utc_now
 from .client import describe
-from .sender import TopicSender
+from .sender import REFUSALS, TopicSender
 from .topic import KafkaAddress
 from .writer import MAX_MESSAGE_BYTES, KafkaError, Outgoing
 
@@ -104,7 +104,7 @@ class DeadLetterPolicy(ErrorPolicy):
         refused: list[KafkaError] = []
 
         def report(number: int, error: KafkaError | None) -> bool:
-            final = error is None or error.code() in _REFUSED
+            final = error is None or error.code() in REFUSALS
             if error is not None and final:
                 refused.append(error)
             if final:
@@ -135,6 +135,3 @@ class DeadLetterPolicy(ErrorPolicy):
             (name, text.encode(errors="backslashreplace"))
             for name, text in zip(HEADERS, told, strict=True)
         ]
-
-
-_REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE})

@@ -4,13 +4,16 @@
   had in hand and was not accepted may arrive or not; nothing of it arrives after the stop
 * retries   librdkafka repeats what a broker did not take, once and in order. What it gives up, as
   for a topic that was deleted, is sent anew by another producer, and may then come twice
-* thread    one hop for each write
+* refusals  a broker that refuses one message refuses all that came in one batch with it, and says
+  nothing of which it was. So each of them is sent again alone; what is refused then is meant. The
+  others may come behind what was sent after them
+* thread    one hop for each write, and one more where something was refused
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import trio
 
@@ -24,6 +27,15 @@ from .writer import FLUSH_GRACE, KafkaError, Outgoing, TopicWriter
 RETRY_FIRST = 0.25
 RETRY_MOST = 4.0
 """Seconds before messages are sent anew, doubled up to the longest."""
+
+REFUSALS = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+    }
+)
+"""Errors that are a message's own, if it was sent alone."""
 
 
 class TopicSender:
@@ -61,13 +73,20 @@ class TopicSender:
         """Send what *unsent* gives, and again, until nothing is left.
 
         Both are called in a worker thread. *report* is told of each message by its number, and
-        says whether that is the end of it; a message that comes to no end is among the next.
+        says whether that is the end of it, which an error in `REFUSALS` must be; a message that
+        comes to no end is among the next.
 
         Raises:
             EndpointError: trying again would not help.
         """
         backoff = Backoff(RETRY_FIRST, RETRY_MOST)
-        while failures := await self._worker.run(self._send, unsent, report):
+        while True:
+            refused: list[int] = []
+            failures = await self._worker.run(self._send, unsent, report, refused)
+            if refused:
+                failures += await self._worker.run(self._send_alone, unsent, report, refused)
+            if not failures:
+                return
             for error in failures:
                 if error.code() in HOPELESS:
                     raise self._writer.failed(error)
@@ -80,6 +99,24 @@ class TopicSender:
         self,
         unsent: Callable[[], Iterable[Outgoing]],
         report: Callable[[int, KafkaError | None], bool],
+        refused: list[int],
+    ) -> list[KafkaError]:
+        failures: list[KafkaError] = []
+
+        def reported(number: int, error: KafkaError | None) -> None:
+            if error is not None and error.code() in REFUSALS:
+                refused.append(number)
+            elif not report(number, error) and error is not None:
+                failures.append(error)
+
+        self._writer.write(unsent(), reported)
+        return failures
+
+    def _send_alone(
+        self,
+        unsent: Callable[[], Iterable[Outgoing]],
+        report: Callable[[int, KafkaError | None], bool],
+        refused: Container[int],
     ) -> list[KafkaError]:
         failures: list[KafkaError] = []
 
@@ -87,5 +124,9 @@ class TopicSender:
             if not report(number, error) and error is not None:
                 failures.append(error)
 
-        self._writer.write(unsent(), reported)
+        for message in unsent():
+            if message.number in refused:
+                self._writer.write([message], reported)
+                if failures:  # the endpoint's: the rest waits with it
+                    break
         return failures

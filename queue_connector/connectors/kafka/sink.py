@@ -20,6 +20,7 @@ from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
+from .client import describe
 from .sender import TopicSender
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
@@ -36,6 +37,20 @@ class TooLargeError(DataError):
 
     def __str__(self) -> str:
         return f"a message of {self.size} B for the topic {self.topic!r} is too large: {self.limit}"
+
+
+@attrs.define(eq=False, slots=False)
+class RefusedError(DataError):
+    """The broker does not take one message, for what it is."""
+
+    topic: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the broker refused a message for the topic {self.topic!r}: {self.reason}; a topic "
+            "that is compacted, for example, wants keys, and there are none"
+        )
 
 
 @sinks.register("KafkaProducerSink")
@@ -112,6 +127,8 @@ class KafkaProducerSink(DataSink):
             elif error.code() == KafkaError.INVALID_TIMESTAMP:
                 reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"
                 delivery.refuse(index, TimestampError(reason))
+            elif error.code() == KafkaError.INVALID_RECORD:
+                delivery.refuse(index, RefusedError(self._topic, describe(error)))
             return delivery.told(index)
 
         await self._sender.send(lambda: self._encode(delivery, sizes), report)
