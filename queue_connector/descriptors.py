@@ -439,6 +439,25 @@ class Buffer(Descriptor):
     )
 
 
+@attrs.frozen
+class Claim:
+    """Something that one exchange of a device must have for itself."""
+
+    path: str
+    key: Hashable
+    """The same for all that claim the same thing."""
+    what: str
+    hint: str
+
+    def below(self, prefix: str) -> Claim:
+        """The same claim seen from further up, as in `Fault.below`."""
+        return attrs.evolve(self, path=prefix + self.path.removeprefix("$"))
+
+    def conflict(self, other: str) -> Fault:
+        """What is wrong when it is claimed elsewhere too, in words."""
+        return Fault(self.path, f"{self.what} is claimed {other} too", self.hint)
+
+
 @attrs.frozen(kw_only=True)
 class ExchangeDescriptor(Descriptor):
     """One route: the data of the sources go through the pipe to every sink."""
@@ -507,11 +526,17 @@ class ExchangeDescriptor(Descriptor):
         for sink in self.sinks:
             yield from sink.publishes(self.output)
 
-    def claims(self) -> Iterator[tuple[str, str]]:
-        """The name of every attribute that the sinks publish, with its relative path."""
+    def claims(self) -> Iterator[Claim]:
+        """What it must have for itself: attributes, and where positions are kept."""
+        for path, source in _paths("source", self.source):
+            if source.bookmark is not None:
+                what = f"the position that {source.label} keeps"
+                yield Claim(path, source.bookmark, what, "give each source a group_id of its own")
         for path, sink in _paths("sink", self.sink):
             for where, name in sink.claims():
-                yield path + where.removeprefix("$"), name
+                what = f"the attribute {name!r}"
+                hint = "give each attribute a name of its own; case does not count"
+                yield Claim(where, ("attribute", name.lower()), what, hint).below(path)
 
     def faults(self) -> Iterator[Fault]:
         """What does not go together in this exchange; paths are relative to it."""
@@ -579,27 +604,13 @@ class QueueConnectorDescriptor(Descriptor):
 
 def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Fault]:
     """What does not go together, within exchanges and between them, each given with its path."""
-    claimed: dict[str, str] = {}
-    bookmarks: dict[Hashable, str] = {}
+    claimed: dict[Hashable, str] = {}
     for prefix, exchange in placed:
         yield from (fault.below(prefix) for fault in exchange.faults())
-        for path, source in _paths("source", exchange.source):
-            here = prefix + path.removeprefix("$")
-            mark = source.bookmark
-            if mark is not None and (first := bookmarks.setdefault(mark, here)) != here:
-                yield Fault(
-                    here,
-                    f"it would keep its position in the same place as {first}",
-                    "give each source a group_id of its own, or make one source of them",
-                )
-        for path, name in exchange.claims():
-            here = prefix + path.removeprefix("$")
-            if (first := claimed.setdefault(name.lower(), here)) != here:
-                yield Fault(
-                    here,
-                    f"the attribute {name!r} is claimed at {first} too",
-                    "give each attribute a name of its own; case does not count",
-                )
+        for claim in exchange.claims():
+            here = claim.below(prefix)
+            if (first := claimed.setdefault(claim.key, here.path)) != here.path:
+                yield here.conflict(f"at {first}")
 
 
 def step(key: str | int) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -24,7 +24,7 @@ import trio
 from . import config
 from .backoff import Backoff
 from .configdb import EXISTS, Children, ConfigDatabase, Versioned, Watch
-from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
+from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
 from .errors import ConfigError, EndpointError, Fault
 from .group import FaultRecord, Group
 from .state import aggregate
@@ -68,12 +68,11 @@ class Child:
             return {prefix + inner: found for inner, found in self.descriptor.exchanges.items()}
         return {name or DEFAULT_GROUP: self.descriptor.exchanges or []}
 
-    def claims(self) -> Iterator[tuple[str, str]]:
-        """Every attribute that it publishes, with its path."""
+    def claims(self) -> Iterator[Claim]:
+        """What it must have for itself, with paths."""
         if self.descriptor is not None:
             for path, exchange in self.descriptor.placed():
-                for where, name in exchange.claims():
-                    yield path + where.removeprefix("$"), name
+                yield from (claim.below(path) for claim in exchange.claims())
 
 
 def is_configuration(value: bytes) -> bool:
@@ -107,14 +106,14 @@ class Reader:
         self._accepted = {n: child for n, child in self._accepted.items() if n in values}
         found: dict[str, Wanted] = {}
         self.owners = {}
-        claimed: dict[str, str] = {}
+        claimed: dict[Hashable, str] = {}
         for name, child in sorted(self._judged.items(), key=self._seniority):
             refusal = child.refusal or self._conflict(name, child, claimed, found)
             if refusal is None:
                 self._accepted[name] = child
             standing = self._accepted.get(name)
-            for _, attribute in standing.claims() if standing else ():
-                claimed[attribute.lower()] = name
+            for claim in standing.claims() if standing else ():
+                claimed[claim.key] = name
             groups = standing.groups(name) if standing else {name or DEFAULT_GROUP: []}
             for group, exchanges in groups.items():
                 self.owners[group] = name
@@ -131,16 +130,12 @@ class Reader:
         return (self._accepted.get(name) is not child, child.revision, name)
 
     def _conflict(
-        self, name: str, child: Child, claimed: Mapping[str, str], found: Mapping[str, Wanted]
+        self, name: str, child: Child, claimed: Mapping[Hashable, str], found: Mapping[str, Wanted]
     ) -> ConfigError | None:
         faults = [
-            Fault(
-                path,
-                f"the attribute {attribute!r} is claimed by {claimed[attribute.lower()]!r} too",
-                "give each attribute a name of its own; case does not count",
-            )
-            for path, attribute in child.claims()
-            if claimed.get(attribute.lower(), name) != name
+            claim.conflict(f"by {claimed[claim.key]!r}")
+            for claim in child.claims()
+            if claimed.get(claim.key, name) != name
         ]
         faults += [
             Fault("$.exchanges", f"there is a group {group!r} already", "choose another name")

@@ -219,8 +219,8 @@ def _related(one: ExchangeDescriptor, other: ExchangeDescriptor) -> bool:
         return True
     if any(sink in other.sinks for sink in one.sinks):
         return True
-    names = {name.lower() for _, name in one.claims()}
-    return any(name.lower() in names for _, name in other.claims())
+    claimed = {claim.key for claim in one.claims()}
+    return any(claim.key in claimed for claim in other.claims())
 
 
 def _compare_attributes(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 from confluent_kafka import Consumer, TopicPartition
 
+from queue_connector.configdb import Children, Versioned
 from queue_connector.connectors.kafka import reader
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
+from queue_connector.convert import read
 from queue_connector.datatypes import DataSpec
+from queue_connector.monitor import Reader
 from queue_connector.stream import Delivery
 from tests.kafka_topics import make_sink, make_source, produce
 
@@ -203,3 +208,33 @@ def test_starts_that_may_not(written, told):
     assert fault.path == "$.start"
     assert told in fault.message
     assert fault.hint
+
+
+def exchanges(*sources):
+    sink = {"type": "InMemorySink", "key": "k"}
+    common = {"type": "KafkaConsumerSource", "servers": "a"}
+    return [{"source": {**common, **source}, "sink": sink} for source in sources]
+
+
+def test_two_sources_cannot_keep_one_position():
+    same = {"topic": "t", "group_id": "g"}
+    (fault,) = read({"exchanges": exchanges(same, {**same, "servers": "a:9092"})}).faults
+    assert fault.path == "$.exchanges[1].source"
+    assert fault.message == (
+        "the position that KafkaConsumerSource(t) keeps is claimed at $.exchanges[0].source too"
+    )
+    others = exchanges(same, {**same, "topic": "u"}, {**same, "group_id": "h"}, {"topic": "t"})
+    assert read({"exchanges": others}).faults == ()
+
+
+def test_nor_can_two_groups_of_a_configuration_database():
+    def child(revision, **source):
+        text = json.dumps({"exchanges": exchanges({"topic": "t", **source})})
+        return Versioned(text.encode(), revision)
+
+    reader_ = Reader()
+    view = Children(9, {"a": child(1, group_id="g"), "b": child(2, group_id="g")}, None)
+    wanted = reader_.wanted(view)
+    assert wanted["a"].refusal is None
+    (fault,) = wanted["b"].refusal.faults
+    assert "is claimed by 'a' too" in fault.message
