@@ -7,7 +7,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``dtypes``          names of data types → numpy → Tango: ``names``, ``removed``
 * ``compatibility``   what goes with what: ``connectors``, ``encodings``
 * ``encodings``       what each encoding writes and refuses
-* ``kafka-options``   the settings that ``options`` of a Kafka source or sink may hold
+* ``kafka-options``   the settings that ``options`` of a Kafka topic may hold
 * ``states``          ``meanings``, ``transitions``
 * ``device``          ``properties``, ``commands``, ``attributes``
 * ``metrics``         name, type, labels and meaning of each metric

@@ -26,7 +26,7 @@ from queue_connector.errors import EndpointError
 from queue_connector.state import State
 from queue_connector.stream import Delivery
 from queue_connector.supervisor import open_supervisor
-from tests.kafka_topics import make_sink, make_source
+from tests.kafka_topics import make_sink, make_source, produce, read_all
 from tests.services.kafka import create_topic
 from tests.services.process import ServiceUnavailable
 from tests.services.secure_kafka import (
@@ -260,6 +260,28 @@ async def test_a_password_that_is_changed_meanwhile_is_an_error(broker, secrets,
     finally:
         await trio.to_thread.run_sync(set_password, broker, PASSWORD)
     assert await flows(servers, topic, options)
+
+
+async def test_dead_letters_go_through_options_of_their_own(broker, secrets, topic):
+    dead = f"{topic}-dead"
+    for name in (topic, dead):
+        create_topic(broker.bootstrap_servers, name)
+    kafka = {"servers": broker.servers("TLS"), "topic": topic, "options": tls(broker)}
+    letters = {"servers": broker.servers("LOGIN"), "topic": dead, "options": login(broker)}
+    exchange = {
+        "dtype": "int64",
+        "source": {"type": "KafkaConsumerSource", **kafka},
+        "sink": {"type": "InMemorySink", "key": topic},
+        "on_error": {"type": "dead_letter", **letters},
+    }
+    async with open_supervisor() as supervisor:
+        await supervisor.configure(parse(json.dumps({"exchanges": [exchange]})))
+        await supervisor.start()
+        await until(lambda: supervisor.state is State.ON, lambda: supervisor.status)
+        produce(broker.bootstrap_servers, topic, [b"1", b"no number", b"2"])
+        with trio.fail_after(LIMIT):
+            await until(lambda: supervisor.statistics()["default[0]"]["dead_lettered"] == 1)
+    assert read_all(broker.bootstrap_servers, dead) == {0: [b"no number"]}
 
 
 async def test_a_wrong_password_shows_in_the_fault_of_its_group_and_disturbs_no_other(

@@ -122,9 +122,16 @@ class TopicWriter(TopicClient):
         What was sent before it raises may still arrive, until `close`.
 
         Raises:
-            EndpointError: the sink was stopped meanwhile, and the grace has passed.
+            EndpointError: the sink was stopped meanwhile, and the grace has passed; or nobody
+                accepts the log-in or the certificate.
         """
-        current = _Round(on_report)
+
+        def reported(number: int, error: KafkaError | None) -> None:
+            if error is None:
+                self._trouble.refusal = None  # some broker has accepted us
+            on_report(number, error)
+
+        current = _Round(reported)
         try:
             for message in messages:
                 check_cancelled()

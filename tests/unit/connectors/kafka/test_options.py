@@ -48,7 +48,11 @@ def configuration(options, end="sink", **keys):
         "source": {"type": "InMemorySource", "data": ["x"]},
         "sink": {"type": "InMemorySink", "key": "k"},
     }
-    kinds = {"source": "KafkaConsumerSource", "sink": "KafkaProducerSink"}
+    kinds = {
+        "source": "KafkaConsumerSource",
+        "sink": "KafkaProducerSink",
+        "on_error": "dead_letter",
+    }
     kafka = {"type": kinds[end], "servers": "a", "topic": "t", "options": options, **keys}
     return {"exchanges": [{**memory, end: kafka}]}
 
@@ -60,7 +64,7 @@ def faults(options, end="sink"):
     return [(fault.path.removeprefix(prefix), fault.message, fault.hint) for fault in found]
 
 
-@pytest.mark.parametrize("end", ["source", "sink"])
+@pytest.mark.parametrize("end", ["source", "sink", "on_error"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -143,6 +147,7 @@ def test_each_part_of_a_log_in_is_asked_for(missing):
 
 def test_compression_is_for_sinks():
     assert faults({"compression.type": "zstd"}, "sink") == []
+    assert faults({"compression.type": "zstd"}, "on_error") == []
     [(path, message, _)] = faults({"compression.type": "zstd"}, "source")
     assert (path, message) == ("['compression.type']", "only a sink has this setting")
 
@@ -197,7 +202,7 @@ def texts_with_a_secret(draw):
     options = {draw(st.sampled_from(SECRETS)): value}
     if draw(st.booleans()):
         options = {**draw(st.sampled_from([TLS, LOGIN, TOKENS])), **options}
-    whole = configuration(options, draw(st.sampled_from(["source", "sink"])))
+    whole = configuration(options, draw(st.sampled_from(["source", "sink", "on_error"])))
     match draw(st.sampled_from(["as it is", "beside", "as text", "list", "deep", "in a union"])):
         case "beside":
             whole["exchanges"][0].update(options)
