@@ -18,9 +18,7 @@ from tests.fuzzing import SPECS, fuzz
 
 NAMES = list(codecs)
 CARRIED = {name: [s for s in SPECS if not codecs.lookup(name)().refusal(s)] for name in NAMES}
-BOUNDED = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+BOUNDED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 COLUMNS = {"int": "ints", "float": "floats"}
 MOST = {matrix.SCALAR: 0, matrix.UP_TO_2_D: 2, matrix.ANY: 32}

@@ -161,7 +161,7 @@ def test_zero_of_text_and_bytes_is_empty():
     assert zero(DataSpec("str", (2,))).tolist() == ["", ""]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SPECS).flatmap(lambda spec: st.tuples(st.just(spec), values(spec))))
 def test_what_conforms_is_left_as_it_is(case):
     spec, value = case
@@ -172,7 +172,7 @@ def test_what_conforms_is_left_as_it_is(case):
 NUMERIC = [s for s in SPECS if s.kind in (Kind.BOOL, Kind.INT, Kind.FLOAT) and s.dtype.isnative]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from([s for s in SPECS if s.kind is Kind.STR] + NUMERIC).flatmap(
         lambda spec: st.tuples(st.just(spec), values(spec))
@@ -399,7 +399,7 @@ LEAVES = (
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(json_like(leaves=LEAVES), st.sampled_from(SPECS), st.booleans())
 def test_nothing_but_a_conform_error_comes_of_json(value, spec, shorter):
     refused_or_stable(value, spec, shorter)

@@ -24,7 +24,7 @@ SPECS = [
 CALIBRATION = [["antenna_name", "U8"], *[[f"f{i}", "float64"] for i in range(13)]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(SPECS).flatmap(lambda spec: st.tuples(st.just(spec), values(spec))))
 def test_the_wire_is_the_librarys(case):
     spec, value = case
@@ -34,7 +34,7 @@ def test_the_wire_is_the_librarys(case):
     assert same(restored, value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(json_like(leaves=st.binary(max_size=4) | st.complex_numbers(allow_nan=False)))
 def test_objects_are_packed_as_the_library_packs_them(value):
     payload = msgpack_numpy.packb(value)

@@ -17,13 +17,13 @@ OBJECT = DataSpec("object")
 KEYS = TEXT | st.integers(-(2**63), 2**63) | st.booleans() | st.none() | st.binary(max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_like(keys=KEYS, leaves=st.binary(max_size=5)))
 def test_reads_what_repr_writes(value):
     assert same(read_literal(repr(value)), value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text("[](){},: \n'\"\\bx01u.eE+-", max_size=12)
     | st.lists(

@@ -229,7 +229,7 @@ def texts_with_a_secret(draw):
     return written, text
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(texts_with_a_secret())
 def test_no_secret_that_is_written_inline_shows_in_anything_that_reading_says(drawn):
     secret, text = drawn

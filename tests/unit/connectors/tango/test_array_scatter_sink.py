@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.config import examine
@@ -186,7 +186,6 @@ def splits(draw):
 
 
 class TestValues:
-    @settings(deadline=None)
     @given(splits(), st.sampled_from(["float64", "int16", "bool", "str"]))
     def test_the_parts_put_together_are_the_array(self, split, dtype):
         shape, axis, indices, count = split

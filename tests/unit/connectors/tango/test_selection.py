@@ -3,7 +3,7 @@ import math
 import jmespath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.connectors.tango.selection import (
@@ -49,7 +49,6 @@ class TestCompiling:
             compile_expression("lenght(@)")
         assert caught.value.hint == "did you mean 'length'?"
 
-    @settings(deadline=None)
     @given(st.text(max_size=30) | st.text("[]?=='a.b|@&(),`1:*!<>{}\"", max_size=15))
     def test_any_text_is_an_expression_or_an_expression_error(self, text):
         try:
@@ -94,7 +93,6 @@ class TestSelecting:
         for datum in (self.ROWS, {"x": self.ROWS}, [], {}, None, 3):
             assert select(text, datum) == jmespath.search(text, datum)
 
-    @settings(deadline=None)
     @given(json_like(keys=st.sampled_from(["a", "b"])), st.sampled_from("abx"))
     def test_and_so_in_any_datum(self, datum, wanted):
         rows = as_json([datum, {"a": wanted}, {"a": datum}])
