@@ -46,6 +46,11 @@ def check_cancelled() -> None:
     trio.from_thread.check_cancelled()
 
 
+def current_thread() -> int:
+    """What tells the calling thread from the others that are alive."""
+    return threading.get_ident()
+
+
 class Worker:
     """Runs the blocking calls of one client in a thread, one call at a time.
 

@@ -20,7 +20,7 @@ from .client import Trouble, describe, error_of
 
 _INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
 _TIMEOUT = 3000  # ms that a commit waits for its coordinator; closing waits for that
-_PATIENCE = 10.0  # s for the answer to a commit before it is sent again
+_PATIENCE = 2.0  # s for the answer to a commit before another is sent, of all that was settled
 
 
 class Bookmark:
@@ -36,7 +36,7 @@ class Bookmark:
         """Begin anew: nothing is settled, nothing committed."""
         self._settled: dict[int, int] = {}
         self._committed: dict[int, int] = {}
-        self._under_way: dict[int, int] | None = None
+        self._unanswered = False
         self._sent_at = 0.0
 
     def settings(self) -> dict[str, Any]:
@@ -69,30 +69,31 @@ class Bookmark:
     @property
     def behind(self) -> bool:
         """Whether something was settled that is not committed."""
-        return self._settled != self._committed
+        return any(self._committed.get(n) != offset for n, offset in self._settled.items())
 
     def commit(self, consumer: Consumer, *, at_once: bool = False) -> None:
         """Send what was settled since the last commit, unless one is on its way or was just now."""
         if not self.behind:
             return
         age = time.monotonic() - self._sent_at
-        if self._under_way is not None and age < _PATIENCE:
+        if self._unanswered and age < _PATIENCE:
             return
-        if self._under_way is None and not at_once and age < _INTERVAL:
+        if not self._unanswered and not at_once and age < _INTERVAL:
             return
-        self._under_way = self._settled
+        self._unanswered = True
         self._sent_at = time.monotonic()
         offsets = [TopicPartition(self._topic, *place) for place in self._settled.items()]
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as exception:
-            self._under_way = None
+            self._unanswered = False
             self._trouble.report(f"commit: {describe(error_of(exception))}")
 
     def _answered(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
-        sent, self._under_way = self._under_way, None
-        error = error or next((place.error for place in places if place.error), None)
-        if error is not None:
-            self._trouble.report(f"commit: {describe(error)}")
-        elif sent is not None:
-            self._committed = sent
+        self._unanswered = False
+        for place in places:
+            found = error or place.error
+            if found is not None:
+                self._trouble.report(f"commit: {describe(found)}")
+            else:
+                self._committed[place.partition] = place.offset

@@ -14,6 +14,9 @@ Subscribing returns before the connection that the events come by is made, and w
 pushes in between is lost without a word (5 of 100 first events on a busy machine). So a
 subscription that is thrown away goes ahead of the one that counts.
 
+The value that is read at the subscription overtakes events that are on their way already. So it is
+held back until they are here, see `InOrder`.
+
 * units     seconds
 * errors    `EndpointError`; nothing of Tango's escapes
 * source    PyTango manual, "Event API"; cppTango, ``ZmqEventSubscriptionChange``
@@ -29,7 +32,7 @@ from typing import Any
 import attrs
 import tango
 
-from ...bridge import OneAtATime
+from ...bridge import OneAtATime, current_thread
 from ...errors import DataError, EndpointError
 from .types import from_tango
 
@@ -37,7 +40,8 @@ CALL_TIMEOUT = 1.0
 """Seconds that a device has for an answer; Tango asks up to three times."""
 
 SETTLE = 0.1
-"""Seconds that the first connection to a server's events may take to be made."""
+"""Seconds that the first connection to a server's events may take to be made, and that events
+which were on their way at a subscription may take to come."""
 
 WRITE_TIMEOUT = 3.0
 """Seconds that a device has to take a value, which is Tango's own default. A device that is frozen
@@ -67,6 +71,40 @@ class Reading:
     valid: bool = True
     reason: str = ""
     message: str = ""
+
+
+class InOrder:
+    """Puts the value that was read at a subscription behind the events that are older.
+
+    Any thread may call its methods.
+    """
+
+    def __init__(self, put: Callable[[Reading], None]) -> None:
+        self._put = put
+        self._held: tuple[float, Reading] | None = None
+        self._one_at_a_time = OneAtATime()
+
+    def read(self, reading: Reading, when: float) -> None:
+        """Hold back what was read at *when*, in seconds on the device's clock."""
+        with self._one_at_a_time:
+            self._held = (when, reading)
+
+    def event(self, reading: Reading, when: float) -> None:
+        """Hand on an event of *when*, and before it what was read, unless that is younger."""
+        with self._one_at_a_time:
+            if self._held is not None and self._held[0] < when:
+                self._release()
+            self._put(reading)
+
+    def settle(self) -> None:
+        """No older event will come any more."""
+        with self._one_at_a_time:
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._put(held[1])
 
 
 class Subscription:
@@ -100,7 +138,7 @@ class Subscription:
         self._wanted = False
 
     def open(self) -> None:
-        """Subscribe anew; the current value comes as the first event, before this returns.
+        """Subscribe anew; the current value has come before this returns.
 
         Raises:
             EndpointError: the device cannot be reached, or refuses.
@@ -116,8 +154,11 @@ class Subscription:
             try:
                 time.sleep(SETTLE)
                 self.is_open = True
-                receiver = self._receiver(self._generation)
+                values = InOrder(self._put)
+                receiver = self._receiver(self._generation, values)
                 self._id = self._subscribe(receiver, tango.EventSubMode.SyncRead)
+                time.sleep(SETTLE)
+                values.settle()
             finally:
                 with _changing_events:
                     self._proxy.unsubscribe_event(forerunner)
@@ -174,8 +215,9 @@ class Subscription:
             return None
         return str(texts[0])
 
-    def _receiver(self, generation: int) -> Callable[[Any], None]:
-        """What Tango calls with each event, in a thread of Tango's or in the subscribing one."""
+    def _receiver(self, generation: int, values: InOrder) -> Callable[[Any], None]:
+        """What Tango calls with each event in a thread of its own, and in this one with a value."""
+        subscribing = current_thread()
 
         def receive(event: Any) -> None:
             if event.err:
@@ -186,9 +228,11 @@ class Subscription:
                 return
             data = event.attr_value
             if data.quality is tango.AttrQuality.ATTR_INVALID:
-                self._put(Reading(valid=False))
+                reading = Reading(valid=False)
             else:
-                self._put(Reading(from_tango(data.value, _DIMENSIONS[data.data_format])))
+                reading = Reading(from_tango(data.value, _DIMENSIONS[data.data_format]))
+            take = values.read if current_thread() == subscribing else values.event
+            take(reading, data.time.totime())
 
         return receive
 
