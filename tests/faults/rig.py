@@ -1,0 +1,412 @@
+"""The real thing under test: one connector with a group for each pair of source and sink.
+
+* in        consecutive numbers from a Kafka feeder and from a Tango device
+* out       a topic, the attributes of another device, and the connector's own attributes as a
+  subscriber in another process gets them
+* accounts  every reading of ``statistics`` must balance; `Rig.rows` compares what came out with
+  what went in, for each pair
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import tango
+
+from tests.faults.collectors import Arrival, FileCollector, TopicCollector
+from tests.faults.feeders import KafkaFeeder, TangoFeeder
+from tests.faults.processes import (
+    ConnectorProcess,
+    SourceProcess,
+    TargetProcess,
+    TelescopeProcess,
+)
+from tests.faults.rows import Row
+from tests.services.kafka import create_topic
+from tests.services.process import ServiceProcess
+
+RECOVERY = 30.0
+"""Seconds within which data must flow again once a fault is over."""
+
+QUIET = 1.5
+"""Seconds without anything new after which nothing more is expected."""
+
+
+def kafka_source_keys(group: str) -> dict[str, Any]:
+    """What a Kafka source is given beside servers and topic."""
+    return {}
+
+
+@attrs.frozen
+class Route:
+    """One pair of source and sink: a group of its own with one exchange."""
+
+    name: str
+    pair: str
+
+    @property
+    def source(self) -> str:
+        return self.name.split("_to_")[0]
+
+    @property
+    def sink(self) -> str:
+        return self.name.split("_to_")[1]
+
+
+ROUTES = tuple(
+    itertools.starmap(
+        Route,
+        [
+            ("kafka_to_kafka", "Kafka → Kafka"),
+            ("kafka_to_local", "Kafka → attribute"),
+            ("kafka_to_remote", "Kafka → other device"),
+            ("tango_to_kafka", "Tango → Kafka"),
+            ("tango_to_local", "Tango → attribute"),
+            ("tango_to_remote", "Tango → other device"),
+        ],
+    )
+)
+KAFKA_ROUTES = tuple(route for route in ROUTES if route.source == "kafka")
+TANGO_ROUTES = tuple(route for route in ROUTES if route.source == "tango")
+
+
+def routes_to(*sinks: str) -> tuple[Route, ...]:
+    return tuple(route for route in ROUTES if route.sink in sinks)
+
+
+def eventually(
+    condition: Callable[[], Any], what: Callable[[], object] | str, timeout: float = RECOVERY
+) -> Any:
+    """What *condition* gives once it is true, for *timeout* seconds at most."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {timeout:g} s: {told}")
+        time.sleep(0.03)
+    return value
+
+
+def check_balance(statistics: Mapping[str, Any]) -> None:
+    """The law of the ledger, for each exchange and each of its sources and sinks."""
+    for name, exchange in statistics.items():
+        parts = [exchange, *exchange.get("sources", ()), *exchange.get("sinks", ())]
+        for counts in parts:
+            settled = counts["delivered"] + sum(counts["dropped"].values()) + counts["failed"]
+            assert counts["received"] == settled + counts["in_flight"], (name, counts)
+
+
+class Rig:
+    """Everything that takes part, beside the broker at *servers*; ``with`` starts and ends it.
+
+    *keys* are what an exchange has beside source and sink, by route; *keep* is where the
+    configuration of the connector comes from when that is not a file.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        *,
+        routes: Sequence[Route] = ROUTES,
+        keys: Mapping[str, Any] | None = None,
+        kafka_rate: float = 300.0,
+        tango_rate: float = 200.0,
+        topic_settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.servers = servers
+        self.routes = tuple(routes)
+        self.keys = dict(keys or {})
+        self.run = uuid.uuid4().hex[:8]
+        self.topic_settings = dict(topic_settings or {})
+        self.kafka_rate = kafka_rate
+        self.tango_rate = tango_rate
+        self._cleanup = contextlib.ExitStack()
+        directory = tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
+        self.directory = Path(self._cleanup.enter_context(directory))
+        self.source = SourceProcess(self.directory / "source")
+        self.target = TargetProcess(self.directory / "target")
+        self.connector = ConnectorProcess(
+            self.directory / "connector", {}, environment=environment, arguments=arguments
+        )
+        local = [route.name for route in self.routes if route.sink == "local"]
+        self.telescope = TelescopeProcess(
+            self.directory / "telescope", self.connector.address, local
+        )
+        self.statistics: dict[str, Any] = {}
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self.prepare()
+            self.assemble()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._cleanup:
+            for process in self.processes:
+                self._cleanup.callback(process.kill)
+
+    @property
+    def processes(self) -> tuple[ServiceProcess, ...]:
+        return (self.source, self.target, self.connector, self.telescope)
+
+    @property
+    def input_topic(self) -> str:
+        return f"in-{self.run}"
+
+    def output_topic(self, route: str) -> str:
+        return f"out-{self.run}-{route}"
+
+    def prepare(self) -> None:
+        """Make topics and devices, and the configuration that names them."""
+        create_topic(self.servers, self.input_topic, config=self.topic_settings)
+        broker_time = {"message.timestamp.type": "LogAppendTime"}
+        for route in self.routes:
+            if route.sink == "kafka":
+                create_topic(self.servers, self.output_topic(route.name), config=broker_time)
+        self.connector.configuration = {
+            "exchanges": {route.name: [self.exchange(route)] for route in self.routes}
+        }
+
+    def assemble(self) -> None:
+        """Start all, in an order in which whoever receives is there before whoever sends."""
+        devices = [self.source, self.target, self.connector]
+        for process in devices:
+            process.launch()
+        self.kafka = KafkaFeeder(self.servers, self.input_topic, self.kafka_rate)
+        self._cleanup.callback(self.kafka.close)
+        self.tango = TangoFeeder(self.source, self.tango_rate)
+        for process in devices:
+            process.wait_ready()
+        self.await_streaming()
+        if any(route.sink == "local" for route in self.routes):
+            self.telescope.start()
+        self._seen = FileCollector(self.telescope.file)
+        self._written = FileCollector(self.target.file)
+        self._topics = {
+            route.name: TopicCollector(self.servers, self.output_topic(route.name))
+            for route in self.routes
+            if route.sink == "kafka"
+        }
+        for topic in self._topics.values():
+            self._cleanup.callback(topic.close)
+
+    def exchange(self, route: Route) -> dict[str, Any]:
+        """The configuration of one route."""
+        ends = {
+            "source": {
+                "kafka": {
+                    "type": "KafkaConsumerSource",
+                    "servers": self.servers,
+                    "topic": self.input_topic,
+                    **kafka_source_keys(f"{self.run}-{route.name}"),
+                },
+                "tango": {
+                    "type": "TangoSubscriptionSource",
+                    "device_name": self.source.address,
+                    "attribute_name": "number",
+                },
+            }[route.source],
+            "sink": {
+                "kafka": {
+                    "type": "KafkaProducerSink",
+                    "servers": self.servers,
+                    "topic": self.output_topic(route.name),
+                },
+                "local": {
+                    "type": "TangoLocalAttributeSink",
+                    "attribute_name": route.name,
+                    "default_value": -1,
+                },
+                "remote": {
+                    "type": "TangoRemoteAttributeSink",
+                    "device_name": self.target.address,
+                    "attribute_name": route.name,
+                },
+            }[route.sink],
+        }
+        return {"dtype": "int64", **ends, **self.keys}
+
+    def await_streaming(self) -> None:
+        """Until every group is ON and each subscription has brought the value of its start."""
+
+        def ready() -> bool:
+            statistics = self.take_statistics()
+            return set(self.connector.states().values()) == {"ON"} and all(
+                statistics[f"{route.name}[0]"]["received"]
+                for route in self.routes
+                if route.source == "tango"
+            )
+
+        eventually(ready, self.report)
+
+    # -- flow --------------------------------------------------------------------------------------
+
+    @property
+    def feeders(self) -> dict[str, KafkaFeeder | TangoFeeder]:
+        return {"kafka": self.kafka, "tango": self.tango}
+
+    def feed(self) -> None:
+        """Let the numbers flow, and return when they come out everywhere."""
+        for name in {route.source for route in self.routes}:
+            self.feeders[name].start()
+        self.await_flow(since=0.0)
+
+    def await_flow(
+        self, since: float, routes: Iterable[Route] | None = None, count: int = 100
+    ) -> None:
+        """Until *count* numbers that went in after *since* have come out of each route."""
+        waiting = {route.name: route for route in routes or self.routes}
+
+        def flows() -> bool:
+            for name, route in list(waiting.items()):
+                handed = self.feeders[route.source].handed
+                fresh = sum(
+                    handed.get(number, 0.0) >= since for number, _ in self.arrivals(route)[-1000:]
+                )
+                if fresh >= count:
+                    del waiting[name]
+            return not waiting
+
+        eventually(flows, lambda: f"numbers from {', '.join(waiting)}\n{self.report()}")
+
+    def arrivals(self, route: Route, *, final: bool = False) -> list[Arrival]:
+        """What has come out of a route; *final* reads a topic as a whole."""
+        if route.sink == "kafka":
+            topic = self._topics[route.name]
+            found = topic.all() if final else topic.so_far()
+        else:
+            found = (self._seen if route.sink == "local" else self._written).read(route.name)
+        return [arrival for arrival in found if arrival[0] >= 1]
+
+    def settle(self) -> None:
+        """Stop feeding, and wait until all has arrived, or nothing has for `QUIET` seconds."""
+        for name in {route.source for route in self.routes}:
+            self.feeders[name].pause()
+        counts: dict[str, int] = {}
+        changed = time.monotonic()
+
+        def settled() -> bool:
+            nonlocal counts, changed
+            now = {route.name: len(self.arrivals(route)) for route in self.routes}
+            if now != counts:
+                counts, changed = now, time.monotonic()
+            statistics = self.take_statistics()
+            if any(exchange["in_flight"] for exchange in statistics.values()):
+                return False
+            return self._complete() or time.monotonic() - changed > QUIET
+
+        eventually(settled, self.report)
+
+    def _complete(self) -> bool:
+        return all(
+            self.feeders[route.source].sent.keys() <= {number for number, _ in self.arrivals(route)}
+            for route in self.routes
+        )
+
+    # -- accounts ----------------------------------------------------------------------------------
+
+    def take_statistics(self) -> dict[str, Any]:
+        """The connector's ledgers, which must balance whenever they are read."""
+        self.statistics = self.connector.statistics()
+        check_balance(self.statistics)
+        return self.statistics
+
+    def counted(self, route: Route) -> dict[str, int]:
+        """What the connector, and a subscriber, say of data that did not make it."""
+        ledger = self.statistics[f"{route.name}[0]"]
+        told = {
+            **ledger["dropped"],
+            "failed": ledger["failed"],
+            "skipped": ledger.get("skipped", 0),
+            "dead-lettered": ledger.get("dead_lettered", 0),
+            **ledger["upstream"],
+        }
+        if route.sink == "local":
+            missed = self._seen.errors(route.name)["API_MissedEvents"]
+            told["missed by the subscriber"] = missed
+        return {name: count for name, count in told.items() if count}
+
+    def rows(
+        self, fault: str, over: float, routes: Iterable[Route] | None = None
+    ) -> dict[str, Account]:
+        """The accounts of each route, once all is quiet: `settle` first."""
+        self.take_statistics()
+        return {route.name: self._account(fault, over, route) for route in routes or self.routes}
+
+    def _account(self, fault: str, over: float, route: Route) -> Account:
+        feeder = self.feeders[route.source]
+        arrivals = self.arrivals(route, final=True)
+        handed, sent = feeder.handed, feeder.sent
+        numbers = [number for number, _ in arrivals]
+        distinct = set(numbers)
+        assert distinct <= handed.keys(), f"{route.name} invented {distinct - handed.keys()}"
+        counts = Counter(numbers)
+        later = [when for number, when in arrivals if handed[number] >= over]
+        row = Row(
+            fault=fault,
+            pair=route.pair,
+            sent=len(sent.keys() | distinct),
+            out=len(distinct),
+            duplicated=len(numbers) - len(distinct),
+            lost=len(sent.keys() - distinct),
+            counted=self.counted(route),
+            recovered=max(0.0, min(later) - over) if over and later else None,
+        )
+        return Account(
+            row=row,
+            lost=sorted(sent.keys() - distinct),
+            again=sorted(number for number, count in counts.items() if count > 1),
+            in_order=_in_order(numbers, sent),
+            handed=handed,
+        )
+
+    def report(self) -> str:
+        """What there is to see, for a failure."""
+        try:
+            state = self.connector.proxy().Status()
+            state += f"\n{self.take_statistics()}"
+        except tango.DevFailed as error:
+            state = f"the connector does not answer: {error.args[0].desc}"
+        return f"{state}\nits log:\n{self.connector.log_tail()}"
+
+
+@attrs.frozen
+class Account:
+    """A row, and what a test asks beyond it."""
+
+    row: Row
+    lost: list[int]
+    again: list[int]
+    in_order: bool
+    handed: Mapping[int, float]
+
+
+def _in_order(numbers: Sequence[int], partitions: Mapping[int, int]) -> bool:
+    """Whether first arrivals keep the order of each partition."""
+    latest: dict[int, int] = {}
+    seen: set[int] = set()
+    for number in numbers:
+        if number in seen:
+            continue
+        seen.add(number)
+        partition = partitions.get(number, 0)
+        if number < latest.get(partition, 0):
+            return False
+        latest[partition] = number
+    return True
