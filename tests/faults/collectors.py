@@ -10,9 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tests.faults.records import Records
-
-Arrival = tuple[int, float]
-"""A number, and the time of its arrival in seconds since the Unix epoch."""
+from tests.faults.tally import Arrival
 
 _PATIENCE = 20.0  # s for a broker that is well to hand out what it has
 
@@ -24,16 +22,13 @@ class TopicCollector:
         self._servers = servers
         self._topic = topic
         self._consumer: Consumer | None = None
-        self._arrivals: list[Arrival] = []
 
-    def so_far(self) -> list[Arrival]:
-        """What has come as yet; a broker that is away has nothing new."""
+    def fresh(self) -> list[Arrival]:
+        """What has come since the last time; a broker that is away has nothing new."""
         if self._consumer is None:
             self._consumer = self._open()
-        for message in self._consumer.consume(10_000, 0.05):
-            if message.error() is None:
-                self._arrivals.append(_arrival(message))
-        return self._arrivals
+        messages = self._consumer.consume(10_000, 0.02)
+        return [_arrival(message) for message in messages if message.error() is None]
 
     def all(self) -> list[Arrival]:
         """The topic read as a whole, from its beginning to what is its end now."""
@@ -91,9 +86,10 @@ class FileCollector:
         self._arrivals: dict[str, list[Arrival]] = defaultdict(list)
         self._errors: dict[str, Counter[str]] = defaultdict(Counter)
 
-    def read(self, name: str) -> list[Arrival]:
+    def fresh(self, name: str) -> list[Arrival]:
+        """What has come under a name since the last time."""
         self._read()
-        return self._arrivals[name]
+        return self._arrivals.pop(name, [])
 
     def errors(self, name: str) -> Counter[str]:
         """How many error events of each reason."""

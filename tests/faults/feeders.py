@@ -1,7 +1,7 @@
 """What goes in: consecutive numbers, each with the moment when it was handed over.
 
-`KafkaFeeder` and `TangoFeeder` have the same face: ``start``, ``pause``, ``handed`` (number →
-time at which it was handed over, all that ever were) and ``sent`` (those that are known to be in).
+`KafkaFeeder` and `TangoFeeder` have the same face: ``start``, ``pause``, and ``handed`` with all
+the numbers that ever were.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from tests.faults.processes import SourceProcess
 from tests.faults.records import Records
+from tests.faults.tally import Handed
 
 FLUSH = 60.0
 """Seconds in which a broker that is well must acknowledge what waits."""
@@ -23,9 +24,7 @@ class KafkaFeeder:
     """Writes numbers to a topic at a rate in 1/s, in a thread of its own."""
 
     def __init__(self, servers: str, topic: str, rate: float) -> None:
-        self.handed: dict[int, float] = {}
-        self.sent: dict[int, int] = {}
-        """Acknowledged number → its partition."""
+        self.handed = Handed()
         self.failed: dict[int, str] = {}
         self.partitions = 1
         self.rate = rate
@@ -33,7 +32,6 @@ class KafkaFeeder:
         self._topic = topic
         self._thread: threading.Thread | None = None
         self._paused = threading.Event()
-        self._next = 1
         self._producer = self._connect()
 
     def _connect(self) -> Producer:
@@ -89,30 +87,28 @@ class KafkaFeeder:
             self._put_next()
 
     def _put_next(self) -> None:
-        number = self._next
-        self._next += 1
-        self.handed[number] = time.time()
+        number = self.handed.next
+        partition = number % self.partitions
+        self.handed.add(time.time(), partition)
         self._producer.produce(
             self._topic,
             b"%d" % number,
-            partition=number % self.partitions,
-            on_delivery=lambda error, message: self._told(number, error, message),
+            partition=partition,
+            on_delivery=lambda error, _: self._told(number, error),
         )
         self._producer.poll(0)
 
     def _run(self) -> None:
-        began, first = time.monotonic(), self._next
+        began, first = time.monotonic(), self.handed.next
         while not self._paused.is_set():
             self._put_next()
-            late = began + (self._next - first) / self.rate - time.monotonic()
-            if late > 0:
-                self._producer.poll(late)
-                self._paused.wait(max(0.0, began + (self._next - first) / self.rate
-                                      - time.monotonic()))  # fmt: skip
+            due = began + (self.handed.next - first) / self.rate
+            while not self._paused.is_set() and (early := due - time.monotonic()) > 0:
+                self._producer.poll(early)  # returns sooner when there are reports
 
-    def _told(self, number: int, error: Any, message: Any) -> None:
+    def _told(self, number: int, error: Any) -> None:
         if error is None:
-            self.sent[number] = message.partition()
+            self.handed.acknowledge(number)
         else:
             self.failed[number] = str(error)
 
@@ -124,27 +120,25 @@ class TangoFeeder:
         self.rate = rate
         self._process = process
         self._records = Records(process.file)
-        self._handed: dict[int, float] = {}
+        self._handed = Handed()
 
     @property
-    def handed(self) -> dict[int, float]:
+    def handed(self) -> Handed:
         for record in self._records.read():
-            self._handed[int(record.value)] = record.time
+            assert int(record.value) == self._handed.next
+            self._handed.add(record.time, acknowledged=True)
         return self._handed
-
-    @property
-    def sent(self) -> dict[int, int]:
-        return dict.fromkeys(self.handed, 0)
 
     def start(self) -> None:
         """Go on with the first number that was not pushed, also after the device was restarted."""
-        self._process.proxy().Feed([max(self.handed, default=0) + 1, self.rate])
+        self._process.proxy().Feed([self.handed.next, self.rate])
 
     def flood(self, count: int) -> None:
         """Push *count* numbers as fast as the device can; returns before that."""
-        self._process.proxy().Feed([max(self.handed, default=0) + 1, 0, count])
+        self._process.proxy().Feed([self.handed.next, 0, count])
 
     def pause(self) -> None:
+        """Push nothing more."""
         if self._process.running:
             self._process.proxy().Halt()
 

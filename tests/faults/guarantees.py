@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tests.faults.rig import RECOVERY, Account, Rig
 
@@ -12,25 +12,23 @@ def check_pair(
     account: Account,
     *,
     repeats: bool = False,
-    outage: tuple[float, float] | None = None,
+    outages: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Nothing lost, in order, once.
 
-    *repeats* allows the same number again; *outage* allows what went in between its two times to
-    be lost, since nobody but Tango had it.
+    *repeats* allows the same number again; *outages* are spans of time: what went in during one
+    may be lost, since nobody but Tango had it.
     """
     row = account.row
-    if outage is None:
-        assert account.lost == [], (route, row)
-    else:
-        begin, end = outage
-        outside = [n for n in account.lost if not begin <= account.handed[n] <= end]
-        assert outside == [], (route, row, outside)
-    assert account.in_order, (route, row)
-    if not repeats:
-        assert account.again == [], (route, row, account.again)
-    if row.recovered is not None:
-        assert row.recovered <= RECOVERY, (route, row)
+    lost = [
+        number
+        for number, when in account.lost.items()
+        if not any(begin <= when <= end for begin, end in outages)
+    ]
+    assert not lost, (route, row, lost[:20])
+    assert not account.disordered, (route, row, account.disordered[:20])
+    assert repeats or not account.repeated, (route, row, account.repeated[:20])
+    assert row.recovered is None or row.recovered <= RECOVERY, (route, row)
 
 
 def check_streaming(rig: Rig, states: Mapping[str, str] | None = None) -> None:

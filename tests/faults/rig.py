@@ -14,15 +14,15 @@ import itertools
 import tempfile
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
+import numpy as np
 import tango
 
-from tests.faults.collectors import Arrival, FileCollector, TopicCollector
+from tests.faults.collectors import FileCollector, TopicCollector
 from tests.faults.feeders import KafkaFeeder, TangoFeeder
 from tests.faults.processes import (
     ConnectorProcess,
@@ -31,6 +31,7 @@ from tests.faults.processes import (
     TelescopeProcess,
 )
 from tests.faults.rows import Row
+from tests.faults.tally import Tally
 from tests.services.kafka import create_topic
 from tests.services.process import ServiceProcess
 
@@ -108,9 +109,12 @@ def check_balance(statistics: Mapping[str, Any]) -> None:
 class Rig:
     """Everything that takes part, beside the broker at *servers*; ``with`` starts and ends it.
 
-    *keys* are what an exchange has beside source and sink, by route; *keep* is where the
-    configuration of the connector comes from when that is not a file.
+    *keys* are what each exchange has beside source and sink; *arguments* tell the connector where
+    its configuration is, if not in a file.
     """
+
+    reads_topics_whole = True
+    """Whether the accounts read topics anew; else they count what was read on the way."""
 
     def __init__(
         self,
@@ -196,8 +200,10 @@ class Rig:
         self.await_streaming()
         if any(route.sink == "local" for route in self.routes):
             self.telescope.start()
-        self._seen = FileCollector(self.telescope.file)
-        self._written = FileCollector(self.target.file)
+        self._files = {
+            "local": FileCollector(self.telescope.file),
+            "remote": FileCollector(self.target.file),
+        }
         self._topics = {
             route.name: TopicCollector(self.servers, self.output_topic(route.name))
             for route in self.routes
@@ -205,6 +211,9 @@ class Rig:
         }
         for topic in self._topics.values():
             self._cleanup.callback(topic.close)
+        self._tallies = {
+            route.name: Tally(self.feeders[route.source].handed) for route in self.routes
+        }
 
     def exchange(self, route: Route) -> dict[str, Any]:
         """The configuration of one route."""
@@ -275,24 +284,22 @@ class Rig:
 
         def flows() -> bool:
             for name, route in list(waiting.items()):
-                handed = self.feeders[route.source].handed
-                fresh = sum(
-                    handed.get(number, 0.0) >= since for number, _ in self.arrivals(route)[-1000:]
-                )
-                if fresh >= count:
+                if self.tally(route).fresh(since) >= count:
                     del waiting[name]
             return not waiting
 
         eventually(flows, lambda: f"numbers from {', '.join(waiting)}\n{self.report()}")
 
-    def arrivals(self, route: Route, *, final: bool = False) -> list[Arrival]:
-        """What has come out of a route; *final* reads a topic as a whole."""
+    def tally(self, route: Route) -> Tally:
+        """What has come out of a route as yet."""
+        tally = self._tallies[route.name]
         if route.sink == "kafka":
-            topic = self._topics[route.name]
-            found = topic.all() if final else topic.so_far()
+            fresh = self._topics[route.name].fresh()
         else:
-            found = (self._seen if route.sink == "local" else self._written).read(route.name)
-        return [arrival for arrival in found if arrival[0] >= 1]
+            fresh = self._files[route.sink].fresh(route.name)
+        _ = self.feeders[route.source].handed  # read after: what came out has gone in before
+        tally.add(fresh)
+        return tally
 
     def settle(self) -> None:
         """Stop feeding, and wait until all has arrived, or nothing has for `QUIET` seconds."""
@@ -303,7 +310,7 @@ class Rig:
 
         def settled() -> bool:
             nonlocal counts, changed
-            now = {route.name: len(self.arrivals(route)) for route in self.routes}
+            now = {route.name: self.tally(route).count for route in self.routes}
             if now != counts:
                 counts, changed = now, time.monotonic()
             statistics = self.take_statistics()
@@ -314,10 +321,7 @@ class Rig:
         eventually(settled, self.report)
 
     def _complete(self) -> bool:
-        return all(
-            self.feeders[route.source].sent.keys() <= {number for number, _ in self.arrivals(route)}
-            for route in self.routes
-        )
+        return not any(self._tallies[route.name].lost() for route in self.routes)
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -338,7 +342,7 @@ class Rig:
             **ledger["upstream"],
         }
         if route.sink == "local":
-            missed = self._seen.errors(route.name)["API_MissedEvents"]
+            missed = self._files["local"].errors(route.name)["API_MissedEvents"]
             told["missed by the subscriber"] = missed
         return {name: count for name, count in told.items() if count}
 
@@ -350,30 +354,29 @@ class Rig:
         return {route.name: self._account(fault, over, route) for route in routes or self.routes}
 
     def _account(self, fault: str, over: float, route: Route) -> Account:
-        feeder = self.feeders[route.source]
-        arrivals = self.arrivals(route, final=True)
-        handed, sent = feeder.handed, feeder.sent
-        numbers = [number for number, _ in arrivals]
-        distinct = set(numbers)
-        assert distinct <= handed.keys(), f"{route.name} invented {distinct - handed.keys()}"
-        counts = Counter(numbers)
-        later = [when for number, when in arrivals if handed[number] >= over]
+        handed = self.feeders[route.source].handed
+        tally = self.tally(route)
+        if route.sink == "kafka" and self.reads_topics_whole:
+            tally = Tally(handed)
+            tally.add(self._topics[route.name].all())
+        out = int(np.count_nonzero(tally.times()))
+        lost = tally.lost()
+        first = tally.first(over) if over else None
         row = Row(
             fault=fault,
             pair=route.pair,
-            sent=len(sent.keys() | distinct),
-            out=len(distinct),
-            duplicated=len(numbers) - len(distinct),
-            lost=len(sent.keys() - distinct),
+            sent=out + len(lost),
+            out=out,
+            duplicated=tally.count - out,
+            lost=len(lost),
             counted=self.counted(route),
-            recovered=max(0.0, min(later) - over) if over and later else None,
+            recovered=None if first is None else max(0.0, first - over),
         )
         return Account(
             row=row,
-            lost=sorted(sent.keys() - distinct),
-            again=sorted(number for number, count in counts.items() if count > 1),
-            in_order=_in_order(numbers, sent),
-            handed=handed,
+            lost={number: handed.times[number] for number in lost},
+            repeated=tally.repeated(),
+            disordered=tally.disordered,
         )
 
     def report(self) -> str:
@@ -391,22 +394,7 @@ class Account:
     """A row, and what a test asks beyond it."""
 
     row: Row
-    lost: list[int]
-    again: list[int]
-    in_order: bool
-    handed: Mapping[int, float]
-
-
-def _in_order(numbers: Sequence[int], partitions: Mapping[int, int]) -> bool:
-    """Whether first arrivals keep the order of each partition."""
-    latest: dict[int, int] = {}
-    seen: set[int] = set()
-    for number in numbers:
-        if number in seen:
-            continue
-        seen.add(number)
-        partition = partitions.get(number, 0)
-        if number < latest.get(partition, 0):
-            return False
-        latest[partition] = number
-    return True
+    lost: Mapping[int, float]
+    """Lost number → when it went in."""
+    repeated: list[int]
+    disordered: list[int]
