@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.faults.rig import Account
 from tests.faults.rows import Row, save
 from tests.services.etcd import EtcdServer
 from tests.services.kafka import KafkaServer
@@ -65,8 +66,13 @@ def etcd() -> Iterator[EtcdServer]:
 
 
 @pytest.fixture(scope="session")
-def rows() -> Iterator[list[Row]]:
-    """The rows of this run, written down at its end."""
+def _rows() -> Iterator[list[Row]]:
     found: list[Row] = []
     yield found
     save(found)
+
+
+@pytest.fixture
+def publish(_rows: list[Row]) -> Callable[[Mapping[str, Account]], None]:
+    """Put the rows of these accounts into the table of this run."""
+    return lambda accounts: _rows.extend(account.row for account in accounts.values())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
-from tests.faults.rig import RECOVERY, Account, Rig
+from tests.faults.rig import RECOVERY, Account, Rig, Route
 
 
 def check_pair(
@@ -38,3 +39,37 @@ def check_streaming(rig: Rig, states: Mapping[str, str] | None = None) -> None:
     assert found == expected, rig.report()
     state = "FAULT" if "FAULT" in expected.values() else "ON"
     assert str(rig.connector.proxy().State()) == state
+
+
+def endure(
+    rig: Rig,
+    fault: str,
+    hurt: Callable[[], object],
+    *,
+    routes: Sequence[Route] | None = None,
+    repeats: Sequence[Route] = (),
+    gaps: Sequence[Route] = (),
+) -> dict[str, Account]:
+    """Hurt a rig whose data flow; return the accounts once they flow again and all is quiet.
+
+    What each of *routes* (all, if none are named) has to keep is checked: *repeats* names those
+    that may bring a number again, *gaps* those that may lose what went in between the fault's
+    beginning and their recovery. The fault is over when *hurt* returns.
+    """
+    rig.feed()
+    begin = time.time()
+    hurt()
+    over = time.time()
+    rig.await_flow(over)
+    recovered = time.time()
+    rig.settle()
+    check_streaming(rig)
+    accounts = rig.rows(fault, over, routes)
+    for route in routes or rig.routes:
+        check_pair(
+            route.name,
+            accounts[route.name],
+            repeats=route in repeats,
+            outages=[(begin, recovered)] if route in gaps else [],
+        )
+    return accounts

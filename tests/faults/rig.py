@@ -221,7 +221,7 @@ class Rig:
             "source": {
                 "kafka": {
                     "type": "KafkaConsumerSource",
-                    "servers": self.servers,
+                    "servers": self.servers.split(","),
                     "topic": self.input_topic,
                     **kafka_source_keys(f"{self.run}-{route.name}"),
                 },
@@ -234,7 +234,7 @@ class Rig:
             "sink": {
                 "kafka": {
                     "type": "KafkaProducerSink",
-                    "servers": self.servers,
+                    "servers": self.servers.split(","),
                     "topic": self.output_topic(route.name),
                 },
                 "local": {
@@ -316,12 +316,25 @@ class Rig:
             statistics = self.take_statistics()
             if any(exchange["in_flight"] for exchange in statistics.values()):
                 return False
-            return self._complete() or time.monotonic() - changed > QUIET
+            return self.complete() or time.monotonic() - changed > QUIET
 
         eventually(settled, self.report)
 
-    def _complete(self) -> bool:
-        return not any(self._tallies[route.name].lost() for route in self.routes)
+    def complete(self) -> bool:
+        """Whether everything that is known to be in has come out."""
+        return not any(self.tally(route).lost() for route in self.routes)
+
+    def restart_groups(self) -> None:
+        """Lead groups out of FAULT, and stream again."""
+        proxy = self.connector.proxy()
+        configuration = proxy.configuration
+        if "ON" in self.connector.states().values():
+            proxy.Stop()
+            eventually(lambda: "ON" not in self.connector.states().values(), self.report)
+        proxy.Reset()
+        proxy.Configure(configuration)
+        proxy.Start()
+        self.await_streaming()
 
     # -- accounts ----------------------------------------------------------------------------------
 
