@@ -66,7 +66,7 @@ class ConnectorProcess(TangoProcess):
         super().__init__(directory)
         self.configuration = configuration
         self._arguments = arguments
-        self._environment = dict(environment or {})
+        self.variables = dict(environment or {})
 
     def prepare(self) -> None:
         (self.directory / "config.json").write_text(json.dumps(self.configuration))
@@ -77,7 +77,7 @@ class ConnectorProcess(TangoProcess):
         return [sys.executable, "-m", "queue_connector", "serve", *what, *where]
 
     def environment(self) -> Mapping[str, str]:
-        return {**super().environment(), **self._environment}
+        return {**super().environment(), **self.variables}
 
     def statistics(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.proxy().statistics)

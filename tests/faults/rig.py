@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import tempfile
 import time
 import uuid
@@ -44,7 +45,7 @@ QUIET = 1.5
 
 def kafka_source_keys(group: str) -> dict[str, Any]:
     """What a Kafka source is given beside servers and topic."""
-    return {}
+    return {"group_id": group}
 
 
 @attrs.frozen
@@ -61,6 +62,11 @@ class Route:
     @property
     def sink(self) -> str:
         return self.name.split("_to_")[1]
+
+    @property
+    def by_events(self) -> bool:
+        """Whether Tango's events carry the numbers for a part of the way."""
+        return self.source == "tango" or self.sink == "local"
 
 
 ROUTES = tuple(
@@ -125,6 +131,8 @@ class Rig:
         kafka_rate: float = 300.0,
         tango_rate: float = 200.0,
         topic_settings: Mapping[str, str] | None = None,
+        output_settings: Mapping[str, str] | None = None,
+        dtype: str = "int64",
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
@@ -133,6 +141,11 @@ class Rig:
         self.keys = dict(keys or {})
         self.run = uuid.uuid4().hex[:8]
         self.topic_settings = dict(topic_settings or {})
+        self.output_settings = {
+            "message.timestamp.type": "LogAppendTime",  # the broker's clock is nobody's to step
+            **(output_settings or {}),
+        }
+        self.dtype = dtype
         self.kafka_rate = kafka_rate
         self.tango_rate = tango_rate
         self._cleanup = contextlib.ExitStack()
@@ -179,13 +192,12 @@ class Rig:
     def prepare(self) -> None:
         """Make topics and devices, and the configuration that names them."""
         create_topic(self.servers, self.input_topic, config=self.topic_settings)
-        broker_time = {"message.timestamp.type": "LogAppendTime"}
         for route in self.routes:
             if route.sink == "kafka":
-                create_topic(self.servers, self.output_topic(route.name), config=broker_time)
-        self.connector.configuration = {
-            "exchanges": {route.name: [self.exchange(route)] for route in self.routes}
-        }
+                create_topic(
+                    self.servers, self.output_topic(route.name), config=self.output_settings
+                )
+        self.connector.configuration = self.configuration()
 
     def assemble(self) -> None:
         """Start all, in an order in which whoever receives is there before whoever sends."""
@@ -215,6 +227,10 @@ class Rig:
             route.name: Tally(self.feeders[route.source].handed) for route in self.routes
         }
 
+    def configuration(self) -> dict[str, Any]:
+        """What the connector is told: a group for each route."""
+        return {"exchanges": {route.name: [self.exchange(route)] for route in self.routes}}
+
     def exchange(self, route: Route) -> dict[str, Any]:
         """The configuration of one route."""
         ends = {
@@ -223,6 +239,7 @@ class Rig:
                     "type": "KafkaConsumerSource",
                     "servers": self.servers.split(","),
                     "topic": self.input_topic,
+                    "encoding": "utf-8",
                     **kafka_source_keys(f"{self.run}-{route.name}"),
                 },
                 "tango": {
@@ -236,6 +253,7 @@ class Rig:
                     "type": "KafkaProducerSink",
                     "servers": self.servers.split(","),
                     "topic": self.output_topic(route.name),
+                    "encoding": "utf-8",
                 },
                 "local": {
                     "type": "TangoLocalAttributeSink",
@@ -249,7 +267,7 @@ class Rig:
                 },
             }[route.sink],
         }
-        return {"dtype": "int64", **ends, **self.keys}
+        return {"dtype": self.dtype, **ends, **self.keys}
 
     def await_streaming(self) -> None:
         """Until every group is ON and each subscription has brought the value of its start."""
@@ -275,6 +293,7 @@ class Rig:
         for name in {route.source for route in self.routes}:
             self.feeders[name].start()
         self.await_flow(since=0.0)
+        self.await_flow(since=time.time(), count=1)  # what waited for the start has come through
 
     def await_flow(
         self, since: float, routes: Iterable[Route] | None = None, count: int = 100
@@ -324,15 +343,16 @@ class Rig:
         """Whether everything that is known to be in has come out."""
         return not any(self.tally(route).lost() for route in self.routes)
 
-    def restart_groups(self) -> None:
-        """Lead groups out of FAULT, and stream again."""
+    def reconfigure(self) -> None:
+        """Lead groups out of FAULT, with the configuration as it is now, and stream again."""
+        self.connector.configuration = self.configuration()
         proxy = self.connector.proxy()
-        configuration = proxy.configuration
         if "ON" in self.connector.states().values():
             proxy.Stop()
-            eventually(lambda: "ON" not in self.connector.states().values(), self.report)
+            ended = {"OFF", "FAULT"}
+            eventually(lambda: ended.issuperset(self.connector.states().values()), self.report)
         proxy.Reset()
-        proxy.Configure(configuration)
+        proxy.Configure(json.dumps(self.connector.configuration))
         proxy.Start()
         self.await_streaming()
 
@@ -386,6 +406,7 @@ class Rig:
             recovered=None if first is None else max(0.0, first - over),
         )
         return Account(
+            route=route,
             row=row,
             lost={number: handed.times[number] for number in lost},
             repeated=tally.repeated(),
@@ -406,6 +427,7 @@ class Rig:
 class Account:
     """A row, and what a test asks beyond it."""
 
+    route: Route
     row: Row
     lost: Mapping[int, float]
     """Lost number → when it went in."""

@@ -206,7 +206,6 @@ class Soak:
             outages = self._outages if name.startswith("tango") else []
             try:
                 check_pair(
-                    name,
                     account,
                     repeats=hurt and name in ("tango_to_kafka", "tango_to_remote"),
                     outages=outages,

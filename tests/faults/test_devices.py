@@ -48,7 +48,7 @@ def test_source_device_of_another_type(kafka, publish):
         rig.source.stop()
         rig.source.type = "DevLong64"
         rig.source.start()
-        rig.restart_groups()
+        rig.reconfigure()
         over = time.time()
         rig.tango.start()
         rig.await_flow(over)
@@ -57,7 +57,9 @@ def test_source_device_of_another_type(kafka, publish):
         publish({route.name: accounts[route.name] for route in TANGO_ROUTES})
         for route in TANGO_ROUTES:
             account = accounts[route.name]
-            check_pair(route.name, account, repeats=True, outages=[(begin, over)])
+            check_pair(account, repeats=True, outages=[(begin, over)])
+        for route in KAFKA_ROUTES:
+            check_pair(accounts[route.name])
 
 
 def test_target_device(kafka, publish):
@@ -90,7 +92,7 @@ def test_event_flood(kafka, publish):
         accounts = rig.rows("event flood", over)
         publish(accounts)
         for route, account in accounts.items():
-            check_pair(route, account, outages=[(begin, over + 1.0)])
+            check_pair(account, outages=[(begin, over + 1.0)])
             ledger = rig.statistics[f"{route}[0]"]
             if account.lost:
                 assert account.row.counted

@@ -89,4 +89,4 @@ def test_retention_overrun(kafka, admin, publish):
             assert lost == list(range(lost[0], before + 700))
             assert before <= lost[0] <= before + FETCHED
             assert account.row.counted == {SKIPPED_BY_RETENTION: len(lost)}
-            check_pair(route, account, outages=[(0.0, over)])
+            check_pair(account, outages=[(0.0, over)])
