@@ -6,6 +6,7 @@ What cannot be had is a reason to skip, and a failure where ``CI`` is set.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from tests.services.etcd import EtcdServer
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServiceUnavailable
 
+TIMEOUT = 300.0
+"""Seconds for one test; it waits for nothing longer than 30 s, but several times."""
+
 _HERE = Path(__file__).parent
 
 
@@ -26,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.services)
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the tests in order: with it, what they have started."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM", returncode=143))
 
 
 def unavailable(error: ServiceUnavailable) -> NoReturn:

@@ -39,6 +39,9 @@ from tests.services.process import ServiceProcess
 RECOVERY = 30.0
 """Seconds within which data must flow again once a fault is over."""
 
+PATIENCE = 60.0
+"""Seconds in which what must come does, on a machine that has other work too."""
+
 QUIET = 1.5
 """Seconds without anything new after which nothing more is expected."""
 
@@ -91,7 +94,7 @@ def routes_to(*sinks: str) -> tuple[Route, ...]:
 
 
 def eventually(
-    condition: Callable[[], Any], what: Callable[[], object] | str, timeout: float = RECOVERY
+    condition: Callable[[], Any], what: Callable[[], object] | str, timeout: float = PATIENCE
 ) -> Any:
     """What *condition* gives once it is true, for *timeout* seconds at most."""
     deadline = time.monotonic() + timeout
@@ -128,8 +131,8 @@ class Rig:
         *,
         routes: Sequence[Route] = ROUTES,
         keys: Mapping[str, Any] | None = None,
-        kafka_rate: float = 300.0,
-        tango_rate: float = 200.0,
+        kafka_rate: float = 200.0,
+        tango_rate: float = 100.0,
         topic_settings: Mapping[str, str] | None = None,
         output_settings: Mapping[str, str] | None = None,
         dtype: str = "int64",
@@ -410,7 +413,7 @@ class Rig:
             row=row,
             lost={number: handed.times[number] for number in lost},
             repeated=tally.repeated(),
-            disordered=tally.disordered,
+            overtaken=tally.overtaken,
         )
 
     def report(self) -> str:
@@ -432,4 +435,10 @@ class Account:
     lost: Mapping[int, float]
     """Lost number → when it went in."""
     repeated: list[int]
-    disordered: list[int]
+    overtaken: list[tuple[int, int]]
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """The first and the last number of each run of lost ones."""
+        first = [number for number in self.lost if number - 1 not in self.lost]
+        last = [number for number in self.lost if number + 1 not in self.lost]
+        return list(zip(first, last, strict=True))

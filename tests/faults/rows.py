@@ -7,6 +7,7 @@ tests.faults.rows`` puts them into the page ``docs/explanations/faults.md``.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,9 +73,24 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def explained(text: str) -> list[str]:
+    """The faults that a page explains, in its order."""
+    return re.findall(r"^(.+)\n: ", text, re.MULTILINE)
+
+
 def write_page(rows: Iterable[Row], page: Path = PAGE) -> None:
-    """Put the table between its marks in the page."""
-    before, rest = page.read_text().split(BEGIN)
+    """Put the table between its marks in the page, in the order in which the page explains.
+
+    Raises:
+        ValueError: the page explains no such fault, or one of which there is no row.
+    """
+    text = page.read_text()
+    order = explained(text)
+    rows = list(rows)
+    if differing := {row.fault for row in rows} ^ set(order):
+        raise ValueError(f"either explained or in the table, but not both: {sorted(differing)}")
+    rows.sort(key=lambda row: order.index(row.fault))  # keeps the order of the pairs
+    before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     page.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}")
 

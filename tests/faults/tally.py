@@ -54,7 +54,8 @@ class Tally:
 
     def __init__(self, handed: Handed) -> None:
         self.count = 0
-        self.disordered: list[int] = []
+        self.overtaken: list[tuple[int, int]] = []
+        """Numbers that came first after a later one of their partition, each with that one."""
         self._handed = handed
         self._times = bytearray(1)
         self._first = array("d", [0.0])
@@ -79,7 +80,7 @@ class Tally:
                 self._first[number] = when
                 partition = self._handed.partition(number)
                 if number < self._latest.get(partition, 0):
-                    self.disordered.append(number)
+                    self.overtaken.append((number, self._latest[partition]))
                 else:
                     self._latest[partition] = number
             self._times[number] = min(_MOST, self._times[number] + 1)

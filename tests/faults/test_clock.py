@@ -42,7 +42,7 @@ def test_clock_stepped(step, kafka, publish):
         {
             "LD_PRELOAD": str(faketime()),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # s between two looks at the file
             "DONT_FAKE_MONOTONIC": "1",
         }
     )

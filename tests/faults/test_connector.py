@@ -55,5 +55,5 @@ def test_bounce(kafka, publish):
         check_streaming(rig)
         accounts = rig.rows("bounce: connector and broker, three rounds", over)
         publish(accounts)
-        for route, account in accounts.items():
+        for account in accounts.values():
             check_pair(account, repeats=True)

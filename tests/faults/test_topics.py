@@ -84,7 +84,7 @@ def test_retention_overrun(kafka, admin, publish):
         check_streaming(rig)
         accounts = rig.rows("retention overrun", over)
         publish(accounts)
-        for route, account in accounts.items():
+        for account in accounts.values():
             lost = list(account.lost)
             assert lost == list(range(lost[0], before + 700))
             assert before <= lost[0] <= before + FETCHED
