@@ -13,6 +13,11 @@ import pytest
 from tests.faults.guarantees import endure
 from tests.faults.rig import Rig, eventually, routes_to
 
+LOOK = 1
+"""Seconds between two looks of libfaketime at its file."""
+
+RATE = 50.0  # numbers/s; every call that asks for the time is slow under libfaketime
+
 SKIPPED = "]@"  # the position of the bad message, in the line that tells of it
 
 
@@ -35,15 +40,21 @@ def test_clock_stepped(step, kafka, publish):
     librdkafka waits by another clock than it reads here (libfaketime knows no ``cnd_timedwait``),
     as it does when a real clock is stepped while it waits: an idle wait may take an hour.
     """
-    rig = Rig(kafka.bootstrap_servers, keys={"on_error": "skip"})
+    rig = Rig(
+        kafka.bootstrap_servers,
+        keys={"on_error": "skip"},
+        kafka_rate=RATE,
+        tango_rate=RATE,
+    )
     offset = rig.directory / "offset"
     _set(offset, "+0")
     rig.connector.variables.update(
         {
             "LD_PRELOAD": str(faketime()),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
-            "FAKETIME_CACHE_DURATION": "1",  # s between two looks at the file
+            "FAKETIME_CACHE_DURATION": str(LOOK),
             "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
         }
     )
     with rig:
@@ -51,6 +62,8 @@ def test_clock_stepped(step, kafka, publish):
 
         def hurt() -> None:
             _set(offset, step)
+            seen_at = time.monotonic() + 2 * LOOK
+            eventually(lambda: time.monotonic() > seen_at, "")
             rig.kafka.put(b"no number")  # is logged, which shows what the clock says
             eventually(lambda: SKIPPED in rig.connector.log_tail(), rig.report)
 
