@@ -1,5 +1,9 @@
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 5
+SEED ?= 1
+RATE ?= 1000
+FAULTS ?= 1
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -10,7 +14,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services lint types docs format schema clean
+.PHONY: help install demo test test-services test-faults faults-table soak lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -35,6 +39,16 @@ test: $(STAMP) ## Unit, contract and device tests; no service needed
 
 test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java and mvn
 	$(BIN)/pytest tests/system $(ARGS)
+
+test-faults: $(STAMP) ## Faults injected on real services, with data under way; needs java and mvn
+	$(BIN)/pytest tests/faults $(ARGS)
+
+faults-table: $(STAMP) ## Write the table of the latest test-faults into the docs
+	$(BIN)/python -m tests.faults.rows
+
+soak: $(STAMP) ## A long run with faults by chance; MINUTES=5 SEED=1 RATE=1000 FAULTS=1
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) --rate $(RATE) \
+	  $(if $(filter 0,$(FAULTS)),--no-faults) $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting, the Dockerfile and the constraints
 	$(BIN)/ruff check .

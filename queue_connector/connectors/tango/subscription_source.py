@@ -8,7 +8,8 @@
             per change of reason; INVALID quality carries no value and is counted as dropped
 * recovery  `receive_batch` subscribes anew: while the device is away it tries every `RETRY_MOST`
             seconds at least, and when nothing comes for `IDLE` seconds it asks whether the server
-            is still the one that was subscribed to
+            is still the one that was subscribed to. What was pushed in between is lost: counted
+            upstream as ``subscribed again``
 """
 
 from __future__ import annotations
@@ -195,6 +196,7 @@ class TangoSubscriptionSource(DataSource):
             self._backoff.reset()
             if subscription.is_open:
                 self._trouble = ""
+                self._account.upstream["subscribed again"] += 1
                 self._log.info("%s: %s: subscribed again", self._exchange, self._position)
 
     async def _look(self, subscription: Subscription) -> None:
