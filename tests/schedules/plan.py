@@ -181,7 +181,7 @@ PLACES = st.frozensets(st.integers(0, 9), min_size=1, max_size=3)
 MOMENTS = st.integers(0, 40).map(lambda halves: halves / 2 + 0.125)
 STOP_DELAYS = st.sampled_from([1.0, 3.0, 20.0])
 BREAKERS = st.none() | st.builds(
-    BreakerPlan, errors=st.integers(1, 4), seconds=st.sampled_from([0.5, 2.0, 10.0])
+    BreakerPlan, errors=st.sampled_from([2, 1, 3]), seconds=st.sampled_from([1.0, 0.25, 3.0])
 )
 TROUBLES = {
     "outages": st.tuples(
@@ -251,11 +251,12 @@ def sources(draw, number: int) -> SourcePlan:
 @st.composite
 def exchanges(draw, number: int) -> ExchangePlan:
     count = draw(st.sampled_from([1, 1, 2, 3]))
+    found = draw(traits(EXCHANGE_TRAITS, 4))
+    made = [draw(sources(10 * number + place)) for place in range(1, count + 1)]
+    if "on_error" in found and not made[0].bad:  # so that it has something to do
+        made[0] = attrs.evolve(made[0], bad=draw(PLACES))
     return ExchangePlan(
-        number,
-        tuple(draw(sources(10 * number + place)) for place in range(1, count + 1)),
-        tuple(draw(st.lists(SINKS, min_size=1, max_size=2))),
-        **draw(traits(EXCHANGE_TRAITS, 4)),
+        number, tuple(made), tuple(draw(st.lists(SINKS, min_size=1, max_size=2))), **found
     )
 
 
@@ -273,9 +274,26 @@ def variations(draw, present: tuple[ExchangePlan, ...], version: int) -> tuple[E
     return tuple(draw(st.permutations(wanted)) if len(wanted) > 1 else wanted)
 
 
-NAMES = st.sampled_from(
-    ["stop", "start", "crash", "abort", "reset", "standby", "configure", "follow", "follow"]
-)
+ANY = [
+    "stop",
+    "stop",
+    "start",
+    "crash",
+    "abort",
+    "reset",
+    "standby",
+    "configure",
+    "follow",
+    "follow",
+]
+LIKELY = {
+    "stop": ["start", "start", "standby", "configure", *ANY],
+    "abort": ["start", "start", "standby", "configure", *ANY],
+    "configure": ["start", "start", "start", *ANY],
+    "reset": ["configure", "follow", *ANY],
+    "standby": ["configure", "follow", *ANY],
+}
+"""What often comes after a command, so that not most of them are refused."""
 
 
 @st.composite
@@ -283,10 +301,10 @@ def schedules(draw) -> Schedule:
     count = draw(st.sampled_from([1, 2, 3, 1]))
     present = tuple(draw(exchanges(number)) for number in range(1, count + 1))
     commands = []
-    now = 0.0
+    now, name = 0.0, ""
     for version in range(1, draw(st.integers(0, 7)) + 1):
-        now += draw(st.sampled_from([2.0, 0.0, 0.25, 1.0, 5.0]))
-        name = draw(NAMES)
+        now += draw(st.sampled_from([2.0, 0.0, 0.25, 5.0]))
+        name = draw(st.sampled_from(LIKELY.get(name, ANY)))
         if name in ("follow", "configure"):
             commands.append(Command(now, name, draw(variations(present, version))))
         else:

@@ -160,7 +160,7 @@ class Session:
             limit = self.plan.on_error.breaker
             self._bad_times.append(now)
             if limit is not None and not self.tripped:
-                recent = [then for then in self._bad_times if then >= now - limit.seconds]
+                recent = [then for then in self._bad_times if now - then <= limit.seconds]
                 self.tripped = len(recent) >= limit.errors
             if self.tripped:
                 self.faults.append((now, value))
