@@ -142,7 +142,7 @@ class _Model:
 
     def _in_fault(self, entered: Any, time: float) -> bool:
         return not any(
-            entered.time <= seen.time < time and seen.before == "FAULT"
+            entered.event < seen.event and seen.time < time and seen.before == "FAULT"
             for seen in self._run.seen
             if (seen.life, seen.group) == (entered.life, entered.group)
         )

@@ -180,9 +180,10 @@ class Schedule(Terse):
 PLACES = st.frozensets(st.integers(0, 9), min_size=1, max_size=3)
 MOMENTS = st.integers(0, 40).map(lambda halves: halves / 2 + 0.125)
 STOP_DELAYS = st.sampled_from([1.0, 3.0, 20.0])
-BREAKERS = st.none() | st.builds(
+BREAKER = st.builds(
     BreakerPlan, errors=st.sampled_from([2, 1, 3]), seconds=st.sampled_from([1.0, 0.25, 3.0])
 )
+BREAKERS = st.none() | BREAKER
 TROUBLES = {
     "outages": st.tuples(
         st.tuples(MOMENTS, st.sampled_from([1.0, 3.0, 8.0])).map(lambda o: (o[0], o[0] + o[1]))
@@ -310,3 +311,21 @@ def schedules(draw) -> Schedule:
         else:
             commands.append(Command(now, name))
     return Schedule(present, tuple(commands), draw(st.booleans()))
+
+
+@st.composite
+def poisonings(draw) -> Schedule:
+    """One exchange with many bad data and a breaker, left alone."""
+    seconds = st.sampled_from([1.0, 0.25])
+    breaker = draw(st.builds(BreakerPlan, errors=st.sampled_from([2, 3]), seconds=seconds))
+    policy = draw(st.sampled_from([Skip(breaker), SetAside(breaker)]))
+    pauses = st.sampled_from([1.0, 0.25, 3.0, 4.0])
+    arrivals = draw(st.lists(pauses, min_size=4, max_size=12))
+    bad = draw(st.lists(st.booleans(), min_size=len(arrivals), max_size=len(arrivals)))
+    places = frozenset(n for n, is_bad in enumerate(bad) if is_bad)
+    source = SourcePlan(11, tuple((pause, 1) for pause in arrivals), places)
+    exchange = ExchangePlan(1, (source,), (draw(SINKS),), on_error=policy)
+    return Schedule((exchange,), (Command(50.0, "stop"),), draw(st.booleans()))
+
+
+anything = schedules() | schedules() | poisonings()
