@@ -5,6 +5,7 @@
 `DataError`            one datum does not fit; the next one may
 `EndpointError`        a broker, device or database refused or cannot be reached
 `StateError`           a command came in a state that does not allow it
+`ClosedError`          a command came while the connector was being closed
 `ExchangeError`        one of the above, with the exchange that met it
 =====================  ==============================================================
 
@@ -124,6 +125,13 @@ class StateError(QueueConnectorError):
             f"{self.command} is not allowed in state {self.state}; "
             f"it is allowed in {', '.join(self.allowed)}"
         )
+
+
+class ClosedError(QueueConnectorError):
+    """A command came while the connector was being closed for good."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"{command} is too late: the connector is being closed")
 
 
 class ExchangeError(QueueConnectorError):

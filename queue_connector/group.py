@@ -339,7 +339,7 @@ class Group:
         What is not delivered within the stop grace is dropped, and counted so.
         """
         self._close()
-        self._halted = True
+        self.halt()
 
     def _close(self) -> None:
         opening = self.state is State.OPEN
@@ -352,9 +352,13 @@ class Group:
     async def abort(self) -> None:
         """End the session at once and drain nothing; it has ended on return."""
         self._advance(Trigger.ABORT)
-        self._halted = True
+        self.halt()
         self._scope.cancel()
         await self._idle.wait()  # bounded by the grace that each source and sink has to stop
+
+    def halt(self) -> None:
+        """Whatever is being changed now streams nothing when it is done."""
+        self._halted = True
 
     async def wait_idle(self) -> None:
         """Wait until no session is running."""

@@ -11,7 +11,7 @@ collapses into the last.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +21,14 @@ import trio
 
 from .convert import unstructure
 from .descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
-from .errors import ConfigError, EndpointError, QueueConnectorError, StateError, counted
+from .errors import (
+    ClosedError,
+    ConfigError,
+    EndpointError,
+    QueueConnectorError,
+    StateError,
+    counted,
+)
 from .group import Group
 from .plan import same
 from .state import State, Trigger, aggregate, allowed
@@ -223,12 +230,23 @@ class Supervisor:
             raise StateError(trigger.value, self.state, states)
         return found
 
+    async def _each(self, trigger: Trigger, act: Callable[[Group], Awaitable[None]]) -> None:
+        """Do it to each group that allows it, unless it has changed since the command came."""
+        async with self._commands:
+            for group in self._allowing(trigger):
+                async with group.changing:
+                    if group.state in allowed(trigger):
+                        await act(group)
+
     async def start(self) -> None:
         """Start every group that is OFF; they go ON by themselves."""
-        async with self._commands:
-            for group in self._allowing(Trigger.START):
-                async with group.changing:
-                    group.start()
+
+        async def start(group: Group) -> None:
+            if self._closed:
+                raise ClosedError(Trigger.START.value)
+            group.start()
+
+        await self._each(Trigger.START, start)
 
     async def stop(self) -> None:
         """Stop every group that is OPEN or ON in order; they go OFF by themselves."""
@@ -238,10 +256,7 @@ class Supervisor:
 
     async def standby(self) -> None:
         """Drop the configuration of every group that is OFF."""
-        async with self._commands:
-            for group in self._allowing(Trigger.STANDBY):
-                async with group.changing:
-                    await group.standby()
+        await self._each(Trigger.STANDBY, Group.standby)
 
     async def abort(self) -> None:
         """Cut off every group that is OPEN, ON or CLOSE; they are OFF on return."""
@@ -249,19 +264,21 @@ class Supervisor:
             groups = self._allowing(Trigger.ABORT)
             async with trio.open_nursery() as nursery:
                 for group in groups:
-                    nursery.start_soon(group.abort)
+                    nursery.start_soon(self._abort, group)
+
+    @staticmethod
+    async def _abort(group: Group) -> None:
+        if group.state in allowed(Trigger.ABORT):  # it may have ended by itself just now
+            await group.abort()
 
     async def reset(self) -> None:
         """Take every group that is in FAULT to STANDBY."""
-        async with self._commands:
-            for group in self._allowing(Trigger.RESET):
-                async with group.changing:
-                    await group.reset()
+        await self._each(Trigger.RESET, Group.reset)
 
     async def close(self) -> None:
         """Stop whatever streams, in order, and follow nothing any more.
 
-        It returns when all has ended, within the stop grace.
+        It returns when all has ended, within the stop grace. Nothing can be started any more.
         """
         self._closed = True
         for follower in self._followed.values():
@@ -269,7 +286,8 @@ class Supervisor:
         for group in self.groups.values():
             if group.state in allowed(Trigger.STOP):
                 group.request_stop()
-        for group in self.groups.values():
+            group.halt()
+        for group in list(self.groups.values()):
             await group.wait_idle()
 
     def as_dict(self) -> dict[str, Any]:

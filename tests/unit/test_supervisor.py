@@ -3,7 +3,7 @@ import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
-from queue_connector.errors import StateError
+from queue_connector.errors import ClosedError, StateError
 from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, open_supervisor
 from tests.checkpoints import cancel_at_every_step
@@ -156,12 +156,13 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance():
                 await trio.sleep(5.5)
                 await supervisor.reset()
                 await supervisor.stop()
-                await supervisor.close()
+                await supervisor.groups["two"].wait_idle()
                 await supervisor.configure(config(two=[world.exchange("b"), world.exchange("c")]))
                 await supervisor.start()
                 await trio.sleep(3)
                 await supervisor.abort()
                 await supervisor.standby()
+                await supervisor.close()
         finally:
             assert world.record.open == 0
             if supervisor is not None:
@@ -171,3 +172,39 @@ def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance():
                         assert ledger.in_flight == 0
 
     assert cancel_at_every_step(scenario) > 100
+
+
+async def test_a_start_that_comes_during_the_close_is_refused(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(config(slow=[world.exchange("a")], quick=[world.exchange("b")]))
+        await supervisor.start()
+        await reaches(supervisor, State.ON)
+        supervisor.groups["quick"].request_stop()
+        await supervisor.groups["quick"].wait_idle()
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervisor.close)
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                with pytest.raises(ClosedError, match="Start is too late"):
+                    await supervisor.start()
+        assert supervisor.state is State.OFF
+        assert world.record.open == 0
+
+
+async def test_an_abort_leaves_alone_a_group_that_ends_by_itself_just_then(autojump_clock):
+    for steps in range(30):  # one of them is the last before it ends
+        world = World()
+        async with world.open() as supervisor:
+            await supervisor.configure(
+                config(one=[world.exchange("a", count=3)], two=[world.exchange("b")])
+            )
+            began = trio.current_time()
+            await supervisor.start()
+            await trio.sleep_until(began + 4)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await supervisor.abort()
+            assert supervisor.state is State.OFF
+            assert world.record.open == 0

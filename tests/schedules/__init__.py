@@ -1,0 +1,9 @@
+"""Random fault schedules: what they say, endpoints that play them, and a model that judges.
+
+* `plan`        a schedule as data, and how schedules are drawn
+* `simulated`   durable logs, sources, pipes, policies and sinks on a virtual clock
+* `run`         the lives of a connector: commands, crashes, the close
+* `model`       what must have arrived, computed from the schedule and from what the ends saw
+
+The model uses nothing of the engine: it counts, orders and judges by itself.
+"""
