@@ -122,6 +122,9 @@ class Rig:
     its configuration is, if not in a file.
     """
 
+    patience = RECOVERY
+    """Seconds within which what is awaited must come."""
+
     reads_topics_whole = True
     """Whether the accounts read topics anew; else they count what was read on the way."""
 
@@ -283,7 +286,7 @@ class Rig:
                 if route.source == "tango"
             )
 
-        eventually(ready, self.report)
+        eventually(ready, self.report, self.patience)
 
     # -- flow --------------------------------------------------------------------------------------
 
@@ -310,7 +313,9 @@ class Rig:
                     del waiting[name]
             return not waiting
 
-        eventually(flows, lambda: f"numbers from {', '.join(waiting)}\n{self.report()}")
+        eventually(
+            flows, lambda: f"numbers from {', '.join(waiting)}\n{self.report()}", self.patience
+        )
 
     def tally(self, route: Route) -> Tally:
         """What has come out of a route as yet."""
@@ -340,7 +345,7 @@ class Rig:
                 return False
             return self.complete() or time.monotonic() - changed > QUIET
 
-        eventually(settled, self.report)
+        eventually(settled, self.report, self.patience)
 
     def complete(self) -> bool:
         """Whether everything that is known to be in has come out."""

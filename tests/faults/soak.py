@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import statistics
@@ -31,7 +32,7 @@ import psutil
 
 from tests.device.servers import ROOT
 from tests.faults.guarantees import check_pair, check_streaming
-from tests.faults.rig import RECOVERY, ROUTES, Rig
+from tests.faults.rig import ROUTES, Rig
 from tests.services.kafka import KafkaServer
 
 REPORT = ROOT / "build" / "soak.json"
@@ -43,6 +44,13 @@ PAUSES = (20.0, 60.0)
 """Seconds between one fault and the next: at least and at most."""
 
 FROZEN = 3.0  # s
+
+PATIENCE = 120.0
+"""Seconds for data to flow again after a fault: beside the load a broker starts slowly."""
+
+HIGH_WATER_MARK = "20000"
+"""Events that Tango keeps for a subscriber: twenty seconds, for a machine that has other work."""
+
 GROWTH = 0.03
 """Part by which memory may grow from the second quarter to the last."""
 
@@ -111,6 +119,7 @@ class Soak:
             topic_settings=short,
         )
         rig.reads_topics_whole = False
+        rig.patience = PATIENCE
         return rig
 
     def _stream(self, rig: Rig, broker: KafkaServer) -> None:
@@ -130,7 +139,7 @@ class Soak:
                 next_line += 30.0
                 self._tell(rig)
             if self._with_faults and now >= next_fault:
-                if now < self._began + self._seconds - 2 * RECOVERY:
+                if now < self._began + self._seconds - 2 * PATIENCE:
                     self._hurt(rig, broker)
                 next_fault = time.time() + self._random.uniform(*PAUSES)
             time.sleep(0.2)
@@ -267,6 +276,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1000.0, help="numbers per second and pair")
     parser.add_argument("--no-faults", action="store_true")
     options = parser.parse_args()
+    for variable in ("TANGO_DS_EVENT_BUFFER_HWM", "TANGO_EVENT_BUFFER_HWM"):
+        os.environ[variable] = HIGH_WATER_MARK
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with what is started ended in order
     report = Soak(options.minutes, options.seed, options.rate, not options.no_faults).run()
     REPORT.parent.mkdir(exist_ok=True)
