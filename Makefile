@@ -1,5 +1,6 @@
 PYTHON ?= python3
 ARGS ?=
+COUNT ?= 10000
 MINUTES ?= 5
 SEED ?= 1
 RATE ?= 1000
@@ -14,7 +15,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-faults faults-table soak lint types docs format schema clean
+.PHONY: help install demo test test-services test-faults test-schedules faults-table soak lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -42,6 +43,10 @@ test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java 
 
 test-faults: $(STAMP) ## Faults injected on real services, with data under way; needs java and mvn
 	$(BIN)/pytest tests/faults $(ARGS)
+
+test-schedules: $(STAMP) ## Random fault schedules on a virtual clock, judged by a model; COUNT=10000
+	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest tests/unit/test_fault_schedules.py \
+	  --timeout=0 -o faulthandler_timeout=0 $(ARGS)
 
 faults-table: $(STAMP) ## Write the table of the latest test-faults into the docs
 	$(BIN)/python -m tests.faults.rows

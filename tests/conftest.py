@@ -1,6 +1,11 @@
-"""How hypothesis works in all tests: an example may take as long as a busy machine lets it."""
+"""How hypothesis works in all tests: an example may take as long as a busy machine lets it.
+
+Where ``CI`` is set, each run draws the same examples; elsewhere others each time.
+"""
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("queue-connector", deadline=None)
+settings.register_profile("queue-connector", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("queue-connector")

@@ -19,7 +19,6 @@ COUNT = int(os.environ.get("QUEUE_CONNECTOR_SCHEDULES", "300"))
 @pytest.mark.timeout(max(300, COUNT))
 @settings(
     max_examples=COUNT,
-    deadline=None,
     print_blob=True,
     phases=set(Phase) - {Phase.explain},
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

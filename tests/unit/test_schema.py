@@ -35,7 +35,6 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 many = settings(
     max_examples=int(os.environ.get("QUEUE_CONNECTOR_EXAMPLES", "300")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
