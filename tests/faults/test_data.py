@@ -8,6 +8,7 @@ import time
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from queue_connector.connectors.kafka.source import MAX_BATCH
 from tests.faults.guarantees import Account, add_bad, check_pair, check_streaming
 from tests.faults.rig import KAFKA_ROUTES, ROUTES, Rig, eventually, routes_to
 from tests.services.kafka import create_topic
@@ -102,7 +103,8 @@ def test_one_bad_message_in_100_000_stops_its_group(kafka, publish):
         )
         publish({"": account})
         check_pair(account, repeats=True)
-        assert all(number > HALF for number in account.repeated)
+        # What was taken in together with it was not settled as a whole, so it comes again.
+        assert all(abs(number - HALF) <= MAX_BATCH for number in account.repeated)
 
 
 @pytest.mark.parametrize("name", ["skip", "dead_letter"])
