@@ -11,7 +11,7 @@ collapses into the last.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
@@ -116,16 +116,27 @@ class Supervisor:
             wanted = descriptor.groups
             for name, group in list(self.groups.items()):
                 async with group.changing:
+                    if self.groups.get(name) is not group:  # removed while this waited
+                        continue
+                    if group.state not in states:  # or started
+                        raise StateError(Trigger.CONFIGURE.value, self.state, states)
                     await group.release(wanted.get(name, ()))
                     if name not in wanted:
                         await group.configure(())
                         del self.groups[name]
             for name, exchanges in wanted.items():
-                group = self.groups.get(name) or self._add(name)
-                if not same(group.exchanges, exchanges) or not exchanges:
-                    async with group.changing:
-                        await group.configure(exchanges)
+                await self._configure(name, exchanges)
             self._on_change()
+
+    async def _configure(self, name: str, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        while True:
+            group = self.groups.get(name) or self._add(name)
+            async with group.changing:
+                if self.groups.get(name) is not group:  # removed while this waited
+                    continue
+                if not same(group.exchanges, exchanges) or not exchanges:
+                    await group.configure(exchanges)
+                return
 
     # -- following a configuration database --------------------------------------------------------
 
@@ -161,8 +172,9 @@ class Supervisor:
         if wanted is None:
             if group is not None:
                 async with group.changing:
-                    await group.reconfigure(())
-                    del self.groups[name]
+                    if self.groups.get(name) is group:
+                        await group.reconfigure(())
+                        del self.groups[name]
             elif self._attributes is not None:  # left over from before an Init
                 await self._attributes.define(name, ())
             if follower.wanted is None:
@@ -173,6 +185,9 @@ class Supervisor:
         elif wanted == follower.applied:
             return
         async with group.changing:
+            if self.groups.get(name) is not group:  # a command has removed it meanwhile
+                follower.changed.set()
+                return
             follower.applied = wanted
             group.revision = wanted.revision
             if wanted.refusal is not None:

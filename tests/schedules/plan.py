@@ -173,6 +173,8 @@ class Schedule(Terse):
     commands: tuple[Command, ...] = ()
     followed: bool = False
     """Whether a configuration database is followed, else commands configure and start."""
+    rest: float = 10.0
+    """Seconds from the last command to the close."""
 
 
 # -- how they are drawn ----------------------------------------------------------------------------
@@ -256,9 +258,10 @@ def exchanges(draw, number: int) -> ExchangePlan:
     made = [draw(sources(10 * number + place)) for place in range(1, count + 1)]
     if "on_error" in found and not made[0].bad:  # so that it has something to do
         made[0] = attrs.evolve(made[0], bad=draw(PLACES))
-    return ExchangePlan(
-        number, tuple(made), tuple(draw(st.lists(SINKS, min_size=1, max_size=2))), **found
-    )
+    sinks = draw(st.lists(SINKS, min_size=1, max_size=2))
+    if "buffer" in found and not sinks[0].delay:  # likewise
+        sinks[0] = attrs.evolve(sinks[0], delay=draw(st.sampled_from([0.0, 1.0, 0.1])))
+    return ExchangePlan(number, tuple(made), tuple(sinks), **found)
 
 
 @st.composite
@@ -304,13 +307,14 @@ def schedules(draw) -> Schedule:
     commands = []
     now, name = 0.0, ""
     for version in range(1, draw(st.integers(0, 7)) + 1):
-        now += draw(st.sampled_from([2.0, 0.0, 0.25, 5.0]))
+        now += draw(st.sampled_from([2.0, 0.0, 0.25, 5.0, 10.0]))
         name = draw(st.sampled_from(LIKELY.get(name, ANY)))
         if name in ("follow", "configure"):
             commands.append(Command(now, name, draw(variations(present, version))))
         else:
             commands.append(Command(now, name))
-    return Schedule(present, tuple(commands), draw(st.booleans()))
+    rest = draw(st.sampled_from([10.0, 0.0, 30.0]))
+    return Schedule(present, tuple(commands), draw(st.booleans()), rest)
 
 
 @st.composite

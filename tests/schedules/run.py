@@ -213,7 +213,9 @@ async def _command(
             life.crashed = True
             return
         nursery.start_soon(_issue, run, supervisor, life.number, command, revision)
-    if commands is None:
+    if commands is not None:
+        await trio.sleep(run.schedule.rest)
+    else:
         await trio.sleep(REST)
         run.at_rest = {name: group.state.value for name, group in supervisor.groups.items()}
     life.closing = trio.current_time()

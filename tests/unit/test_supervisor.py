@@ -1,11 +1,12 @@
 import pytest
 import trio
+import trio.testing
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.errors import ClosedError, StateError
 from queue_connector.state import State
-from queue_connector.supervisor import Supervisor, open_supervisor
+from queue_connector.supervisor import Supervisor, Wanted, open_supervisor
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until
@@ -208,3 +209,29 @@ async def test_an_abort_leaves_alone_a_group_that_ends_by_itself_just_then(autoj
             await supervisor.abort()
             assert supervisor.state is State.OFF
             assert world.record.open == 0
+
+
+@pytest.mark.parametrize("first", ["follow", "configure"])
+async def test_a_group_may_be_removed_by_a_command_and_the_database_at_once(first, autojump_clock):
+    world = World()
+
+    async def follow(*wanted):
+        supervisor.follow({"g": Wanted(2, wanted)} if wanted else {})
+
+    async with world.open() as supervisor:
+        supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
+        await reaches(supervisor, State.ON)
+        await supervisor.stop()
+        await reaches(supervisor, State.OFF)
+        new = world.exchange("b")
+        removal, change = {
+            "follow": (follow, lambda: supervisor.configure(config(g=[new]))),
+            "configure": (lambda: supervisor.configure(config()), lambda: follow(new)),
+        }[first]
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery, supervisor.groups["g"].changing:
+                for command in (removal, change):
+                    nursery.start_soon(command)
+                    await trio.testing.wait_all_tasks_blocked()
+            await until(lambda: world.attributes.owned == {"g": ["b"]})
+        assert supervisor.groups["g"].exchanges == [new]
