@@ -98,6 +98,11 @@ def json_type(value: object) -> str:
     return _JSON_TYPES.get(type(value), "")
 
 
+def other_words(annotation: Any) -> list[str]:
+    """What a field that offers a choice of texts may be besides, in words."""
+    return [words(part) for part in get_args(annotation) if part is not str]
+
+
 def words(annotation: Any) -> str:
     """An annotation for a person who knows JSON and no Python."""
     args = get_args(annotation)

@@ -42,6 +42,7 @@ from .annotations import (
     json_type,
     json_types,
     origin,
+    other_words,
     type_names,
     words,
 )
@@ -497,7 +498,11 @@ def _bounded(
         if explained.choices is not None and isinstance(taken, str):
             allowed = list(explained.choices())
             if taken not in allowed:
-                raise _not_among(taken, allowed, " or ".join(map(repr, allowed)))
+                expected = " or ".join([*map(repr, allowed), *other_words(field.type)])
+                misfit = _not_among(taken, allowed, expected)
+                if any(taken in UNIONS.get(part, ()) for part in get_args(field.type)):
+                    misfit.hint = f'it has keys: write {{"type": "{taken}", …}}'
+                raise misfit
         return taken
 
     return hook

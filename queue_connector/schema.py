@@ -25,6 +25,7 @@ from .annotations import (
     is_union,
     json_types,
     origin,
+    other_words,
     type_names,
     words,
 )
@@ -87,7 +88,7 @@ def rows(cls: type[Descriptor]) -> list[Row]:
         default = "" if required else json.dumps(plain(_default(field)))
         kind = words(field.type)
         if explained.choices is not None:
-            kind = " or ".join(map(repr, explained.choices()))
+            kind = " or ".join([*map(repr, explained.choices()), *other_words(field.type)])
         table.append(Row(field.name, kind, default, explained.unit, explained.doc))
     return table
 

@@ -199,7 +199,8 @@ def test_the_topic_of_the_exchange_itself_is_refused(end):
     ("on_error", "path", "told"),
     [
         ("skpi", ".on_error", "did you mean 'skip'"),
-        ("dead_letter", ".on_error", "expected 'fault' or 'skip'"),
+        ("dead_letter", ".on_error", "expected 'fault' or 'skip' or policy, found text"),
+        ("dead_letter", ".on_error", 'it has keys: write {"type": "dead_letter", …}'),
         ({"type": "dead_leter"}, ".on_error.type", "did you mean 'dead_letter'"),
         ({"type": "dead_letter", "servers": "a"}, ".on_error.topic", "the key is missing"),
         ({"type": "skip", "breaker": {"errors": 0}}, ".on_error.breaker.errors", "at least 1"),
