@@ -257,7 +257,10 @@ class Exchange:
                         pipe = type(self._pipe).__name__
                         raise RuntimeError(f"{pipe} made {batch.count} data out of {taken}")
                 upstream.batches = []
-                await send.send(batch)
+                try:
+                    await send.send(batch)
+                except trio.BrokenResourceError:
+                    return  # the sinks have failed, and their task tells why
 
     async def _drain(self, receive: trio.MemoryReceiveChannel[Batch]) -> None:
         async with receive:

@@ -117,6 +117,17 @@ async def test_a_sink_that_does_not_say_what_became_of_a_batch_is_not_believed(a
     assert stream.ledger.balanced
 
 
+@pytest.mark.parametrize("sink", [Hasty, Keeper])
+async def test_what_the_sinks_failed_of_is_told_and_not_what_broke_after_it(sink, autojump_clock):
+    for _ in range(50):  # which task comes first is Trio's choice
+        record = Recorded()
+        stream = exchange([Numbers(record)], [sink(record, broken=3)])
+        with pytest.raises(ExchangeError) as caught:
+            await run(stream)
+        assert isinstance(caught.value.cause, RuntimeError if sink is Hasty else EndpointError)
+        assert stream.ledger.balanced
+
+
 async def test_a_pipe_that_joins_data_keeps_the_count_of_what_went_in(autojump_clock):
     record = Recorded()
     sink = Keeper(record)
