@@ -137,6 +137,7 @@ class Group:
         self._halted = False
         self._session_nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
+        self._claiming = trio.CancelScope()
         self._errors: list[BaseException] = []
         self._idle = trio.Event()
         self._idle.set()
@@ -258,7 +259,11 @@ class Group:
             try:
                 await self._stop([stream for stream in self.streams if stream not in kept], marks)
                 await self.release(exchanges)
-                await self._claim_and_define(exchanges)
+                with self._claiming:
+                    await self._claim_for(exchanges)
+                if self._claiming.cancelled_caught:
+                    return
+                await self._define(published(exchanges))
                 if self.state is not State.ON:
                     return
                 streams = [
@@ -281,6 +286,7 @@ class Group:
             finally:
                 done.set()
 
+        self._claiming = trio.CancelScope()
         nursery.start_soon(change)
         await done.wait()
         return completed
@@ -313,9 +319,12 @@ class Group:
         self._advance(trigger)
 
     async def _claim_and_define(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
-        wanted = published(exchanges)
-        await self._claim(self, {attribute.name.lower() for attribute in wanted} - self.held)
-        await self._define(wanted)
+        await self._claim_for(exchanges)
+        await self._define(published(exchanges))
+
+    async def _claim_for(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        names = {attribute.name.lower() for attribute in published(exchanges)}
+        await self._claim(self, names - self.held)
 
     async def _define(self, wanted: Sequence[PublishedAttribute]) -> None:
         if self._attributes is not None:
@@ -365,6 +374,7 @@ class Group:
         await self._idle.wait()
 
     def _drain(self) -> None:
+        self._claiming.cancel()  # a change of this session is not going to stream any more
         for stream in self.streams:
             stream.request_stop(self._stop_grace)
 

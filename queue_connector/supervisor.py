@@ -246,12 +246,20 @@ class Supervisor:
         return found
 
     async def _each(self, trigger: Trigger, act: Callable[[Group], Awaitable[None]]) -> None:
-        """Do it to each group that allows it, unless it has changed since the command came."""
+        """Do it to each group that allows it, also after what was changing it has come to its end.
+
+        Raises:
+            StateError: there are none.
+        """
+        states, done = allowed(trigger), False
         async with self._commands:
             for group in self._allowing(trigger):
                 async with group.changing:
-                    if group.state in allowed(trigger):
+                    if group.state in states:
+                        done = True
                         await act(group)
+            if not done:
+                raise StateError(trigger.value, self.state, states)
 
     async def start(self) -> None:
         """Start every group that is OFF; they go ON by themselves."""

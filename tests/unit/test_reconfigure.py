@@ -351,3 +351,21 @@ def test_interrupted_anywhere_a_change_leaves_nothing_open_and_the_ledgers_balan
                         assert stream.ledger.in_flight == 0
 
     assert cancel_at_every_step(scenario) > 100
+
+
+async def test_a_stop_does_not_wait_for_an_attribute_that_another_group_holds(autojump_clock):
+    world = World()
+    async with world.open(stop_grace=10) as supervisor:
+        slow = world.exchange("slow", names=("x",), sink={"period": 100})
+        other = world.exchange("other")
+        supervisor.follow({"a": Wanted(1, [slow]), "b": Wanted(1, [other])})
+        await settles(supervisor, a=State.ON, b=State.ON)
+        await trio.sleep(5)
+        moved = world.exchange("moved", names=("x",))
+        supervisor.follow({"b": Wanted(2, [other, moved])})
+        await trio.sleep(1)
+        began = trio.current_time()
+        await supervisor.close()
+        assert trio.current_time() - began < 11
+        assert supervisor.groups["b"].state is State.OFF
+        assert world.record.open == 0

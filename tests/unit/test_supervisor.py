@@ -211,27 +211,32 @@ async def test_an_abort_leaves_alone_a_group_that_ends_by_itself_just_then(autoj
             assert world.record.open == 0
 
 
-@pytest.mark.parametrize("first", ["follow", "configure"])
-async def test_a_group_may_be_removed_by_a_command_and_the_database_at_once(first, autojump_clock):
+@pytest.mark.parametrize("order", ["follow configure", "configure follow"])
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_group_may_be_removed_by_a_command_and_the_database_at_once(
+    order, wanted, autojump_clock
+):
     world = World()
-
-    async def follow(*wanted):
-        supervisor.follow({"g": Wanted(2, wanted)} if wanted else {})
-
     async with world.open() as supervisor:
         supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
         await reaches(supervisor, State.ON)
         await supervisor.stop()
         await reaches(supervisor, State.OFF)
-        new = world.exchange("b")
-        removal, change = {
-            "follow": (follow, lambda: supervisor.configure(config(g=[new]))),
-            "configure": (lambda: supervisor.configure(config()), lambda: follow(new)),
-        }[first]
+        new = [world.exchange("b")] if wanted else []
+
+        async def change(how, exchanges):
+            if how == "follow":
+                supervisor.follow({"g": Wanted(2, exchanges)} if exchanges else {})
+            else:
+                await supervisor.configure(config(**({"g": exchanges} if exchanges else {})))
+
         with trio.fail_after(60):
+            first, second = order.split()
             async with trio.open_nursery() as nursery, supervisor.groups["g"].changing:
-                for command in (removal, change):
-                    nursery.start_soon(command)
-                    await trio.testing.wait_all_tasks_blocked()
-            await until(lambda: world.attributes.owned == {"g": ["b"]})
-        assert supervisor.groups["g"].exchanges == [new]
+                nursery.start_soon(change, first, [])
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(change, second, new)
+                await trio.testing.wait_all_tasks_blocked()
+            await until(lambda: world.attributes.owned == ({"g": ["b"]} if wanted else {}))
+            await trio.testing.wait_all_tasks_blocked()
+        assert set(supervisor.groups) == ({"g"} if wanted else set())
