@@ -25,6 +25,7 @@ from tests.kafka_topics import (
     produce,
     read_all,
 )
+from tests.services.process import freeze
 
 LIMIT = 15.0  # s for anything that must come
 
@@ -244,7 +245,7 @@ async def test_a_frozen_broker_is_ridden_out(own_broker, caplog):
                 for first in range(10, 210, 10):
                     await sink.awrite_batch(Delivery(range(first, first + 10)))
 
-            process.suspend()
+            freeze(process.pid)
             nursery.start_soon(write)
             with trio.move_on_after(1.5):
                 received.extend((await source.receive_batch()).values)
@@ -258,7 +259,7 @@ async def test_a_write_to_a_frozen_broker_can_be_cancelled_and_the_sink_goes_on(
     servers, process = own_broker
     async with make_sink(servers, "t") as sink:
         await sink.awrite(0)
-        process.suspend()
+        freeze(process.pid)
         delivery = Delivery(range(1, 1001))
         start = trio.current_time()
         with trio.move_on_after(0.3):
@@ -280,7 +281,7 @@ async def test_stopping_at_a_frozen_broker_is_bounded(own_broker):
     await source.start()
     await sink.awrite(0)
     assert await receive(source, 1) == [0]
-    process.suspend()
+    freeze(process.pid)
     with trio.move_on_after(0.2):
         await sink.awrite_batch(Delivery(range(100)))
     with trio.fail_after(3):
@@ -295,7 +296,7 @@ async def test_a_write_under_way_gets_a_grace_when_the_sink_is_stopped(own_broke
     sink = make_sink(servers, "t")
     await sink.start()
     await sink.awrite(0)
-    process.suspend()
+    freeze(process.pid)
     async with trio.open_nursery() as nursery:
 
         async def write() -> None:

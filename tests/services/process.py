@@ -148,9 +148,7 @@ class ServiceProcess(abc.ABC):
 
     def freeze(self) -> None:
         """Suspend it (SIGSTOP); when this returns, it stands still."""
-        process = self._child()
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        freeze(self._child().pid)
 
     def thaw(self) -> None:
         """Let a frozen one go on; harmless when it is not frozen."""
@@ -197,6 +195,12 @@ class ServiceProcess(abc.ABC):
             assert self._watchdog.stdin is not None
             self._watchdog.stdin.close()
             self._watchdog = None
+
+
+def freeze(pid: int) -> None:
+    """Suspend a child of this process (SIGSTOP); when this returns, it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def free_port() -> int:
