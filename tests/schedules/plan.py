@@ -188,7 +188,7 @@ BREAKER = st.builds(
 BREAKERS = st.none() | BREAKER
 TROUBLES = {
     "outages": st.tuples(
-        st.tuples(MOMENTS, st.sampled_from([1.0, 3.0, 8.0])).map(lambda o: (o[0], o[0] + o[1]))
+        st.tuples(MOMENTS, st.sampled_from([1.0, 3.0, 30.0])).map(lambda o: (o[0], o[0] + o[1]))
     ),
     "breaks": st.tuples(MOMENTS),
     "start_delay": st.sampled_from([0.5, 2.0]),
