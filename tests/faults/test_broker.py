@@ -9,12 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from tests.faults.conftest import unavailable
 from tests.faults.guarantees import endure
 from tests.faults.rig import Rig, eventually
-from tests.services.kafka import KafkaNode, KafkaServer, new_cluster_id
+from tests.services.kafka import KafkaNode, KafkaServer, leader_of, new_cluster_id
 from tests.services.process import ServiceUnavailable
 
 FROZEN = 4.0  # s
@@ -85,16 +84,14 @@ def cluster(_cluster: dict[int, KafkaServer]) -> Iterator[dict[int, KafkaServer]
 )
 def test_leader(fault, end, cluster, publish):
     servers = ",".join(server.bootstrap_servers for server in cluster.values())
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-
-    def leader(topic: str) -> int:
-        return admin.list_topics(timeout=5.0).topics[topic].partitions[0].leader
-
     with Rig(servers) as rig:
 
+        def leader() -> int:
+            return max(0, leader_of(servers, rig.input_topic))
+
         def hurt() -> None:
-            before = leader(rig.input_topic)
+            before = eventually(leader, "no leader")
             getattr(cluster[before], end)()
-            eventually(lambda: leader(rig.input_topic) not in (before, -1), "no other leader")
+            eventually(lambda: leader() not in (before, 0), "no other leader")
 
         publish(endure(rig, fault, hurt))

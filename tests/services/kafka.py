@@ -232,6 +232,17 @@ def create_topic(
     _wait_until(has_leaders, f"topic {topic} has no leaders")
 
 
+def leader_of(bootstrap_servers: str, topic: str) -> int:
+    """The number of the node that leads partition 0; -1 while the cluster has no answer."""
+    try:
+        found = _admin(bootstrap_servers).list_topics(timeout=2.0).topics.get(topic)
+    except KafkaException as error:
+        if error.args[0].code() not in _TRANSIENT:
+            raise
+        return -1
+    return found.partitions[0].leader if found is not None and found.partitions else -1
+
+
 def delete_topic(bootstrap_servers: str, topic: str) -> None:
     """Delete *topic* and wait until the broker has forgotten it."""
     admin = _admin(bootstrap_servers)
