@@ -5,6 +5,9 @@
 * threads   the methods of one object are called one at a time, each in a worker thread; whatever
   may take longer than a tick looks for cancellation with `check_cancelled`
 * outages   ridden out without limit: nothing here gives up on a broker that may come back
+* stranded  a client that was answered while its brokers were starting may forget them all, and
+  never connect again (librdkafka, issue 5301). One that has had no answer for `STRANDED` seconds is
+  put beside a new one; where that is answered, the old one is given up
 * refusals  of a password or a certificate are no outages: after `REFUSAL_GRACE` they are an error
 * log       what librdkafka has to say goes to the exchange's log, each reason once per outage
 * source    librdkafka, CONFIGURATION.md and INTRODUCTION.md; traps in ``docs/explanations``
@@ -19,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from ...errors import EndpointError
 from .options import Value, resolve
@@ -28,6 +32,10 @@ T = TypeVar("T")
 REFUSAL_GRACE = 5.0
 """Seconds after which a refused log-in or certificate is an error, if no broker has answered."""
 
+STRANDED = 10.0
+"""Seconds without an answer after which a client is compared with a new one."""
+
+_PROBE = 1.0  # s that the new one has to be answered
 _LONGEST_QUESTION = 0.5  # s to wait for one answer of a broker before looking at cancellation
 _CALM = 5.0  # s without trouble after which an outage is over; more than librdkafka's back-off
 _MAX_REASONS = 100
@@ -155,6 +163,7 @@ class TopicClient:
         self._endpoint = f"Kafka topic {topic!r} at {servers}"
         self._log = log
         self._trouble = Trouble(log, self._endpoint)
+        self._heard_at = time.monotonic()
 
     def _common_settings(self) -> dict[str, Any]:
         return {
@@ -207,5 +216,22 @@ class TopicClient:
             self._trouble.report(describe(error))
             self._check_refusal()
             return None
+        self._heard_at = time.monotonic()
         self._trouble.over()
         return answer
+
+    def _stranded(self, question: Callable[[float], object]) -> bool:
+        """Whether a new client is answered, and this one, which has not been for long, is not."""
+        if time.monotonic() - self._heard_at < STRANDED:
+            return False
+        self._heard_at = time.monotonic()  # the next comparison comes as late again
+        settings = {**self._common_settings(), "log_level": 0}
+        del settings["error_cb"], settings["logger"]
+        try:
+            answered = AdminClient(settings).list_topics(timeout=_PROBE).brokers
+        except KafkaException:
+            return False  # an outage
+        if not answered or self._ask(question) is not None:
+            return False
+        self._trouble.report("its client is not answered and another one is: connecting anew")
+        return True

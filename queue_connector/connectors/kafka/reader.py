@@ -132,27 +132,16 @@ class TopicReader(TopicClient):
         self._lost.clear()
         self._hopeless = self._unknown_since = None
         self._reports.clear()
-        self._consumer = self._make(
-            Consumer,
-            {
-                **self._common_settings(),
-                "group.id": "queue-connector",  # librdkafka asks for one
-                **(self._bookmark.settings() if self._bookmark else {}),
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "fetch.queue.backoff.ms": 5,
-                "fetch.wait.max.ms": FETCH_WAIT,
-                "queued.max.messages.kbytes": _READ_AHEAD,
-            },
-        )
+        self._consumer = self._connect()
         try:
             partitions = self._insist(self._partitions)
             committed = {}
             if self._bookmark is not None:
                 self._bookmark.forget()
-                found = partial(self._bookmark.find, self._consumer, partitions)
-                committed = self._insist(found)
+                find = self._bookmark.find
+                committed = self._insist(
+                    lambda timeout: find(self._open_consumer(), partitions, timeout)
+                )
             if positions is not None or committed:
                 known = committed if positions is None else positions
                 self.positions = {number: known.get(number, 0) for number in partitions}
@@ -166,14 +155,38 @@ class TopicReader(TopicClient):
             self.close()
             raise
 
+    def _connect(self) -> Consumer:
+        self._heard_at = time.monotonic()
+        return self._make(
+            Consumer,
+            {
+                **self._common_settings(),
+                "group.id": "queue-connector",  # librdkafka asks for one
+                **(self._bookmark.settings() if self._bookmark else {}),
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "fetch.queue.backoff.ms": 5,
+                "fetch.wait.max.ms": FETCH_WAIT,
+                "queued.max.messages.kbytes": _READ_AHEAD,
+            },
+        )
+
+    def _renew(self) -> None:
+        """Go on with another client where this one was."""
+        if self._consumer is not None:
+            self._consumer.close()
+        self._consumer = self._connect()
+        self._assign()
+
     def take(self, most: int) -> list[Message[Any, Any]]:
         """The next messages, at least one and at most *most*; none after ``closing`` was set.
 
         Raises:
             EndpointError: the topic may not be read.
         """
-        consumer = self._open_consumer()
         while not self.closing:
+            consumer = self._open_consumer()
             check_cancelled()  # nothing has been taken, so nothing can be lost
             if self._hopeless is not None:
                 raise self._hopeless
@@ -186,7 +199,10 @@ class TopicReader(TopicClient):
             first = consumer.poll(TICK)
             if first is None:
                 self._check_refusal()
+                if self._stranded(self._partitions):
+                    self._renew()
                 continue
+            self._heard_at = time.monotonic()
             messages = (first, *consumer.consume(most - 1, 0))
             if taken := [message for message in messages if self._usable(message)]:
                 self._trouble.over()
@@ -259,6 +275,8 @@ class TopicReader(TopicClient):
             if answer is not None:
                 return answer
             self._open_consumer().poll(TICK)  # serves the log; no partition is assigned yet
+            if self._stranded(self._partitions):
+                self._renew()
 
     def _partitions(self, timeout: float) -> list[int]:
         """The numbers of the partitions; none: there is no such topic."""

@@ -127,11 +127,13 @@ class TopicWriter(TopicClient):
         """
 
         def reported(number: int, error: KafkaError | None) -> None:
+            self._heard_at = time.monotonic()
             if error is None:
                 self._trouble.refusal = None  # some broker has accepted us
             on_report(number, error)
 
         current = _Round(reported)
+        self._heard_at = time.monotonic()
         try:
             for message in messages:
                 check_cancelled()
@@ -196,6 +198,8 @@ class TopicWriter(TopicClient):
         check_cancelled()
         self._open_producer.poll(TICK)
         self._check_refusal()
+        if self._stranded(self._known):
+            self._open_producer.purge()  # each is reported as that, and sent by another one
         if time.monotonic() > self.give_up_at:
             reason = f"not everything was acknowledged within {FLUSH_GRACE:g} s of the stop"
             raise EndpointError(self._endpoint, self._operation, reason)

@@ -1,0 +1,91 @@
+"""Clients that never connect again, where a new one would: they are replaced.
+
+librdkafka gets into that state by an answer of a broker that is starting, which cannot be asked
+for. Here the clients know nothing but an address where nobody is, which they cannot know.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+from confluent_kafka import Consumer, TopicPartition
+
+from queue_connector.descriptors import Services
+from queue_connector.stream import Delivery
+from tests.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
+
+LIMIT = 30.0  # s
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr("queue_connector.connectors.kafka.client.STRANDED", 0.5)
+
+
+def to_nobody():
+    settings = {"bootstrap.servers": NOBODY, "group.id": "nobody", "log_level": 0}
+    return Consumer({**settings, "logger": logging.getLogger("nobody")})
+
+
+async def test_a_source_goes_on_where_it_was_with_another_client(broker, topic, caplog):
+    produce(broker, topic, [b"0", b"1"])
+    source = make_source(broker, topic, start="earliest", group_id=topic)
+    async with source:
+        with trio.fail_after(LIMIT):
+            batch = await source.receive_batch()
+            source.acknowledge(batch)
+            reader = source._reader
+            reader._consumer.close()
+            reader._consumer = to_nobody()
+            reader._consumer.assign([TopicPartition(topic, 0, 2)])
+            produce(broker, topic, [b"2"])
+            assert (await source.receive_batch()).values == [2]
+    assert "another one is: connecting anew" in caplog.text
+    assert librdkafka_threads() == []
+
+
+async def test_a_source_starts_with_another_client(broker, topic):
+    produce(broker, topic, [b"0", b"1"])
+    source = make_source(NOBODY, topic, start="earliest")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(source.start)
+        await trio.sleep(0.2)
+        source._reader._servers = broker
+    with trio.fail_after(LIMIT):
+        assert (await source.receive_batch()).values == [0, 1]
+    await source.stop()
+
+
+async def test_a_sink_sends_what_it_has_in_hand_with_another_client(broker, topic):
+    sink = make_sink(NOBODY, topic, services=Services(log=logging.getLogger("sink")))
+    async with sink:
+        delivery = Delivery(range(100))
+        with trio.fail_after(LIMIT):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sink.awrite_batch, delivery)
+                await trio.sleep(0.2)
+                sink._sender._writer._servers = broker
+        assert all(delivery.accepted)
+    arrived = [payload for part in read_all(broker, topic).values() for payload in part]
+    assert arrived == [b"%d" % number for number in range(100)]
+
+
+async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
+    servers, process = own_broker
+    async with make_sink(servers, "t") as sink, make_source(servers, "t") as source:
+        await sink.awrite(0)
+        with trio.fail_after(LIMIT):
+            assert (await source.receive_batch()).values == [0]
+        consumer, producer = source._reader._consumer, sink._sender._writer._producer
+        process.suspend()
+        with trio.move_on_after(4):
+            await source.receive_batch()
+        process.resume()
+        await sink.awrite(1)
+        with trio.fail_after(LIMIT):
+            assert (await source.receive_batch()).values == [1]
+        assert source._reader._consumer is consumer
+        assert sink._sender._writer._producer is producer
