@@ -114,7 +114,7 @@ _FLATTER = "no configuration needs that; look for a bracket that is repeated by 
 def _where(error: json.JSONDecodeError) -> str:
     start = max(error.pos - 20, 0)
     excerpt = error.doc[start : error.pos + 20]
-    near = "" if holds_secrets(error.doc) else f", near {shown(excerpt)}"
+    near = "" if holds_secrets(error.doc) else f", near {excerpt!r}"
     return f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}{near}"
 
 

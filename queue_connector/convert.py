@@ -203,6 +203,8 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         if holds_secrets(value):
             return f"of length {len(value)}, which is not shown as it names a secret"
+        if value.lstrip()[:1] in ("{", "["):
+            return f"of length {len(value)}, which looks like JSON"
         if len(value) > 60:
             return f"{value[:57]!r}…"
     try:
