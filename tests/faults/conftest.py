@@ -5,20 +5,17 @@ What cannot be had is a reason to skip, and a failure where ``CI`` is set.
 
 from __future__ import annotations
 
-import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.faults.rig import Account
 from tests.faults.rows import Row, save
 from tests.services.etcd import EtcdServer
+from tests.services.fixtures import running
 from tests.services.kafka import KafkaServer
-from tests.services.process import ServiceUnavailable
 
 TIMEOUT = 300.0
 """Seconds for one test; it waits for nothing longer than 30 s, but several times."""
@@ -38,21 +35,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM", returncode=143))
 
 
-def unavailable(error: ServiceUnavailable) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{error} (and CI is set, so this is no skip)", pytrace=False)
-    pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def _broker() -> Iterator[KafkaServer]:
-    with tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True) as directory:
-        try:
-            server = KafkaServer(Path(directory))
-        except ServiceUnavailable as error:
-            unavailable(error)
-        with server:
-            yield server
+    with running(KafkaServer) as server:
+        yield server
 
 
 @pytest.fixture
@@ -66,13 +52,8 @@ def kafka(_broker: KafkaServer) -> Iterator[KafkaServer]:
 @pytest.fixture
 def etcd() -> Iterator[EtcdServer]:
     """An etcd server of the test's own."""
-    with tempfile.TemporaryDirectory(prefix="etcd-", ignore_cleanup_errors=True) as directory:
-        try:
-            server = EtcdServer(Path(directory))
-        except ServiceUnavailable as error:
-            unavailable(error)
-        with server:
-            yield server
+    with running(EtcdServer) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

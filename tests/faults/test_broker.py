@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.faults.conftest import unavailable
 from tests.faults.guarantees import endure
 from tests.faults.rig import Rig, eventually
+from tests.services.fixtures import unavailable
 from tests.services.kafka import KafkaNode, KafkaServer, leader_of, new_cluster_id
 from tests.services.process import ServiceUnavailable
 

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import pytest
 
-from tests.faults.conftest import unavailable
 from tests.faults.guarantees import endure
 from tests.faults.rig import Rig, eventually
+from tests.services.fixtures import unavailable
 from tests.services.kafka import KafkaServer
 from tests.services.process import (
     ServiceFailed,

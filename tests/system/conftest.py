@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.services.etcd import EtcdServer
+from tests.services.fixtures import running
 from tests.services.kafka import ExternalKafka, KafkaServer
-from tests.services.process import ServiceUnavailable
 
 _HERE = Path(__file__).parent
 
@@ -28,25 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.services)
 
 
-def unavailable(error: ServiceUnavailable) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{error} (and CI is set, so this is no skip)", pytrace=False)
-    pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaServer | ExternalKafka]:
     """A Kafka broker: ``kafka.bootstrap_servers``."""
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield ExternalKafka(servers)
         return
-    with tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True) as directory:
-        try:
-            server = KafkaServer(Path(directory))
-        except ServiceUnavailable as error:
-            unavailable(error)
-        with server:
-            yield server
+    with running(KafkaServer) as server:
+        yield server
 
 
 @pytest.fixture
@@ -62,13 +49,8 @@ def controlled_kafka(kafka: KafkaServer | ExternalKafka) -> Iterator[KafkaServer
 @pytest.fixture(scope="session")
 def etcd() -> Iterator[EtcdServer]:
     """An etcd server: ``etcd.endpoint``, ``etcd.etcdctl(...)``."""
-    with tempfile.TemporaryDirectory(prefix="etcd-", ignore_cleanup_errors=True) as directory:
-        try:
-            server = EtcdServer(Path(directory))
-        except ServiceUnavailable as error:
-            unavailable(error)
-        with server:
-            yield server
+    with running(EtcdServer) as server:
+        yield server
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -27,8 +25,8 @@ from queue_connector.state import State
 from queue_connector.stream import Delivery
 from queue_connector.supervisor import open_supervisor
 from tests.kafka_topics import make_sink, make_source, produce, read_all
+from tests.services.fixtures import running
 from tests.services.kafka import create_topic
-from tests.services.process import ServiceUnavailable
 from tests.services.secure_kafka import (
     CLIENT_SECRET,
     PASSWORD,
@@ -36,7 +34,6 @@ from tests.services.secure_kafka import (
     SecureKafkaServer,
     TokenServer,
 )
-from tests.system.conftest import unavailable
 from tests.waiting import until
 
 LIMIT = 60.0  # s for anything that must come
@@ -45,13 +42,8 @@ PROMPT = REFUSAL_GRACE + 10.0  # s for a refusal to become an error
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[SecureKafkaServer]:
-    with tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True) as directory:
-        try:
-            server = SecureKafkaServer(Path(directory))
-        except ServiceUnavailable as error:
-            unavailable(error)
-        with server:
-            yield server
+    with running(SecureKafkaServer) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@
 * refusals  a broker that refuses one message refuses all that came in one batch with it, and says
   nothing of which it was. So each of them is sent again alone; what is refused then is meant. The
   others may come behind what was sent after them
-* thread    one hop for each write, and one more where something was refused
+* thread    one hop for each write
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -81,10 +81,7 @@ class TopicSender:
         """
         backoff = Backoff(RETRY_FIRST, RETRY_MOST)
         while True:
-            refused: list[int] = []
-            failures = await self._worker.run(self._send, unsent, report, refused)
-            if refused:
-                failures += await self._worker.run(self._send_alone, unsent, report, refused)
+            failures = await self._worker.run(self._send_all, unsent, report)
             if not failures:
                 return
             for error in failures:
@@ -95,38 +92,32 @@ class TopicSender:
             await trio.sleep(backoff.next())
             await self._worker.run(self._writer.open)  # the old one may never send again
 
-    def _send(
+    def _send_all(
         self,
         unsent: Callable[[], Iterable[Outgoing]],
         report: Callable[[int, KafkaError | None], bool],
-        refused: list[int],
+    ) -> list[KafkaError]:
+        """In the worker thread: the errors for which messages have to be sent anew."""
+        refused: list[int] = []
+        failures = self._send(unsent(), report, refused)
+        for message in unsent() if refused else ():
+            if message.number in refused and not failures:
+                failures = self._send([message], report)
+        return failures
+
+    def _send(
+        self,
+        messages: Iterable[Outgoing],
+        report: Callable[[int, KafkaError | None], bool],
+        refused: list[int] | None = None,
     ) -> list[KafkaError]:
         failures: list[KafkaError] = []
 
         def reported(number: int, error: KafkaError | None) -> None:
-            if error is not None and error.code() in REFUSALS:
+            if refused is not None and error is not None and error.code() in REFUSALS:
                 refused.append(number)
             elif not report(number, error) and error is not None:
                 failures.append(error)
 
-        self._writer.write(unsent(), reported)
-        return failures
-
-    def _send_alone(
-        self,
-        unsent: Callable[[], Iterable[Outgoing]],
-        report: Callable[[int, KafkaError | None], bool],
-        refused: Container[int],
-    ) -> list[KafkaError]:
-        failures: list[KafkaError] = []
-
-        def reported(number: int, error: KafkaError | None) -> None:
-            if not report(number, error) and error is not None:
-                failures.append(error)
-
-        for message in unsent():
-            if message.number in refused:
-                self._writer.write([message], reported)
-                if failures:  # the endpoint's: the rest waits with it
-                    break
+        self._writer.write(messages, reported)
         return failures
