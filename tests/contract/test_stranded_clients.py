@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from queue_connector.descriptors import Services
 from queue_connector.stream import Delivery
 from tests.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
+from tests.services.process import freeze
 
 LIMIT = 30.0  # s
 NOBODY = "127.0.0.1:1"
@@ -80,7 +81,7 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [0]
         consumer, producer = source._reader._consumer, sink._sender._writer._producer
-        process.suspend()
+        freeze(process.pid)
         with trio.move_on_after(4):
             await source.receive_batch()
         process.resume()

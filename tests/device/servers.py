@@ -22,6 +22,8 @@ import tango
 from tango.server import run
 from tango.test_context import get_server_host_port
 
+from tests.services.process import freeze
+
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "test/queueconnector/01"
 
@@ -112,7 +114,7 @@ class Server:
         return self._end()
 
     def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)

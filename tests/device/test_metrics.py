@@ -26,11 +26,18 @@ OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 def serving(directory, configuration, port):
     running = Connector(directory, configuration, options=["--metrics-port", str(port)])
     try:
+        eventually(lambda: answers(port))
         yield running
     finally:
         close_events()
         if running.running():
             running.kill()
+
+
+def answers(port):
+    """Whether somebody listens there: the device opens the port beside everything else."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 @pytest.fixture
