@@ -250,17 +250,25 @@ class DataPipe(abc.ABC):
 
 
 class ErrorPolicy(Endpoint):
-    """What becomes of data that cannot be used.
+    """What becomes of data that cannot be used: no more than that they are counted, by default.
 
     ``outcome`` is what they are counted as. One that is not final ends the exchange.
     """
 
     outcome: Outcome
 
-    @abc.abstractmethod
+    async def start(self) -> None:
+        """Acquire what the policy needs, if it needs anything."""
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> None:
+        """Release it."""
+        await trio.lowlevel.checkpoint()
+
     async def take(self, refusals: Sequence[Refusal]) -> None:
         """Deal with them; on return they are dealt with for good.
 
         Raises:
             EndpointError: it cannot be done.
         """
+        await trio.lowlevel.checkpoint()

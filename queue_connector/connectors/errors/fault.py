@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
-import trio
 
 from ...descriptors import ErrorPolicyDescriptor, Services, error_policies
-from ...ledger import FAULTED, Refusal
+from ...ledger import FAULTED
 from ...stream import ErrorPolicy
 
 
@@ -26,15 +23,3 @@ class FaultPolicy(ErrorPolicy):
     """Runtime side of `FaultPolicyDescriptor`."""
 
     outcome = FAULTED
-
-    async def start(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
-
-    async def stop(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
-
-    async def take(self, refusals: Sequence[Refusal]) -> None:
-        """Do nothing: the outcome says it all."""
-        await trio.lowlevel.checkpoint()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
-import trio
 
 from ...descriptors import Services, TolerantPolicyDescriptor, error_policies
-from ...ledger import SKIPPED, Refusal
+from ...ledger import SKIPPED
 from ...stream import ErrorPolicy
 
 
@@ -26,15 +23,3 @@ class SkipPolicy(ErrorPolicy):
     """Runtime side of `SkipPolicyDescriptor`."""
 
     outcome = SKIPPED
-
-    async def start(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
-
-    async def stop(self) -> None:
-        """Do nothing."""
-        await trio.lowlevel.checkpoint()
-
-    async def take(self, refusals: Sequence[Refusal]) -> None:
-        """Do nothing: the exchange counts and logs them."""
-        await trio.lowlevel.checkpoint()
