@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from tests.faults.records import Records
 from tests.faults.tally import Arrival
 
+_STRANDED = 8.0  # s without anything new after which another consumer goes on, see `feeders`
 _PATIENCE = 20.0  # s for a broker that is well to hand out what it has
 
 
@@ -22,13 +23,20 @@ class TopicCollector:
         self._servers = servers
         self._topic = topic
         self._consumer: Consumer | None = None
+        self._next = 0
+        self._heard = 0.0
 
     def fresh(self) -> list[Arrival]:
         """What has come since the last time; a broker that is away has nothing new."""
-        if self._consumer is None:
-            self._consumer = self._open()
-        messages = self._consumer.consume(10_000, 0.02)
-        return [_arrival(message) for message in messages if message.error() is None]
+        if self._consumer is None or time.monotonic() - self._heard > _STRANDED:
+            self.close()
+            self._consumer = self._open(self._next)
+            self._heard = time.monotonic()
+        messages = [m for m in self._consumer.consume(10_000, 0.02) if m.error() is None]
+        if messages:
+            self._heard = time.monotonic()
+            self._next = messages[-1].offset() + 1
+        return [_arrival(message) for message in messages]
 
     def all(self) -> list[Arrival]:
         """The topic read as a whole, from its beginning to what is its end now."""
@@ -54,7 +62,7 @@ class TopicCollector:
             self._consumer.close()
             self._consumer = None
 
-    def _open(self) -> Consumer:
+    def _open(self, offset: int = 0) -> Consumer:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._servers,
@@ -67,7 +75,7 @@ class TopicCollector:
                 "log_level": 0,
             }
         )
-        consumer.assign([TopicPartition(self._topic, 0, 0)])
+        consumer.assign([TopicPartition(self._topic, 0, offset)])
         return consumer
 
 

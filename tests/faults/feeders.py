@@ -10,11 +10,15 @@ import threading
 import time
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from tests.faults.processes import SourceProcess
 from tests.faults.records import Records
 from tests.faults.tally import Handed
+
+STRANDED = 8.0
+"""Seconds without an acknowledgement after which a producer is replaced: librdkafka's may never
+connect again once a broker that was starting has answered (its issue 5301)."""
 
 FLUSH = 60.0
 """Seconds in which a broker that is well must acknowledge what waits."""
@@ -33,6 +37,8 @@ class KafkaFeeder:
         self._thread: threading.Thread | None = None
         self._paused = threading.Event()
         self._producer = self._connect()
+        self._heard = time.monotonic()
+        self._purged: list[int] = []
 
     def _connect(self) -> Producer:
         return Producer(
@@ -63,7 +69,10 @@ class KafkaFeeder:
             self._thread.join()
             self._thread = None
         if flush:
-            left = self._producer.flush(FLUSH)
+            deadline = time.monotonic() + FLUSH
+            while (left := len(self._producer)) and time.monotonic() < deadline:
+                self._producer.poll(0.1)
+                self._replace_if_stranded()
             assert left == 0, f"{left} messages were not acknowledged within {FLUSH:g} s"
 
     def reconnect(self) -> None:
@@ -88,15 +97,34 @@ class KafkaFeeder:
 
     def _put_next(self) -> None:
         number = self.handed.next
-        partition = number % self.partitions
-        self.handed.add(time.time(), partition)
+        self.handed.add(time.time(), number % self.partitions)
+        self._put(number)
+        self._producer.poll(0)
+        self._replace_if_stranded()
+
+    def _put(self, number: int) -> None:
         self._producer.produce(
             self._topic,
             b"%d" % number,
-            partition=partition,
+            partition=self.handed.partition(number),
             on_delivery=lambda error, _: self._told(number, error),
         )
-        self._producer.poll(0)
+
+    def _replace_if_stranded(self) -> None:
+        """Send what was never on its way with another producer, in the same order."""
+        if not len(self._producer):
+            self._heard = time.monotonic()
+        if time.monotonic() - self._heard < STRANDED:
+            return
+        self._producer.purge(in_flight=False)
+        for _ in range(10):
+            self._producer.poll(0.1)
+        if not len(self._producer):  # else some may arrive yet, and would do so twice
+            self._producer = self._connect()
+        purged, self._purged = sorted(self._purged), []
+        for number in purged:
+            self._put(number)
+        self._heard = time.monotonic()
 
     def _run(self) -> None:
         began, first = time.monotonic(), self.handed.next
@@ -108,7 +136,10 @@ class KafkaFeeder:
 
     def _told(self, number: int, error: Any) -> None:
         if error is None:
+            self._heard = time.monotonic()
             self.handed.acknowledge(number)
+        elif error.code() == KafkaError._PURGE_QUEUE:
+            self._purged.append(number)
         else:
             self.failed[number] = str(error)
 

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from ...bridge import check_cancelled
 from ...errors import EndpointError
 from .options import Value, resolve
 
@@ -35,6 +36,7 @@ REFUSAL_GRACE = 5.0
 STRANDED = 10.0
 """Seconds without an answer after which a client is compared with a new one."""
 
+_SECOND_CHANCE = 6.0  # s for it to be answered after all: more than its longest back-offs
 _PROBE = 1.0  # s that the new one has to be answered
 _LONGEST_QUESTION = 0.5  # s to wait for one answer of a broker before looking at cancellation
 _CALM = 5.0  # s without trouble after which an outage is over; more than librdkafka's back-off
@@ -231,7 +233,12 @@ class TopicClient:
             answered = AdminClient(settings).list_topics(timeout=_PROBE).brokers
         except KafkaException:
             return False  # an outage
-        if not answered or self._ask(question) is not None:
+        if not answered:
             return False
+        until = time.monotonic() + _SECOND_CHANCE
+        while time.monotonic() < until:
+            check_cancelled()
+            if self._ask(question) is not None:
+                return False
         self._trouble.report("its client is not answered and another one is: connecting anew")
         return True
