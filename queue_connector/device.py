@@ -25,7 +25,7 @@ from tango.server import Device, attribute, command, device_property, run
 
 from . import __version__, config, configdb
 from .bridge import Lane, LoopStoppedError, TrioThread
-from .connectors.tango.attributes import DynamicAttributes, lane_context
+from .connectors.tango.attributes import DynamicAttributes, lane_context, open_event_socket
 from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import QueueConnectorError
@@ -158,6 +158,7 @@ class SDPQueueConnector(Device):
 
     def server_init_hook(self) -> None:
         """Start streaming once the server is up: events that are pushed earlier crash it."""
+        open_event_socket(self)
         self._autostart()
 
     def _autostart(self) -> None:

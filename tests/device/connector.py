@@ -31,15 +31,17 @@ class Connector(Server):
         configuration: Any,
         device: str = DEVICE,
         options: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
     ) -> None:
         self._options = options
+        self._wrapper = wrapper
         self._config = directory / "config.json"
         self._config.write_text(json.dumps(configuration))
         self._log = directory / "connector.log"
         super().__init__("queue_connector", device)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", self._module, "serve", str(self._config)]
+        command = [*self._wrapper, sys.executable, "-m", self._module, "serve", str(self._config)]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [*command, "--device", self._device, "--port", str(self.port), *self._options],
@@ -78,8 +80,8 @@ class Connector(Server):
 
 
 @contextlib.contextmanager
-def connector(directory: Path, configuration: Any) -> Iterator[Connector]:
-    running = Connector(directory, configuration)
+def connector(directory: Path, configuration: Any, **options: Any) -> Iterator[Connector]:
+    running = Connector(directory, configuration, **options)
     try:
         yield running
     finally:

@@ -52,6 +52,33 @@ lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
 
 
+def open_event_socket(device: Any) -> None:
+    """Make the socket that events leave by, which Tango makes at the first subscription only.
+
+    In the first ten minutes after the machine's start Tango takes a device that nobody has
+    subscribed to for one that somebody subscribed to just now, for it compares with the time since
+    then (``EVENT_RESUBSCRIBE_PERIOD``). It tells that somebody of each attribute that comes or
+    goes, by a socket that is not there, and the server dies. So it is subscribed to once.
+
+    For a thread that is not inside a call of Tango's that the device administering the server
+    waits for.
+
+    Raises:
+        tango.DevFailed: the server does not answer.
+    """
+    wanted = [device.get_name(), "State", "subscribe", "change", CLIENT_VERSION]
+    _administrator().command_inout("ZmqEventSubscriptionChange", wanted)
+
+
+def _administrator() -> Any:
+    """The device that administers this server."""
+    host, port = get_server_host_port()
+    name = tango.Util.instance().get_dserver_device().get_name()
+    proxy = tango.DeviceProxy(f"tango://{host}:{port}/{name}#dbase=no")
+    proxy.set_timeout_millis(REVIVAL_TIMEOUT)
+    return proxy
+
+
 @attrs.define(eq=False)
 class _Current:
     """One attribute of the device, and what it reads as."""
@@ -233,11 +260,8 @@ class DynamicAttributes:
         Tango's clients ask the device that administers the server, and so do we. It is not asked
         while a thread of Tango's waits for this one, hence not by `define_now`.
         """
-        host, port = get_server_host_port()
-        administrator = tango.Util.instance().get_dserver_device().get_name()
         try:
-            proxy = tango.DeviceProxy(f"tango://{host}:{port}/{administrator}#dbase=no")
-            proxy.set_timeout_millis(REVIVAL_TIMEOUT)
+            proxy = _administrator()
             while self._returned:
                 name = self._returned.pop()
                 for kind in self._bereaved.pop(name, ()) if name in self._current else ():
