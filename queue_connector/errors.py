@@ -18,6 +18,14 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from .texts import first, shortened
+
+MAX_FAULTS_TOLD = 20
+"""Faults of a configuration that its error tells; programs find all of them in ``faults``."""
+
+MAX_FAULT = 1000
+"""Characters of one fault that the error tells."""
+
 
 class QueueConnectorError(Exception):
     """The root of every error that this package raises on purpose."""
@@ -43,11 +51,15 @@ class Fault:
 
 
 class ConfigError(QueueConnectorError):
-    """A configuration was refused whole; ``faults`` names everything that is wrong with it."""
+    """A configuration was refused whole; ``faults`` names everything that is wrong with it.
+
+    The text names the first of them, since it goes into states, logs and Tango's errors.
+    """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(map(str, self.faults)))
+        told = first(self.faults, MAX_FAULTS_TOLD, "more faults")
+        super().__init__("\n".join(shortened(line, MAX_FAULT) for line in told))
 
 
 class DataError(QueueConnectorError):

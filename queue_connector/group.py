@@ -24,6 +24,7 @@ from .exchange import Exchange, Marks
 from .ledger import ABORTED, Ledger
 from .plan import kept_attributes, match, published, same
 from .state import State, Trigger, advance
+from .texts import MAX_NAME, shortened
 from .timescale import utc_now
 
 
@@ -46,7 +47,8 @@ class FaultRecord:
         """The record of an exception."""
         cause = getattr(error, "cause", error)
         path = cause.faults[0].path if isinstance(cause, ConfigError) and cause.faults else ""
-        return cls(type(cause).__name__, str(error) or repr(error), path, revision)
+        message = shortened(str(error) or repr(error))
+        return cls(type(cause).__name__, message, shortened(path, MAX_NAME), revision)
 
 
 @attrs.define(eq=False)

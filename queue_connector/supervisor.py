@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import trio
 
+from . import texts
 from .convert import unstructure
 from .descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
 from .errors import (
@@ -35,6 +36,15 @@ from .state import State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
 """Default seconds in which an orderly stop delivers what is in flight."""
+
+MAX_FAULT_LINE = 1000
+"""Characters of a group's fault in the status; all of it stands in its record."""
+
+MAX_STATUS = 32_768
+"""Characters of the status."""
+
+MANY_GROUPS = 30
+"""Groups that have room in the status, whatever is wrong with them."""
 
 CLAIM_GRACES = 3
 """Stop graces after which an attribute that another group should release is given up."""
@@ -92,14 +102,18 @@ class Supervisor:
 
     @property
     def status(self) -> str:
-        """The state in words, a line per group."""
+        """The state in words, a line per group; where they are many, those with faults first."""
         if not self.groups:
             return "STANDBY: not configured"
-        return "\n".join(
-            f"{group.name}: {group.state}, {counted(len(group.exchanges), 'exchange')}"
-            + (f": {group.fault.message}" if group.fault else "")
-            for group in self.groups.values()
-        )
+        lines = [
+            f"{texts.name(group.name)}: {group.state}, {counted(len(group.exchanges), 'exchange')}"
+            + (f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else "")
+            for group in sorted(
+                self.groups.values(),
+                key=lambda group: len(self.groups) > MANY_GROUPS and group.fault is None,
+            )
+        ]
+        return texts.within(lines, MAX_STATUS, "more groups")
 
     async def configure(self, descriptor: QueueConnectorDescriptor) -> None:
         """Make the groups those of *descriptor*: add, keep the equal ones, change, remove.
@@ -189,13 +203,13 @@ class Supervisor:
                 follower.changed.set()
                 return
             follower.applied = wanted
-            group.revision = wanted.revision
             if wanted.refusal is not None:
                 group.refuse(wanted.refusal, wanted.revision)
             elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
                 await group.reconfigure(wanted.exchanges)
             else:
                 group.mend()
+            group.revision = wanted.revision  # not before: the state that is told is that of it
 
     async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
         """Wait until no other group holds attributes of these names."""

@@ -9,7 +9,7 @@ import queue_connector
 
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
-    {"", "errors", "datatypes", "timescale", "ledger", "logs", "backoff"},
+    {"", "errors", "datatypes", "timescale", "ledger", "logs", "backoff", "texts"},
     {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
     {
         *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),

@@ -1,10 +1,12 @@
+import json
+
 import pytest
 import trio
 import trio.testing
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
-from queue_connector.errors import ClosedError, StateError
+from queue_connector.errors import ClosedError, ConfigError, Fault, StateError
 from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, Wanted, open_supervisor
 from tests.checkpoints import cancel_at_every_step
@@ -98,6 +100,31 @@ async def test_a_fault_of_one_group_does_not_disturb_another(autojump_clock):
         await supervisor.close()
         assert supervisor.state is State.OFF
         assert good_sink.kept == good_source.handed
+
+
+async def test_the_name_of_a_group_forges_no_line_of_the_status(autojump_clock):
+    world = World()
+    async with world.open() as supervisor:
+        names = {"a\nb: ON, 1 exchange\x1b[2J": [world.exchange("a")], "x" * 9999: []}
+        await supervisor.configure(config(**names))
+        forged, long = supervisor.status.splitlines()
+        assert forged == r"a\nb: ON, 1 exchange\x1b[2J: OFF, 1 exchange"
+        assert len(long) < 300
+
+
+async def test_a_huge_fault_is_told_in_part_and_many_groups_leave_room_for_those_with_faults(
+    autojump_clock,
+):
+    world = World()
+    async with world.open() as supervisor:
+        await supervisor.configure(config(**{f"group{n}": [] for n in range(3000)}))
+        huge = ConfigError(Fault(f"$.exchanges[{n}]", "x" * 200) for n in range(10_000))
+        supervisor.refuse("bad", huge)
+        assert len(json.dumps(supervisor.as_dict()["bad"])) < 10_000
+        assert len(supervisor.status) < 40_000
+        first, *_, last = supervisor.status.splitlines()
+        assert first.startswith("bad: FAULT, 0 exchanges: $.exchanges[0]: xxx")
+        assert last.endswith(" more groups")
 
 
 async def test_configure_is_refused_while_a_group_streams_and_changes_nothing(autojump_clock):
