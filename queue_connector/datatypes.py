@@ -109,6 +109,10 @@ _NAME = re.compile(
 _TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?|NaT", re.ASCII)
 
 
+_CASTS_TO_TEXT = frozenset("UbiufcS")
+"""The kinds that numpy casts to text safely; bytes are ASCII then."""
+
+
 class DtypeError(ValueError):
     """Something is not the name of a data type; ``hint`` says what to write instead."""
 
@@ -411,18 +415,31 @@ def _empty_array(value: Sequence[object], spec: DataSpec) -> np.ndarray[Any, Any
     return array.reshape([*array.shape, *missing])
 
 
+_NUMBERS = (bool, int, float, complex, np.number, np.bool_)
+
+
 def _text_array(value: object) -> np.ndarray[Any, Any]:
     if isinstance(value, list | tuple) and any(isinstance(item, np.ndarray) for item in value):
         array = np.asarray(value)
-        if array.dtype.kind == "U":
+        if array.dtype.kind in _CASTS_TO_TEXT:
             return array
-    for item in _items(value):
-        if not isinstance(item, str):
-            raise TypeError("only text fits")
-        if item.endswith("\0"):  # numpy pads with NUL and would strip it
-            raise ValueError("text in an array or of fixed length cannot end in NUL")
-        item.encode()  # raises for a lone surrogate
-    return np.asarray(value, "U")
+    return np.asarray(_texts_of(value), "U")
+
+
+def _texts_of(value: object) -> Any:
+    """Text, or nested lists of it: of what numpy casts to text safely, its text."""
+    if isinstance(value, list | tuple):
+        return [_texts_of(item) for item in value]
+    if isinstance(value, bytes):
+        value = value.decode("ascii")
+    elif isinstance(value, _NUMBERS):
+        return str(value)
+    if not isinstance(value, str):
+        raise TypeError("only text, numbers and booleans fit")
+    if value.endswith("\0"):  # numpy pads with NUL and would strip it
+        raise ValueError("text in an array or of fixed length cannot end in NUL")
+    value.encode()  # raises for a lone surrogate
+    return value
 
 
 def _time_array(value: object, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -505,8 +522,12 @@ def _cast(array: np.ndarray[Any, Any], spec: DataSpec, value: object) -> np.ndar
     except (ValueError, TypeError, OverflowError) as error:
         raise ConformError(spec, _found(value), str(error)) from None
     if spec.kind is Kind.STR:
-        if array.dtype.kind != "U":
-            raise ConformError(spec, _found(value), "only text fits")
+        if array.dtype.kind not in _CASTS_TO_TEXT:
+            raise ConformError(spec, _found(value), "only text, numbers and booleans fit")
+        try:
+            array = array if array.dtype.kind == "U" else array.astype("U")
+        except ValueError as error:  # a byte that is not ASCII
+            raise ConformError(spec, _found(value), str(error)) from None
         if dtype.itemsize and array.dtype.itemsize > dtype.itemsize:
             if array.size and np.char.str_len(array).max() > dtype.itemsize // 4:
                 raise ConformError(spec, _found(value), "the text is too long and would be cut")

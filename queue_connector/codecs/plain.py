@@ -113,6 +113,8 @@ def check_width(value: object, spec: DataSpec, size: int) -> None:
             width = max(width, item.dtype.itemsize)
         else:
             count += 1
+            if isinstance(item, int) and spec.kind is Kind.STR:  # its text may have many digits
+                width = max(width, item.bit_length() * 2)
     if count * width > ROOM_FOR_TEXT + 64 * size:
         raise MemoryError
 

@@ -31,8 +31,8 @@ class PythonCodec(Codec):
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         value = _numbers(payload)
-        if value is None:
-            value = read_literal(payload.decode())
+        if value is None or spec.kind is Kind.STR:
+            value = read_literal(payload.decode()) if value is None else value
             check_width(value, spec, len(payload))
         return value
 

@@ -234,6 +234,19 @@ def test_text_that_numpy_would_blow_up_is_refused(name, spec, nested):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("name", ["python", "json"])
+def test_a_long_number_among_short_ones_is_not_blown_up_as_text(name):
+    numbers = [10**4000] + [1] * 20_000  # 320 MB as an array of text
+    payload = codecs.lookup(name)().encode(numbers, DataSpec("object"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="memory"):
+            codecs.lookup(name)().decode(payload, DataSpec("str", (-1,)))
+        assert tracemalloc.get_traced_memory()[1] < 20 * MIB
+    finally:
+        tracemalloc.stop()
+
+
 def test_arrays_of_text_in_a_list_are_not_blown_up_either():
     codec = codecs.lookup("msgpack_numpy")()
     parts = [np.array(["x" * 20_000])] + [np.array([""])] * 5000

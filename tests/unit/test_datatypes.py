@@ -233,8 +233,9 @@ def test_a_shorter_value_keeps_its_lengths_only_when_asked():
     [
         (300, "uint8"), (-1, "uint64"), (2**63, "int64"), (2**64, "uint64"), ([1, 2**64], "uint64"),
         ([-1, 2**63], "uint64"), ([-1, 2**63], "int64"), (1.5, "int64"), ([1, 1.5], "int64"),
-        (float("nan"), "int64"), (1, "bool"), ("1", "int64"), ("1.5", "float64"), (1, "str"),
-        ([1, "a"], "str"), (["a", b"b"], "str"), (1e39, "float32"), (10**39, "float32"),
+        (float("nan"), "int64"), (1, "bool"), ("1", "int64"), ("1.5", "float64"), (None, "str"),
+        ([1, None], "str"), ([b"\xff"], "str"), (b"a\0", "str"), (10**39, "float32"),
+        (1e39, "float32"),
         (10**400, "float64"), ([1.5, 10**400], "float64"), (1j, "float64"), (None, "float64"),
         ([None], "float64"), ({}, "float64"), ("abc", "U2"), (["a", "abc"], "U2"), ("a\0", "U2"),
         (["a\0"], "str"), ("\ud800", "str"), (["\ud800"], "str"), (b"1", "float64"),
@@ -243,7 +244,9 @@ def test_a_shorter_value_keeps_its_lengths_only_when_asked():
         ("2026-13-01", "datetime64[ns]"), (["2026-01-01", 5], "datetime64[ns]"),
         ("2026-01-01T00:00:00.123456789012345678", "datetime64[ns]"),
         (np.datetime64("9999-01-01", "s"), "datetime64[ns]"), (np.timedelta64(1, "s"), "int64"),
-        (np.array([b"a"]), "str"), (np.array([1e300]), "float32"), (np.array([None]), "float64"),
+        (np.array([b"\xff"]), "str"), (1234, "U2"), (np.float64(0.25), "U3"),
+        (np.array(["2026"], "M8[s]"), "str"), ([object()], "str"),
+        (np.array([1e300]), "float32"), (np.array([None]), "float64"),
         (object, "int64"), (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "datetime64[ns]"),
     ],
     ids=lambda item: str(item)[:30],
@@ -319,7 +322,8 @@ class TestStructs:
             ("SKA001", 1.5, 2.5),
             ("SKA001", "1.5", 3),
             ("SKA001", 1e300, 3),
-            (5, 1.5, 3),
+            (None, 1.5, 3),
+            (123456789, 1.5, 3),
             ([], [], []),
             [],
             5,
@@ -417,3 +421,40 @@ def refused_or_stable(value, spec, shorter):
         if spec.shape:
             assert once.ndim == len(spec.shape)
             assert spec.kind is Kind.STR or once.dtype == spec.dtype
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "text"),
+    [
+        (1, "str", "1"), (-0.5, "str", "-0.5"), (True, "str", "True"), (1e16, "str", "1e+16"),
+        (float("nan"), "str", "nan"), (2**64, "str", str(2**64)), (1j, "str", "1j"),
+        (np.float32(0.1), "str", "0.1"), (np.int8(-3), "U2", "-3"), (np.True_, "U8", "True"),
+        (b"abc", "str", "abc"), (np.bytes_(b"abc"), "U3", "abc"),
+        ([1, "a", 2.5, False, b"b"], "str", ["1", "a", "2.5", "False", "b"]),
+        (np.array([1.5, np.inf]), "str", ["1.5", "inf"]), (np.array([True]), "U5", ["True"]),
+        (np.array([0.1], "f4"), "U3", ["0.1"]), (np.array([b"a", b"bc"]), "str", ["a", "bc"]),
+        ([np.array([1, 2])], "str", [["1", "2"]]),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_numbers_booleans_and_ascii_bytes_become_their_text(value, dtype, text):
+    """numpy calls these casts safe."""
+    fitting = conform(value, DataSpec(dtype, np.shape(text)))
+    assert (fitting if isinstance(text, str) else fitting.tolist()) == text
+
+
+@given(st.lists(st.floats() | st.integers() | st.booleans(), min_size=1))
+def test_the_text_of_a_number_is_the_same_alone_in_a_list_and_in_an_array(numbers):
+    texts = [conform(number, DataSpec("str")) for number in numbers]
+    assert texts == list(map(str, numbers))
+    assert conform(numbers, DataSpec("str", (-1,))).tolist() == texts
+    kinds = {type(number) for number in numbers}
+    if len(kinds) == 1 and all(abs(n) < 2**63 for n in numbers if isinstance(n, int)):
+        assert conform(np.array(numbers), DataSpec("str", (-1,))).tolist() == texts
+
+
+def test_the_text_of_a_number_goes_into_a_struct_too():
+    spec = DataSpec([["name", "U4"], ["on", "bool"]])
+    assert conform({"name": 12, "on": True}, spec).item() == ("12", True)
+    given = np.array([(12, True)], [("name", "i4"), ("on", "?")])
+    assert conform(given, DataSpec(spec.dtype, (1,)))["name"].tolist() == ["12"]

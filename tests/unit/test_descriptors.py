@@ -222,7 +222,7 @@ class TestDefaults:
             (300, "uint8", ()),
             (1.5, "int64", ()),
             ([1, 2, 3], "int64", (2,)),
-            (3, "str", ()),
+            (None, "str", ()),
             (None, "float64", ()),
             ({"a": 1}, "float64", ()),
             (10**400, "float64", ()),
