@@ -2,8 +2,9 @@
 
 * wire      ``json.dumps`` in UTF-8, with the literals ``NaN``, ``Infinity``, ``-Infinity``; arrays
             are lists; keys that are numbers, booleans or None become text
-* decode    ``json.loads``; of a key that stands twice the last counts; a number beyond float64 is
-            infinite; lone surrogates are refused; nested at most `MAX_DEPTH` deep
+* decode    ``json.loads``, after a byte order mark if there is one; of a key that stands twice the
+            last counts; a number beyond float64 is infinite; lone surrogates are refused; nested
+            at most `MAX_DEPTH` deep
 * memory    up to 64 bytes for a byte of the payload
 * source    RFC 8259
 """
@@ -29,9 +30,9 @@ class JsonCodec(Codec):
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         check_nesting(payload)
-        value = json.loads(payload.decode())
+        value = json.loads(payload.decode().removeprefix("\ufeff"))
         if _SURROGATE.search(payload):
             plain(value)
-        if b'"' in payload:
+        if b'"' in payload or spec.kind is Kind.STR:
             check_width(value, spec, len(payload))
         return value

@@ -45,7 +45,7 @@ def test_keys_that_are_no_text_become_text():
     "payload",
     [
         b"", b"{", b"[1,]", b"\xff", b"nan", b"'a'", rb'"\ud800"', rb'{"\udc00": 1}', b'"\x00"',
-        "\ufeff1".encode(), "1".encode("utf-16"), b"1" * 5000,
+        "\ufeff".encode(), "1".encode("utf-16"), b"1" * 5000,
         b"[" * 100_000, b"[" * 5000 + b"]" * 5000, b'{"a":' * 5000 + b"1" + b"}" * 5000,
         b'["' + b"]" * 200 + b'",' + b"[" * 200 + b"]" * 201, b"]" * 200, b"[{" * 60 + b"]}" * 60,
     ],
@@ -66,8 +66,8 @@ def test_anything_else_is_a_decode_error(payload):
         (DataSpec("float64"), b"9" * 400),
         (DataSpec("float64", (2,)), b"[1, 2, 3]"),
         (DataSpec("float64", (2, 2)), b"[[1], [2, 3]]"),
-        (DataSpec("str"), b"1"),
-        (DataSpec("str", (2,)), b'["a", 1]'),
+        (DataSpec("str"), b"null"),
+        (DataSpec("str", (2,)), b'["a", null]'),
         (DataSpec("str", (1,)), rb'["a\u0000"]'),
         (DataSpec("bool"), b"1"),
         (DataSpec("float64"), b"null"),
@@ -83,3 +83,12 @@ def test_what_does_not_fit_is_a_decode_error_that_says_what_was_found(spec, payl
 def test_what_json_has_not_cannot_be_written(value):
     with pytest.raises(EncodeError):
         codec.encode(value, OBJECT)
+
+
+def test_a_text_may_begin_with_a_byte_order_mark():
+    assert codec.decode(b'\xef\xbb\xbf{"a": 1}', DataSpec("object")) == {"a": 1}
+    assert codec.decode(b"\xef\xbb\xbf1.5", DataSpec("float64")) == 1.5
+    for payload in (b"\xef\xbb\xbf\xef\xbb\xbf1", b"1\xef\xbb\xbf", b"\xef\xbb\xbf"):
+        with pytest.raises(DecodeError):
+            codec.decode(payload, DataSpec("float64"))
+    assert codec.decode('"\ufeffa"'.encode(), DataSpec("str")) == "\ufeffa"
