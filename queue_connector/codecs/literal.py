@@ -7,6 +7,8 @@ of bytes for each one of the text), and keeps its own stack, so that nesting is 
 * grammar   None, True, False, decimal numbers, text and bytes in single or double quotes, lists,
             tuples, and dictionaries with scalar keys; no complex numbers, sets, comments, prefixes
             but ``b``, or text made of several parts
+* numpy     what version 2 writes of scalars, such as ``np.float64(1.5)`` and ``np.True_``, as
+            Python's own; it is read as text like all else, and nothing is called
 * errors    `ValueError` for anything else
 * source    Python language reference, "Literals", "Displays for lists, sets and dictionaries"
 """
@@ -28,6 +30,9 @@ _TOKEN = re.compile(
     | (?P<text> '[^'\\\n]*+' | "[^"\\\n]*+" )
     | (?P<name> (?: None | True | False | [+-]?nan | [+-]?inf ) (?!\w) )
     | (?P<escaped> b?+ (?: '(?:[^'\\\n]++|\\.)*+' | "(?:[^"\\\n]++|\\.)*+" ) )
+    | (?P<numpy> np\.(?:True_|False_) (?!\w)
+      | np\.[a-z]{3,5}[0-9_]{1,2} \( (?: [^][(){}'",:]{1,400}+
+        | b?+ (?: '(?:[^'\\\n]++|\\.)*+' | "(?:[^"\\\n]++|\\.)*+" ) ) \) (?![\w.]) )
     | (?P<end> \Z )
     | (?P<wrong> . )
     )""",
@@ -46,6 +51,13 @@ _NAMES: dict[str, Any] = {
     "inf": math.inf,
 }
 _CLOSERS = {"[": "]", "(": ")", "{": "}"}
+_NUMPY: dict[str, tuple[type, ...]] = {
+    **{f"float{bits}": (int, float) for bits in (16, 32, 64)},
+    **{f"{sign}int{bits}": (int,) for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    "str_": (str,),
+    "bytes_": (bytes,),
+}
+"""numpy's scalars, and what stands in their parentheses."""
 
 
 class _Open:
@@ -129,6 +141,8 @@ def read_literal(text: str) -> Any:
             case "name":
                 value = _NAMES[token.lstrip("+-")]
                 here.add(-value if token[0] == "-" else value)
+            case "numpy":
+                here.add(_of_numpy(token))
             case "wrong":
                 raise ValueError(f"unexpected {token!r} at character {match.start(which)}")
             case "end":
@@ -136,6 +150,18 @@ def read_literal(text: str) -> Any:
     if stack or not here.items:
         raise ValueError("it ends too early")
     return here.close()
+
+
+def _of_numpy(token: str) -> Any:
+    if token[-1] == "_":
+        return token == "np.True_"
+    name, _, inside = token[3:-1].partition("(")
+    if name not in _NUMPY:
+        raise ValueError(f"unexpected 'np.{name}'")
+    value = read_literal(inside)
+    if type(value) not in _NUMPY[name]:
+        raise ValueError(f"unexpected {token[:40]!r}")
+    return float(value) if name[0] == "f" else value
 
 
 def _unescape(token: str) -> str | bytes:

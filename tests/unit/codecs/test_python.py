@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from queue_connector.codecs.literal import read_literal
 from queue_connector.codecs.python import PythonCodec
@@ -133,3 +134,51 @@ def test_hostile_texts_are_refused_quickly(payload):
 def test_a_number_of_too_many_digits_cannot_be_written():
     with pytest.raises(EncodeError, match="digits"):
         codec.encode({"a": 10**5000}, OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("np.float64(1.5)", 1.5), ("np.float32(0.1)", 0.1), ("np.float16(nan)", float("nan")),
+        ("np.float64(-inf)", -float("inf")), ("np.float64(1e-300)", 1e-300), ("np.int64(-3)", -3),
+        ("np.uint64(18446744073709551615)", 2**64 - 1), ("np.True_", True), ("np.False_", False),
+        ("np.str_('a)b')", "a)b"), ('np.str_("it\'s")', "it's"), (r"np.str_('\n')", "\n"),
+        ("np.bytes_(b'x')", b"x"),
+        ("[np.float64(1.5), 2, {'a': (np.int8(1),)}]", [1.5, 2, {"a": (1,)}]),
+        ("{np.str_('k'): np.True_}", {"k": True}),
+    ],
+)  # fmt: skip
+def test_reads_the_scalars_that_numpy_2_writes(text, value):
+    assert same(codec.decode(text.encode(), OBJECT), value)
+
+
+SCALARS = ("f2", "f4", "f8", "i1", "i8", "u1", "u8", "?")
+
+
+@given(st.sampled_from(SCALARS).flatmap(lambda kind: hnp.arrays(kind, (3,))))
+def test_reads_whatever_numpy_2_writes_of_scalars(array):
+    scalars = list(array)
+    restored = codec.decode(repr(scalars).encode(), OBJECT)
+    assert same(np.array(restored, array.dtype), array)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "np.float64()", "np.float64('1')", "np.float64(1, 2)", "np.float64([1])", "np.int64(1.5)",
+        "np.float64(np.float64(1))", "np.float64(True)", "np.float64(__import__('os'))",
+        "np.str_(1)", "np.str_(b'a')", "np.bytes_('a')", "np.float64 (1)", "np.float64(1", "np.",
+        "np.float64", "np.load('x')", "np.array([1])", "array([1])", "np.float128(1)", "np.True_()",
+        "np.datetime64('2026')", "np.complex128(1j)", "os.float64(1)", "np.True_.real", "xnp.True_",
+        "np.float64(1)np.float64(2)", "np.float64((1))", "np.str_('a' 'b')", "np.float64(1)1",
+    ],
+)  # fmt: skip
+def test_nothing_else_of_numpy_is_read(text):
+    with pytest.raises(DecodeError):
+        codec.decode(text.encode(), OBJECT)
+
+
+def test_numbers_of_numpy_2_fit_a_spec():
+    assert codec.decode(b"np.float64(1.5)", DataSpec("float64")) == 1.5
+    array = codec.decode(b"[np.float32(0.1), np.float32(2.0)]", DataSpec("float32", (2,)))
+    assert array.tolist() == np.array([0.1, 2.0], "f4").tolist()
