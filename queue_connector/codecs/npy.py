@@ -1,7 +1,8 @@
 """``npy``: numpy's own file format, with dtype and shape in its header.
 
 * wire      what ``numpy.save`` writes with ``allow_pickle=False``
-* decode    versions 1 to 3, row- or column-major; a read-only view of the payload, zero-copy
+* decode    versions 1 to 3, row- or column-major; a read-only view of the payload, zero-copy; the
+            long integers of Python 2 in a header, as in ``(3L,)``, as `numpy.load` reads them
 * refused   archives (npz), arrays of objects, headers beyond 64 KiB, and payloads that are shorter
             or longer than their header says: before anything is allocated
 * strings   numpy pads text with NUL: text that ends in NUL cannot be written
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from .literal import read_literal
 _MAGIC = b"\x93NUMPY"
 _LENGTHS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _MAX_HEADER = 65536
+_LONG = re.compile(r"""('(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|(?<![\w.])[0-9]++)(L\b)?""")
 
 
 @codecs.register("npy")
@@ -55,7 +58,7 @@ class NpyCodec(Codec):
         if length > _MAX_HEADER or start + length > len(payload):
             raise ValueError(f"a header of {length} B is too long")
         charset = "utf-8" if payload[6] == 3 else "latin-1"
-        header = read_literal(payload[start : start + length].decode(charset))
+        header = _header(payload[start : start + length].decode(charset), payload[6])
         if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
             raise ValueError("its header does not say descr, fortran_order and shape")
         if type(header["fortran_order"]) is not bool or type(header["shape"]) is not tuple:
@@ -66,3 +69,16 @@ class NpyCodec(Codec):
             header["shape"],
             fortran=header["fortran_order"],
         )
+
+
+def _header(text: str, version: int) -> object:
+    try:
+        return read_literal(text)
+    except ValueError:
+        if version == 3 or "L" not in text:  # Python 2 wrote no version 3
+            raise
+    return read_literal(_LONG.sub(_shortened, text))
+
+
+def _shortened(match: re.Match[str]) -> str:
+    return match[1] if match[1].isdigit() else match[0]

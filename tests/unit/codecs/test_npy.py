@@ -1,6 +1,7 @@
 import io
 import time
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -185,3 +186,36 @@ def test_text_that_numpy_would_strip_cannot_be_written():
     assert codec.decode(codec.encode("\0a", DataSpec("str")), DataSpec("str")) == "\0a"
     with pytest.raises(EncodeError, match="NUL"):
         codec.encode("a\0", DataSpec("str"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (3L,), }",
+        "{'descr': [('a3L', '<f4', (2L,))], 'fortran_order': True, 'shape': (3L, ), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (3L, 1L), }",
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_reads_the_long_integers_of_old_headers_as_numpy_does(header, version):
+    payload = forged(header + "\n", np.arange(3.0).tobytes(), version)
+    with warnings.catch_warnings(action="ignore"):
+        theirs = np.load(io.BytesIO(payload), allow_pickle=False)
+    restored = codec.decode(payload, DataSpec(theirs.dtype, theirs.shape))
+    assert same(np.asarray(restored), theirs)
+
+
+@pytest.mark.parametrize(
+    ("header", "version"),
+    [
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (3L,), }", 3),
+        ("{'descr': '<f8L', 'fortran_order': False, 'shape': (3,), }", 1),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (3LL,), }", 1),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (L,), }", 1),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (3L,), }", 1),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999L,), }", 1),
+    ],
+)
+def test_other_headers_with_an_l_are_refused(header, version):
+    with pytest.raises(DecodeError):
+        codec.decode(forged(header, bytes(24), version), DataSpec("float64", (3,)))
