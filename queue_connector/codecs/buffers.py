@@ -68,6 +68,7 @@ def dtype_of(written: object, depth: int = 0) -> np.dtype[Any]:
             continue
         if not isinstance(name, str) or not name:
             raise ValueError("a struct's field has no name")
+        name.encode()  # raises for a lone surrogate
         base = dtype_of(field[1], depth + 1)
         if len(field) == 3:
             base = np.dtype((base, _shape(field[2])))

@@ -2,10 +2,12 @@
 
 * wire      byte for byte what ``msgpack_numpy.packb`` writes; a struct is an array without
             dimensions; integers of an object take 64 bits, keys are text or bytes
-* decode    what ``msgpack_numpy.packb`` writes, old versions included; arrays are read-only; those
-            in an object become lists, and structs mappings; nested at most `MAX_DEPTH` deep
+* decode    what ``msgpack_numpy.packb`` writes, old versions included, also without bin types, as
+            msgpack before 1.0 did; arrays are read-only; those in an object become lists, and
+            structs mappings; nested at most `MAX_DEPTH` deep
 * refused   arrays of objects (a pickle on the wire, which would run code), datetime64, extension
-            types, claims of more data than there are: before anything is made of them
+            types, claims of more data than there are: before anything is made of them; to be
+            written, mappings with the keys that stand for an array
 * memory    up to 256 bytes for a byte of the payload
 * source    https://github.com/msgpack/msgpack/blob/master/spec.md, ``encode`` of msgpack_numpy 0.4
 """
@@ -41,13 +43,18 @@ class MsgpackNumpyCodec(Codec):
         if spec.kind is Kind.OBJECT:
             value = plain(value, _PASSED)
         payload: bytes = msgpack.packb(value, default=_pack)
+        if spec.kind is Kind.OBJECT and (b"nd" in payload or b"complex" in payload):
+            _check_mappings(value)
         return payload
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         check = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
         check.feed(payload)
         check.skip()  # makes nothing; raises when less is there than is claimed
-        value = msgpack.unpackb(payload, object_hook=_unpack, ext_hook=_refuse)
+        # Without bin types, bytes are text that is none; what stays so is refused with the value.
+        value = msgpack.unpackb(
+            payload, object_hook=_unpack, ext_hook=_refuse, unicode_errors="surrogateescape"
+        )
         if spec.kind is Kind.OBJECT:
             return plain(value, (bytes, complex))
         check_width(value, spec, len(payload))
@@ -71,9 +78,51 @@ def _unpack(read: dict[Any, Any]) -> object:
         if not isinstance(text, str) or len(text) > 100:
             raise ValueError("a complex number is none")
         return complex(text)
-    if "nd" in read and "type" in read and isinstance(read.get("data"), bytes):
-        return _array(read)  # keys that some other packer wrote as text
-    return read
+    if _is_array(read):  # keys that some other packer wrote as text
+        data = read["data"]
+        if isinstance(data, str):
+            read = {**read, "data": data.encode(errors="surrogateescape")}
+        return _array(read)
+    number = _complex_number(read)
+    return read if number is None else number
+
+
+_ARRAY = frozenset({"nd", "type", "data"})
+_ANY_ARRAY = _ARRAY | {"kind", "shape"}
+
+
+def _is_array(read: dict[Any, Any]) -> bool:
+    """Whether a mapping with keys that are text stands for an array or a scalar."""
+    if "nd" not in read or not read.keys() >= _ARRAY:
+        return False
+    return isinstance(read["data"], bytes) or (
+        type(read["nd"]) is bool and read.keys() <= _ANY_ARRAY
+    )
+
+
+def _complex_number(read: dict[Any, Any]) -> complex | None:
+    """What a mapping with keys that are text says if it stands for a complex number."""
+    if len(read) != 2 or read.get("complex") is not True or "data" not in read:
+        return None
+    text = read["data"]
+    try:
+        return complex(text) if isinstance(text, str) and len(text) <= 100 else None
+    except ValueError:
+        return None
+
+
+def _check_mappings(value: Any) -> None:
+    """Refuse to write mappings that would be read as an array or a complex number."""
+    if isinstance(value, dict):
+        if b"nd" in value or b"complex" in value or _is_array(value):
+            raise ValueError("a mapping has the keys of what stands for an array")
+        if _complex_number(value) is not None:
+            raise ValueError("a mapping has the keys of what stands for a complex number")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        _check_mappings(item)
 
 
 def _array(read: dict[Any, Any]) -> object:

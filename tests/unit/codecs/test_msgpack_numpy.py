@@ -196,3 +196,83 @@ def test_a_scalar_struct_is_read_from_a_mapping_too():
     spec = DataSpec([["name", "U8"], ["x", "float64"]])
     value = codec.decode(msgpack.packb({"name": "SKA001", "x": 1}), spec)
     assert value == conform(("SKA001", 1.0), spec)
+
+
+def without_bin_types(value):
+    """As msgpack before 1.0 packs it: text and bytes are one type on the wire."""
+    return msgpack.packb(value, default=msgpack_numpy.encode, use_bin_type=False)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(SPECS).flatmap(lambda spec: st.tuples(st.just(spec), values(spec))))
+def test_what_was_packed_without_bin_types_is_read(case):
+    spec, value = case
+    if spec == OBJECT:
+        return
+    payload = without_bin_types(np.asarray(value) if isinstance(value, np.void) else value)
+    assert same(codec.decode(payload, spec), value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([0.1, np.nan]), np.arange(6).reshape(2, 3), np.array([True]), np.array(["Ω", ""]),
+        np.array([("SKA001", 1.5)], [("name", "U8"), ("x", "f8")]), np.float32(0.1), np.int64(-1),
+        np.array([0x41414141], "i4"), np.zeros((0, 2)), np.array([1 + 2j]), 1 + 2j,
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_without_bin_types_an_array_in_an_object_is_no_mapping(array):
+    wanted = codec.decode(msgpack_numpy.packb({"a": {"deep": [array]}, "b": "text"}), OBJECT)
+    payload = without_bin_types({"a": {"deep": [array]}, "b": "text"})
+    assert same(codec.decode(payload, OBJECT), wanted)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"nd": True, "type": "|O", "kind": "O", "shape": [1], "data": "x"},
+        {"nd": True, "type": "<f8", "kind": "", "shape": [1], "data": "short"},
+        {"nd": True, "type": "<f8", "shape": [1], "data": 5},
+        {"nd": False, "type": "<f8", "data": "short"},
+        {"nd": True, "type": "nonsense", "shape": [1], "data": ""},
+        {"text": b"\xff"},
+        {b"\xff": 1},
+        [b"\xc3"],
+    ],
+    ids=repr,
+)
+def test_what_lacks_bin_types_and_is_no_array_is_refused(message):
+    payload = msgpack.packb({"deep": [message]}, use_bin_type=False)
+    with pytest.raises(DecodeError):
+        codec.decode(payload, OBJECT)
+    with pytest.raises(DecodeError):
+        codec.decode(payload, DataSpec("str"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"nd": 1, "x": 2},
+        {"nd": True, "type": "a", "data": "b", "more": 1},
+        {"complex": True, "data": "no number"},
+        {"complex": 5, "data": "1"},
+    ],
+    ids=repr,
+)
+def test_mappings_that_are_no_array_stay_mappings(value):
+    assert codec.decode(codec.encode(value, OBJECT), OBJECT) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"nd": True, "type": "<f8", "shape": [1], "data": "12345678"},
+        {"deep": [{"nd": False, "type": "<i1", "data": "x"}]},
+        {"complex": True, "data": "1j"},
+    ],
+    ids=repr,
+)
+def test_a_mapping_that_would_come_back_as_an_array_cannot_be_written(value):
+    with pytest.raises(EncodeError, match="stands for"):
+        codec.encode(value, OBJECT)
