@@ -106,10 +106,22 @@ class _Job:
 class Lane:
     """One thread that does jobs in the order in which they were given, many per wake-up.
 
-    ``async with`` starts and ends the thread; ending waits for the jobs that were given.
+    ``async with`` starts and ends the thread; ending waits for the jobs that were given. They may
+    be different tasks that do so.
+
+    With *turn*, the thread calls it again and again, and does jobs between two calls: that is the
+    thread of one client that has to be polled. It blocks for at most `TICK` seconds and has to see
+    to its own errors; whatever it raises ends the process's trust in it and is `failure`.
     """
 
-    def __init__(self, name: str, context: Context = nullcontext) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: Context = nullcontext,
+        turn: Callable[[], None] | None = None,
+    ) -> None:
+        self.failure: BaseException | None = None
+        self._turn = turn
         self._name = name
         self._context = context
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -161,6 +173,9 @@ class Lane:
     def _loop(self) -> None:
         ending = False
         while not ending:
+            if self._turn is not None and self._jobs.empty():
+                self._take_turn()
+                continue
             jobs = [self._jobs.get()]
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
@@ -178,6 +193,15 @@ class Lane:
                     done.append(job)
             self._token.run_sync_soon(self._wake, done)
         self._token.run_sync_soon(self._ended.set)
+
+    def _take_turn(self) -> None:
+        assert self._turn is not None
+        try:
+            with self._context():
+                self._turn()
+        except BaseException as error:  # told to whoever uses it; the thread still does jobs
+            self.failure = error
+            self._turn = None
 
     @staticmethod
     def _wake(done: list[_Job]) -> None:

@@ -20,10 +20,12 @@ from typing import Any, ClassVar, Literal, Protocol
 import attrs
 import numpy as np
 
+from .condition import Condition
 from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind, conform, parse_dtype, zero
 from .errors import ConformError, Fault
 from .ledger import Account
 from .registry import Registry
+from .shared import Shared
 from .stream import DataPipe, DataSink, DataSource, ErrorPolicy
 
 DEFAULT_GROUP = "default"
@@ -233,14 +235,31 @@ class AttributeHost(Protocol):
         ...
 
 
+@attrs.define(eq=False)
+class ExchangeName:
+    """The present name of an exchange, ``group[index]``: whoever shows it asks at that moment.
+
+    An exchange that stays while others of its group go has another index from then on.
+    """
+
+    text: str = "exchange"
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @attrs.frozen
 class Services:
     """What a descriptor may use to build its runtime object."""
 
-    exchange: str = "exchange"
-    """The exchange's name, for errors and log lines: ``group[index]``."""
+    exchange: ExchangeName = attrs.field(factory=ExchangeName)
+    """For errors and log lines; not to be kept as text."""
     account: Account = attrs.field(factory=Account)
     """What is counted for the endpoint that is built."""
+    condition: Condition = attrs.field(factory=Condition)
+    """Where the endpoint that is built says how it is."""
+    shared: Shared = attrs.field(factory=Shared)
+    """What the endpoints of a device use together."""
     attributes: AttributeHost | None = None
     log: logging.Logger = attrs.field(factory=lambda: logging.getLogger("queue_connector"))
 

@@ -27,7 +27,7 @@ import attrs
 import trio
 
 from .buffer import StreamBuffer
-from .descriptors import AttributeHost, Buffer, ExchangeDescriptor, Services
+from .descriptors import AttributeHost, Buffer, ExchangeDescriptor, ExchangeName, Services
 from .errors import DataError, ExchangeError, leaves
 from .ledger import (
     ABORTED,
@@ -41,6 +41,7 @@ from .ledger import (
     settle_each,
 )
 from .rejection import Rejected, Rejection
+from .shared import Shared
 from .stream import DataPipe, DataSink, DataSource, Delivery
 
 CHANNEL_DEPTH = 2
@@ -55,7 +56,7 @@ class Exchange:
 
     def __init__(
         self,
-        name: str,
+        name: ExchangeName,
         sources: Sequence[DataSource],
         pipe: DataPipe,
         sinks: Sequence[DataSink],
@@ -96,18 +97,26 @@ class Exchange:
         attributes: AttributeHost | None,
         log: logging.Logger,
         on_fault: Callable[[ExchangeError], None] | None = None,
+        shared: Shared | None = None,
     ) -> Exchange:
         """The exchange that a descriptor describes, not started.
 
         *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
         """
+        live, common = ExchangeName(name), shared or Shared()
 
         def services(account: Account) -> Services:
-            return Services(exchange=name, account=account, attributes=attributes, log=log)
+            return Services(
+                exchange=live,
+                account=account,
+                shared=common,
+                attributes=attributes,
+                log=log,
+            )
 
         policy = descriptor.error_policy
         exchange = cls(
-            name,
+            live,
             [
                 source.build(descriptor.spec, services(account))
                 for source, account in zip(descriptor.sources, ledger.sources, strict=True)
@@ -118,7 +127,7 @@ class Exchange:
                 for sink, account in zip(descriptor.sinks, ledger.sinks, strict=True)
             ],
             ledger,
-            Rejection(name, policy.build(services(Account())), policy.limit, log),
+            Rejection(live, policy.build(services(Account())), policy.limit, log),
             buffer=descriptor.buffer,
             on_fault=on_fault,
         )
@@ -128,11 +137,11 @@ class Exchange:
     @property
     def name(self) -> str:
         """For errors and log lines: group and place in it."""
-        return self._name
+        return self._name.text
 
     @name.setter
     def name(self, name: str) -> None:
-        self._name = self._rejection.name = name
+        self._name.text = name
 
     def leave_off(self, marks: Marks) -> None:
         """Note where the sources have stopped, for others of the same origin to go on."""
@@ -274,23 +283,19 @@ class Exchange:
             account.hold(batch, len(batch.values))
         try:
             if len(self._sinks) == 1:
-                await self._sinks[0].awrite_batch(deliveries[0])
+                await self._sinks[0].begin(deliveries[0])
             else:
                 async with trio.open_nursery() as nursery:
                     for sink, delivery in zip(self._sinks, deliveries, strict=True):
-                        nursery.start_soon(sink.awrite_batch, delivery)
+                        nursery.start_soon(sink.begin, delivery)
+            for delivery in deliveries:
+                await _over(delivery)
         except BaseException:
             refused = self._settle(batch, deliveries)
             self._rejection.give_up(self._refused_values(batch, refused))
             raise
         if refused := self._settle(batch, deliveries):
             await self._reject(self._refused_values(batch, refused))
-        for sink, delivery in zip(self._sinks, deliveries, strict=True):
-            if delivery.untold:
-                name = type(sink).__name__
-                raise RuntimeError(
-                    f"{name} told nothing of {delivery.untold} of {len(batch.values)} data"
-                )
 
     def _settle(
         self, batch: Batch, deliveries: Sequence[Delivery]
@@ -359,6 +364,25 @@ class Exchange:
             if self._on_fault is not None:
                 self._on_fault(self._fault)
         self.request_stop()
+
+
+async def _over(delivery: Delivery) -> None:
+    """Wait until the sink has said what became of every value.
+
+    Raises:
+        Exception: the sink failed for good.
+    """
+    told = trio.Event()
+
+    def look() -> None:
+        if delivery.over:
+            told.set()
+
+    delivery.on_told = look
+    look()
+    await told.wait()
+    if delivery.failure is not None:
+        raise delivery.failure
 
 
 class _Taken:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import trio
 
-from .descriptors import Breaker
+from .descriptors import Breaker, ExchangeName
 from .errors import DataError, QueueConnectorError
 from .ledger import FAULTED, Batch, Outcome, Refusal
 from .stream import ErrorPolicy
@@ -44,7 +44,7 @@ class Rejection:
     """The error policy of one exchange at work."""
 
     def __init__(
-        self, name: str, policy: ErrorPolicy, limit: Breaker | None, log: logging.Logger
+        self, name: ExchangeName, policy: ErrorPolicy, limit: Breaker | None, log: logging.Logger
     ) -> None:
         self.name = name
         self.policy = policy
@@ -117,7 +117,7 @@ class Rejection:
             return
         self._next_line = now + LOG_PERIOD
         last = refusals[-1]
-        where = f"{self.name} at {last.position}" if last.position else self.name
+        where: object = f"{self.name} at {last.position}" if last.position else self.name
         more = f" (the last of {self._untold})" if self._untold > 1 else ""
         self._log.warning("%s: %s: %s%s", where, self._did, last.error, more)
         self._untold = 0

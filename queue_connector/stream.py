@@ -11,7 +11,7 @@ calls both, the latter shielded from cancellation for at most `STOP_GRACE` secon
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -140,36 +140,65 @@ def readable(value: Data) -> bytes:
 
 @attrs.define(eq=False)
 class Delivery:
-    """The data of one write and what has become of each of them at one sink."""
+    """The data of one write and what has become of each of them at one sink.
+
+    Before `DataSink.begin` has returned, the sink may say what became of them in any thread; after
+    that, on the Trio thread only.
+    """
 
     values: Sequence[Data]
     accepted: list[bool] = attrs.field(init=False)
     refused: dict[int, DataError] = attrs.field(init=False, factory=dict)
+    untold: int = attrs.field(init=False)
+    """How many values were neither accepted nor refused."""
+    failure: BaseException | None = attrs.field(init=False, default=None)
+    """Why nothing more will be told: the sink failed for good."""
+    on_told: Callable[[], None] | None = attrs.field(default=None)
+    """Called whenever something was told after `DataSink.begin` had returned."""
 
     @accepted.default
     def _nothing_yet(self) -> list[bool]:
         return [False] * len(self.values)
 
+    @untold.default
+    def _all(self) -> int:
+        return len(self.values)
+
     def accept(self, index: int) -> None:
         """The sink has this value for good."""
-        self.accepted[index] = True
+        if not self.told(index):
+            self.accepted[index] = True
+            self._tell(1)
 
     def accept_all(self) -> None:
         """The sink has every value for good that it did not refuse."""
         self.accepted = [index not in self.refused for index in range(len(self.values))]
+        self._tell(self.untold)
 
     def told(self, index: int) -> bool:
         """Whether the value was accepted or refused."""
         return self.accepted[index] or index in self.refused
 
-    @property
-    def untold(self) -> int:
-        """How many values were neither accepted nor refused."""
-        return len(self.values) - sum(self.accepted) - len(self.refused)
-
     def refuse(self, index: int, error: DataError) -> None:
         """The sink cannot take this value, whatever is tried; it may take the next."""
-        self.refused[index] = error
+        if not self.told(index):
+            self.refused[index] = error
+            self._tell(1)
+
+    def fail(self, failure: BaseException) -> None:
+        """The sink failed for good: of what it said nothing until now, nothing is known."""
+        self.failure = failure
+        self._tell(0)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be told."""
+        return not self.untold or self.failure is not None
+
+    def _tell(self, count: int) -> None:
+        self.untold -= count
+        if self.on_told is not None:
+            self.on_told()
 
 
 class DataSink(Endpoint):
@@ -197,6 +226,20 @@ class DataSink(Endpoint):
                 delivery.refuse(index, error)
             else:
                 delivery.accept(index)
+
+    async def begin(self, delivery: Delivery) -> None:
+        """Take data on, behind those that were taken on before; they may be under way on return.
+
+        The engine calls it for one delivery after another, and goes on to the next when it returns;
+        a sink that has as much under way as it can bear, in data and in bytes, makes it wait here.
+        *delivery* is told what becomes of each value, then or later, always on the Trio thread
+        once this has returned. What is not told when it raises or is cancelled, or when the sink is
+        stopped, was not accepted as far as is known.
+        """
+        await self.awrite_batch(delivery)
+        if delivery.untold:
+            missing = f"{delivery.untold} of {len(delivery.values)} data"
+            raise RuntimeError(f"{type(self).__name__} told nothing of {missing}")
 
 
 class Upstream(Protocol):

@@ -18,6 +18,7 @@ from queue_connector.connectors.errors.fault import FaultPolicy
 from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.datatypes import Data, DataSpec
 from queue_connector.descriptors import (
+    ExchangeName,
     PublishedAttribute,
     Services,
     SinkDescriptor,
@@ -209,6 +210,7 @@ class Attributes:
 def exchange(sources, sinks, pipe=None, policy=None, limit=None, **options):
     """An exchange between ends that a test has made."""
     ledger = Ledger([f"source {n}" for n in range(len(sources))], ["sink"] * len(sinks))
-    rejection = Rejection("x", policy or FaultPolicy(), limit, logging.getLogger("x"))
+    name = ExchangeName("x")
+    rejection = Rejection(name, policy or FaultPolicy(), limit, logging.getLogger("x"))
     pipe = pipe or DefaultPipe(DataSpec("int64"))
-    return Exchange("x", sources, pipe, sinks, ledger, rejection, **options)
+    return Exchange(name, sources, pipe, sinks, ledger, rejection, **options)

@@ -17,7 +17,7 @@ from queue_connector.connectors.kafka.dead_letter import (
     DeadLetterPolicyDescriptor,
 )
 from queue_connector.convert import read
-from queue_connector.descriptors import Services
+from queue_connector.descriptors import ExchangeName, Services
 from queue_connector.errors import DataError, EndpointError
 from queue_connector.exchange import Exchange
 from queue_connector.group import Stream
@@ -168,7 +168,7 @@ async def test_a_dead_letter_that_is_too_large_is_an_error_and_nothing_counts_as
 
 async def test_headers_survive_any_text(broker, topic):
     descriptor = DeadLetterPolicyDescriptor(servers=broker, topic=topic)
-    policy = DeadLetterPolicy(descriptor, Services(exchange="gruppe ü[0]"))
+    policy = DeadLetterPolicy(descriptor, Services(exchange=ExchangeName("gruppe ü[0]")))
     async with policy:
         with trio.fail_after(LIMIT):
             await policy.take([Refusal(DataError("half a pair: \ud800"), b"\x00")])

@@ -9,8 +9,14 @@ import queue_connector
 
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
-    {"", "errors", "datatypes", "timescale", "ledger", "logs", "backoff", "texts"},
-    {"registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"},
+    {
+        *("", "errors", "datatypes", "timescale", "ledger", "logs", "backoff", "texts"),
+        *("condition",),
+    },
+    {
+        *("registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"),
+        *("shared",),
+    },
     {
         *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),
         *("metrics", "http_server"),

@@ -16,6 +16,7 @@ from queue_connector.bridge import (
     Worker,
     check_cancelled,
 )
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -446,3 +447,21 @@ def test_a_loop_may_be_stopped_twice_or_without_a_start():
     loop.start()
     assert loop.stop(5)
     assert loop.stop(5)
+
+
+async def test_a_lane_with_a_turn_takes_it_again_and_again_and_does_jobs_in_between():
+    turns = []
+    async with Lane("polling", turn=lambda: turns.append(time.sleep(0.001))) as lane:
+        assert await lane.run(lambda: "done") == "done"
+        before = len(turns)
+        await until(lambda: len(turns) >= before + 3)
+
+
+async def test_a_turn_that_raises_is_told_and_the_lane_still_does_jobs():
+    def turn():
+        raise OSError("no")
+
+    async with Lane("polling", turn=turn) as lane:
+        await until(lambda: lane.failure is not None)
+        assert isinstance(lane.failure, OSError)
+        assert await lane.run(lambda: "done") == "done"

@@ -7,7 +7,7 @@ import trio
 
 from queue_connector.connectors.errors.fault import FaultPolicy
 from queue_connector.connectors.errors.skip import SkipPolicy
-from queue_connector.descriptors import Breaker
+from queue_connector.descriptors import Breaker, ExchangeName
 from queue_connector.errors import DataError, EndpointError
 from queue_connector.ledger import DEAD_LETTERED, Account, Batch, Refusal
 from queue_connector.rejection import LOG_PERIOD, Rejection, TooManyError
@@ -37,7 +37,7 @@ class Shelf(ErrorPolicy):
 
 
 def rejection(policy, limit=None):
-    return Rejection("x[0]", policy, limit, logging.getLogger("rejection"))
+    return Rejection(ExchangeName("x[0]"), policy, limit, logging.getLogger("rejection"))
 
 
 def bad(account, count, first=0):

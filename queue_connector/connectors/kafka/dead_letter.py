@@ -124,7 +124,7 @@ class DeadLetterPolicy(ErrorPolicy):
 
     def _headers(self, refusal: Refusal, now: str) -> list[tuple[str, str | bytes | None]]:
         told = (
-            self._exchange,
+            str(self._exchange),
             type(refusal.error).__name__,
             str(refusal.error),
             refusal.path,
