@@ -15,6 +15,7 @@ from queue_connector.configdb import (
     MAX_OPERATIONS,
     Children,
     ConfigDatabase,
+    LeaseEndedError,
     Watch,
 )
 from queue_connector.errors import ConfigError
@@ -130,6 +131,39 @@ class ConfigDatabaseContract:
             await database.transact({**most, f"{path}/more": ""})
         with pytest.raises(ValueError, match="at most 128 changes"):
             await database.transact({}, expected={**dict.fromkeys(most, 1), path: 1})
+
+    async def test_what_is_written_under_a_lease_goes_with_it(
+        self, database: ConfigDatabase, path: str
+    ) -> None:
+        lease = await database.grant_lease(60)
+        assert await database.renew_lease(lease) is True
+        assert (await database.lease_remaining(lease) or 0) > 50
+        async with database.watch(path) as watch:
+            await database.transact({f"{path}/a": "1", f"{path}/b": "1"}, lease=lease)
+            await database.transact({f"{path}/a": "2", f"{path}/c": "2"}, lease=lease)
+            await database.put(f"{path}/b", "stays: the last write had no lease")
+            await database.put(f"{path}/d", "never had one")
+            await reaches(watch, lambda view: set(contents(view)) == set("abcd"))
+            await database.revoke_lease(lease)
+            await reaches(watch, lambda view: set(contents(view)) == set("bd"))
+        await database.revoke_lease(lease)
+        assert await database.renew_lease(lease) is False
+        assert await database.lease_remaining(lease) is None
+        with pytest.raises(LeaseEndedError):
+            await database.transact({f"{path}/a": "3"}, lease=lease)
+        assert await database.get(f"{path}/a") is None
+
+    async def test_a_lease_ends_alone_without_the_others(
+        self, database: ConfigDatabase, path: str
+    ) -> None:
+        first, second = await database.grant_lease(60), await database.grant_lease(60)
+        assert first != second
+        await database.transact({f"{path}/a": "1"}, lease=first)
+        await database.transact({f"{path}/b": "1"}, lease=second)
+        await database.transact({f"{path}/a": "2"}, lease=second)
+        await database.revoke_lease(first)
+        assert contents(await database.children(path)) == {"a": b"2", "b": b"1"}
+        assert await database.renew_lease(second) is True
 
     async def test_children_are_direct(self, database: ConfigDatabase, path: str) -> None:
         for key in (f"{path}/a", f"{path}/b", f"{path}/a/state", f"{path}2/c", f"{path}2"):

@@ -19,6 +19,7 @@ class Library:
         self.changed = threading.Condition()
         self.opened: list[Config] = []
         self.failure: Exception | None = None
+        self.leases: dict[int, set[str]] = {}
 
     def Config(self, backend: str) -> Config:
         assert backend == "etcd3"
@@ -50,8 +51,31 @@ class Config:
     def watcher(self, timeout: float | None = None) -> Iterator[Watcher]:
         return iter(Watcher(self, timeout))
 
+    def lease(self, ttl: int = 10) -> Lease:
+        self.library.fail()
+        return Lease(self.library)
+
     def close(self) -> None:
         self.closed = True
+
+
+class Lease:
+    """Kept alive by the library from the moment it is entered."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.ID = 7000 + len(library.leases)
+
+    def __enter__(self) -> Lease:
+        self.library.leases[self.ID] = set()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        with self.library.changed:
+            for path in self.library.leases[self.ID]:
+                self.library.values.pop(path, None)
+            self.library.leases[self.ID] = set()
+            self.library.changed.notify_all()
 
 
 class Transaction:
@@ -69,6 +93,7 @@ class Raw:
         self.gets: dict[str, str | None] = {}
         self.lists: dict[str, list[str]] = {}
         self.updates: dict[str, str | None] = {}
+        self.leased: dict[str, Lease | None] = {}
 
     def get(self, path: str) -> str | None:
         return self.updates.get(path, self.gets.setdefault(path, self.snapshot.get(path)))
@@ -77,9 +102,10 @@ class Raw:
         assert recurse == 0
         return self.lists.setdefault(path, listed(self.snapshot, path))
 
-    def create(self, path: str, value: str, lease: object = None) -> None:
+    def create(self, path: str, value: str, lease: Lease | None = None) -> None:
         assert self.get(path) is None
         self.updates[path] = value
+        self.leased[path] = lease
 
     def update(self, path: str, value: str) -> None:
         assert self.get(path) is not None
@@ -105,6 +131,10 @@ class Raw:
                     del self.library.values[path]
                 else:
                     self.library.values[path] = value
+                for lease in self.library.leases.values():
+                    lease.discard(path)
+                if holder := self.leased.get(path):
+                    self.library.leases[holder.ID].add(path)
             self.library.changed.notify_all()
             return True
 

@@ -6,6 +6,7 @@
 * watch     whole views of a path's direct children: one at once, then one after every change.
             While the reader is busy, views collapse into the last. After an outage, whatever
             happened meanwhile, the next view is again the whole truth
+* lease     what is written under one goes when nobody has renewed it for so many seconds
 * errors    `EndpointError` from what talks to the database, never from a watch, which tries on;
             `ConfigError` for what is not a path; `ValueError` for a transaction that is too large
 """
@@ -21,7 +22,7 @@ from typing import Self
 import attrs
 import trio
 
-from ..errors import ConfigError, Fault
+from ..errors import ConfigError, EndpointError, Fault
 
 MAX_OPERATIONS = 128
 """What a transaction may change, and what it may expect: the default limit of etcd servers."""
@@ -32,7 +33,14 @@ ABSENT = 0
 EXISTS = -1
 """Expected of a path: something is there, whatever it is."""
 
+NO_LEASE = 0
+"""What is written stays until it is deleted."""
+
 log = logging.getLogger(__name__)
+
+
+class LeaseEndedError(EndpointError):
+    """Nothing was written: the lease that it was to be written under has ended."""
 
 
 @attrs.frozen
@@ -142,6 +150,9 @@ class Watch(AsyncIterator[Children]):
 class ConfigDatabase(abc.ABC):
     """A key-value database with revisions. ``async with`` opens and closes it."""
 
+    shared_revisions = True
+    """Whether a revision means the same to every client of the database."""
+
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         return self
@@ -163,20 +174,39 @@ class ConfigDatabase(abc.ABC):
         changes: Mapping[str, str | bytes | None],
         *,
         expected: Mapping[str, int] = {},
+        lease: int = NO_LEASE,
     ) -> int | None:
         """Write values, delete where the value is None: all of it or nothing.
 
         Args:
             changes: path → value; deleting what is not there is no error.
             expected: path → the ``mod_revision`` that it must have, `ABSENT` or `EXISTS`.
+            lease: what is written goes when this ends; a later write may give it another, or none.
 
         Returns:
             The revision after it, which is the ``mod_revision`` of what was written; None when
             an expectation was not met, and nothing was done.
 
         Raises:
+            LeaseEndedError: the lease has ended; nothing was done.
             EndpointError: refused, or no answer came: then it may have been done or not.
         """
+
+    @abc.abstractmethod
+    async def grant_lease(self, seconds: int) -> int:
+        """A new lease that ends when it has not been renewed for so long."""
+
+    @abc.abstractmethod
+    async def renew_lease(self, lease: int) -> bool:
+        """Begin its time anew; false when it has ended already."""
+
+    @abc.abstractmethod
+    async def revoke_lease(self, lease: int) -> None:
+        """End it now, and with it what was written under it; one that has ended is no error."""
+
+    @abc.abstractmethod
+    async def lease_remaining(self, lease: int) -> float | None:
+        """Seconds until it ends unless it is renewed; None when it has ended."""
 
     @abc.abstractmethod
     async def _follow(self, path: str, watch: Watch) -> None:

@@ -5,7 +5,8 @@
 * resume    whenever a stream ends (server gone, revisions compacted, database restored) a new
             snapshot is taken, so there is nothing that can be missed or go back unnoticed
 * silence   the member that streams is probed, since a frozen one looks like one without changes
-* source    etcd documentation, "etcd API", "gRPC gateway"
+* leases    of whole seconds, two at least, as the server has them
+* source    etcd documentation, "etcd API", "gRPC gateway", "Lease"
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from ..errors import EndpointError, leaves
 from .database import (
     ABSENT,
     EXISTS,
+    NO_LEASE,
     Children,
     ConfigDatabase,
+    LeaseEndedError,
     Versioned,
     Watch,
     as_bytes,
@@ -36,6 +39,8 @@ PROBE_PERIOD = 2.0
 
 FIRST_DELAY = 0.05
 """Seconds before the first try to watch again."""
+
+_LEASE_NOT_FOUND = "requested lease not found"  # etcd's words
 
 MAX_DELAY = 2.0
 """Seconds before each further try, at most; a watch that lasted longer starts from the first."""
@@ -76,16 +81,49 @@ class EtcdDatabase(ConfigDatabase):
         changes: Mapping[str, str | bytes | None],
         *,
         expected: Mapping[str, int] = {},
+        lease: int = NO_LEASE,
     ) -> int | None:
         check_transaction(changes, expected)
         operation = f"write {next(iter(changes), 'nothing')}"
         body = {
             "compare": [_expectation(path, revision) for path, revision in expected.items()],
-            "success": [_change(path, value) for path, value in changes.items()],
+            "success": [_change(path, value, lease) for path, value in changes.items()],
         }
-        reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=False)
+        try:
+            reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=False)
+        except EndpointError as error:
+            if _LEASE_NOT_FOUND in error.reason:
+                raise LeaseEndedError(error.endpoint, operation, error.reason) from None
+            raise
         with understanding(self._gateway.endpoint, operation):
             return int(reply["header"]["revision"]) if reply.get("succeeded") else None
+
+    async def grant_lease(self, seconds: int) -> int:
+        operation, body = "grant a lease", {"TTL": str(seconds)}
+        reply = await self._gateway.call(operation, "/v3/lease/grant", body, repeatable=True)
+        with understanding(self._gateway.endpoint, operation):
+            return int(reply["ID"])
+
+    async def renew_lease(self, lease: int) -> bool:
+        operation, body = "renew the lease", {"ID": str(lease)}
+        reply = await self._gateway.call(operation, "/v3/lease/keepalive", body, repeatable=True)
+        with understanding(self._gateway.endpoint, operation):
+            return int(reply["result"].get("TTL", 0)) > 0
+
+    async def revoke_lease(self, lease: int) -> None:
+        body = {"ID": str(lease)}
+        try:
+            await self._gateway.call("end the lease", "/v3/lease/revoke", body, repeatable=True)
+        except EndpointError as error:
+            if _LEASE_NOT_FOUND not in error.reason:
+                raise
+
+    async def lease_remaining(self, lease: int) -> float | None:
+        operation, body = "look at a lease", {"ID": str(lease)}
+        reply = await self._gateway.call(operation, "/v3/lease/timetolive", body, repeatable=True)
+        with understanding(self._gateway.endpoint, operation):
+            remaining = int(reply.get("TTL", 0))
+        return float(remaining) if remaining >= 0 else None
 
     async def _follow(self, path: str, watch: Watch) -> None:
         backoff = Backoff(FIRST_DELAY, MAX_DELAY)
@@ -193,8 +231,8 @@ def _expectation(path: str, revision: int) -> Json:
     return {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
 
 
-def _change(path: str, value: str | bytes | None) -> Json:
+def _change(path: str, value: str | bytes | None, lease: int) -> Json:
     key = _coded(key_of(path))
     if value is None:
         return {"request_delete_range": {"key": key}}
-    return {"request_put": {"key": key, "value": _coded(as_bytes(value))}}
+    return {"request_put": {"key": key, "value": _coded(as_bytes(value)), "lease": str(lease)}}

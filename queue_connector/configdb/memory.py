@@ -3,22 +3,31 @@
 Databases of one name are one, in every thread and every Trio loop of the process. Nothing is
 locked: revisions are a chain, and the first to append the next one has written it.
 
+Leases end by the clock of the machine, not by that of a Trio loop: several loops share them.
+
 Tests may `~MemoryDatabase.cut` it off as an outage does, and `~MemoryDatabase.restore` what they
-have kept with `~MemoryDatabase.save`, as an operator does with a snapshot.
+have kept with `~MemoryDatabase.save`, as an operator does with a snapshot; `~MemoryDatabase.expire`
+ends every lease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
 
+import attrs
 import trio
 
 from ..bridge import Inbox
 from ..errors import EndpointError
 from .database import (
     EXISTS,
+    NO_LEASE,
     Children,
     ConfigDatabase,
+    LeaseEndedError,
     Versioned,
     Watch,
     as_bytes,
@@ -34,11 +43,14 @@ SHARED = "sdp"
 class State:
     """All that is stored as of one revision."""
 
-    __slots__ = ("revision", "successor", "values")
+    __slots__ = ("leases", "revision", "successor", "values")
 
-    def __init__(self, revision: int, values: Mapping[str, Versioned]) -> None:
+    def __init__(
+        self, revision: int, values: Mapping[str, Versioned], leases: Mapping[str, int]
+    ) -> None:
         self.revision = revision
         self.values = values
+        self.leases = leases  # path → lease, where there is one
         self.successor: dict[str, State] = {}  # "next", once there is one
 
     def met(self, path: str, expected: int) -> bool:
@@ -48,16 +60,24 @@ class State:
             return found is not None
         return expected == (found.mod_revision if found else 0)
 
-    def after(self, changes: Mapping[str, str | bytes | None]) -> State:
+    def after(self, changes: Mapping[str, str | bytes | None], lease: int = NO_LEASE) -> State:
         """The state once *changes* are made: itself when they change nothing."""
         revision = self.revision + 1
-        values = dict(self.values)
+        values, leases = dict(self.values), dict(self.leases)
         for path, value in changes.items():
+            leases.pop(path, None)
             if value is not None:
                 values[path] = Versioned(as_bytes(value), revision)
+                if lease:
+                    leases[path] = lease
             else:
                 values.pop(path, None)
-        return State(revision, values) if values != self.values else self
+        return State(revision, values, leases) if values != self.values else self
+
+    def without(self, ended: Iterable[int]) -> State:
+        """The state once these leases have ended."""
+        gone = set(ended)
+        return self.after({path: None for path, lease in self.leases.items() if lease in gone})
 
     def children(self, path: str) -> Children:
         """The view of *path*."""
@@ -66,15 +86,39 @@ class State:
         return Children(self.revision, values, self.values.get(path))
 
 
+@attrs.define
+class _Lease:
+    seconds: float
+    ends: float
+
+
 class _Store:
     """The chain of revisions, and who is to be woken by a new one."""
 
     def __init__(self) -> None:
         self.available = True
         self.inboxes: list[Inbox[None]] = []
-        self._seen = State(1, {})
+        self.leases: dict[int, _Lease] = {}
+        self.lease_numbers = itertools.count(NO_LEASE + 1)
+        self._seen = State(1, {}, {})
+
+    def until_an_end(self) -> float:
+        """Seconds until the next lease ends."""
+        ends = [lease.ends for lease in self.leases.copy().values()]
+        return max(0.0, min(ends, default=math.inf) - time.monotonic())
+
+    def end_leases(self, now: float) -> None:
+        ended = {number for number, lease in self.leases.copy().items() if lease.ends <= now}
+        for number in ended:
+            self.leases.pop(number, None)
+        if ended:
+            self.append(lambda state: state.without(ended))
 
     def latest(self) -> State:
+        self.end_leases(time.monotonic())
+        return self._latest()
+
+    def _latest(self) -> State:
         state = self._seen
         while successor := state.successor.get("next"):
             state = successor
@@ -84,7 +128,7 @@ class _Store:
     def append(self, change: Callable[[State], State]) -> State:
         """Make the latest state what *change* makes of it; it may be called again."""
         while True:
-            old = self.latest()
+            old = self._latest()
             new = change(old)
             # setdefault is atomic: of two threads, the second finds the state of the first.
             if new is old or old.successor.setdefault("next", new) is new:
@@ -127,18 +171,48 @@ class MemoryDatabase(ConfigDatabase):
         changes: Mapping[str, str | bytes | None],
         *,
         expected: Mapping[str, int] = {},
+        lease: int = NO_LEASE,
     ) -> int | None:
         check_transaction(changes, expected)
-        await self._reach(f"write {next(iter(changes), 'nothing')}")
+        operation = f"write {next(iter(changes), 'nothing')}"
+        await self._reach(operation)
+        self._store.end_leases(time.monotonic())
+        if lease and lease not in self._store.leases:
+            raise LeaseEndedError(f"memory:{self.name}", operation, "the lease has ended")
         met = False
 
         def change(state: State) -> State:
             nonlocal met
             met = all(state.met(path, revision) for path, revision in expected.items())
-            return state.after(changes) if met else state
+            return state.after(changes, lease) if met else state
 
         state = self._store.append(change)
         return state.revision if met else None
+
+    async def grant_lease(self, seconds: int) -> int:
+        await self._reach("grant a lease")
+        number = next(self._store.lease_numbers)
+        self._store.leases[number] = _Lease(seconds, time.monotonic() + seconds)
+        self._store.wake()
+        return number
+
+    async def renew_lease(self, lease: int) -> bool:
+        if await self.lease_remaining(lease) is None:
+            return False
+        found = self._store.leases[lease]
+        found.ends = time.monotonic() + found.seconds
+        return True
+
+    async def revoke_lease(self, lease: int) -> None:
+        await self._reach("end the lease")
+        self._store.leases.pop(lease, None)
+        self._store.append(lambda state: state.without([lease]))
+
+    async def lease_remaining(self, lease: int) -> float | None:
+        await self._reach("look at a lease")
+        self._store.end_leases(time.monotonic())
+        found = self._store.leases.get(lease)
+        return None if found is None else found.ends - time.monotonic()
 
     async def _follow(self, path: str, watch: Watch) -> None:
         inbox: Inbox[None] = Inbox(1)
@@ -146,6 +220,7 @@ class MemoryDatabase(ConfigDatabase):
         shown: Children | None = None
         try:
             while True:
+                self._store.end_leases(time.monotonic())
                 if not self._store.available:
                     watch.lost("it is cut off")
                     shown = None
@@ -155,7 +230,8 @@ class MemoryDatabase(ConfigDatabase):
                         shown = view
                         watch.offer(view)
                     watch.found()
-                await inbox.receive(1)
+                with trio.move_on_after(self._store.until_an_end()):
+                    await inbox.receive(1)
         finally:
             self._store.inboxes.remove(inbox)
             inbox.close()
@@ -178,4 +254,8 @@ class MemoryDatabase(ConfigDatabase):
 
     def restore(self, saved: State) -> None:
         """Go back to what was saved, with its revision."""
-        self._store.append(lambda _state: State(saved.revision, saved.values))
+        self._store.append(lambda _state: State(saved.revision, saved.values, saved.leases))
+
+    def expire(self) -> None:
+        """End every lease, as when nobody has renewed any for long."""
+        self._store.end_leases(math.inf)

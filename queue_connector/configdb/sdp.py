@@ -4,11 +4,14 @@ Asked for by ``SDP_CONFIG_BACKEND=ska-sdp-config``; the library reads the other 
 Our own client speaks to the same etcd and is the better one: the library blocks, so each watch
 keeps a thread, and its transactions tell no revisions of values, so those here are counted by this
 adapter: they grow with what it sees, and mean nothing outside of it. A value that was changed and
-changed back between two looks counts as unchanged.
+changed back between two looks counts as unchanged. It renews leases by itself and does not tell
+when one has ended, so a write that fails counts as one under a lease that has ended, and the leases
+of others as ones that live.
 
-* used      ``Config(backend="etcd3")``, ``close``, ``txn``, ``watcher(timeout)``;
-            ``watcher.txn``, ``watcher.trigger``;
+* used      ``Config(backend="etcd3")``, ``close``, ``txn``, ``watcher(timeout)``, ``lease(ttl)``,
+            which is a context manager with an ``ID``; ``watcher.txn``, ``watcher.trigger``;
             ``txn.raw``: ``get``, ``list_keys``, ``create``, ``update``, ``delete``
+* note      only ``create`` takes a lease: what stands there is deleted in the same transaction
 * note      a watcher wakes for keys that were listed or read with ``get`` in its transaction
 * source    ska-sdp-config documentation, "Config", "Design and Best Practices"
 """
@@ -16,6 +19,7 @@ changed back between two looks counts as unchanged.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar
@@ -27,8 +31,10 @@ from ..errors import EndpointError
 from .database import (
     ABSENT,
     EXISTS,
+    NO_LEASE,
     Children,
     ConfigDatabase,
+    LeaseEndedError,
     Versioned,
     Watch,
     as_bytes,
@@ -53,6 +59,8 @@ Texts = dict[str, str]
 class SdpDatabase(ConfigDatabase):
     """The database that *connect* opens: a function that makes a ``ska_sdp_config.Config``."""
 
+    shared_revisions = False
+
     def __init__(self, connect: Callable[[], Any], *, secrets: Sequence[str] = ()) -> None:
         self._connect = connect
         self._secrets = tuple(secrets)
@@ -60,6 +68,7 @@ class SdpDatabase(ConfigDatabase):
         self._config: Any = None
         self._revision = 0
         self._known: dict[str, Versioned] = {}
+        self._leases: dict[int, Any] = {}  # None for one that has ended
 
     @classmethod
     def installed(cls, *, secrets: Sequence[str] = ()) -> Self:
@@ -79,6 +88,8 @@ class SdpDatabase(ConfigDatabase):
         config, self._config = self._config, None
         if config is not None:
             with trio.CancelScope(shield=True), suppress(EndpointError):
+                for lease in list(self._leases):
+                    await self.revoke_lease(lease)
                 await self._run("close", lambda: config.close())
 
     async def _run(self, operation: str, function: Callable[[], T]) -> T:
@@ -146,8 +157,13 @@ class SdpDatabase(ConfigDatabase):
         changes: Mapping[str, str | bytes | None],
         *,
         expected: Mapping[str, int] = {},
+        lease: int = NO_LEASE,
     ) -> int | None:
         check_transaction(changes, expected)
+        operation = f"write {next(iter(changes), 'nothing')}"
+        holder = self._leases.get(lease)
+        if lease and holder is None:
+            raise LeaseEndedError("ska-sdp-config", operation, "the lease has ended")
         texts = {
             path: None if value is None else as_bytes(value).decode()
             for path, value in changes.items()
@@ -163,17 +179,45 @@ class SdpDatabase(ConfigDatabase):
                     for path, revision in expected.items()
                 )
                 for path, text in texts.items() if done else ():
-                    _write(txn.raw, path, found[path], text)
+                    _write(txn.raw, path, found[path], text, holder)
             return done
 
-        if not await self._run(f"write {next(iter(changes), 'nothing')}", transact):
-            return None
+        try:
+            if not await self._run(operation, transact):
+                return None
+        except EndpointError as error:
+            if not lease:
+                raise
+            raise LeaseEndedError(error.endpoint, operation, error.reason) from None
         self._revision += 1
         for path, text in texts.items():
             self._known.pop(path, None)
             if text is not None:
                 self._known[path] = Versioned(as_bytes(text), self._revision)
         return self._revision
+
+    async def grant_lease(self, seconds: int) -> int:
+        def grant() -> Any:
+            return self._opened().lease(ttl=seconds).__enter__()
+
+        lease = await self._run("grant a lease", grant)
+        number = int(lease.ID)
+        self._leases[number] = lease
+        return number
+
+    async def renew_lease(self, lease: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self._leases.get(lease) is not None
+
+    async def revoke_lease(self, lease: int) -> None:
+        holder, self._leases[lease] = self._leases.get(lease), None
+        if holder is not None:
+            await self._run("end the lease", lambda: holder.__exit__(None, None, None))
+        await trio.lowlevel.checkpoint()
+
+    async def lease_remaining(self, lease: int) -> float | None:
+        await trio.lowlevel.checkpoint()
+        return None if self._leases.get(lease, lease) is None else math.inf
 
     async def _follow(self, path: str, watch: Watch) -> None:
         while True:
@@ -248,11 +292,11 @@ def _met(found: str | None, known: Versioned | None, expected: int) -> bool:
     return known is not None and (known.mod_revision, known.value) == (expected, as_bytes(found))
 
 
-def _write(raw: Any, path: str, found: str | None, text: str | None) -> None:
-    if text is None:
-        if found is not None:
-            raw.delete(path)
-    elif found is None:
-        raw.create(path, text)
-    else:
+def _write(raw: Any, path: str, found: str | None, text: str | None, lease: Any) -> None:
+    if found is not None and text is not None and lease is None:
         raw.update(path, text)
+        return
+    if found is not None:
+        raw.delete(path)
+    if text is not None:
+        raw.create(path, text, lease)

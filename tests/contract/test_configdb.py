@@ -10,7 +10,7 @@ import pytest
 from queue_connector.configdb import ConfigDatabase
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.configdb.sdp import SdpDatabase
-from tests.configdb_contract import ConfigDatabaseContract
+from tests.configdb_contract import ConfigDatabaseContract, reaches
 from tests.sdp_stand_in import Library
 
 
@@ -19,6 +19,16 @@ class TestMemory(ConfigDatabaseContract):
     async def database(self) -> AsyncIterator[ConfigDatabase]:
         async with MemoryDatabase(uuid.uuid4().hex) as database:
             yield database
+
+    async def test_a_lease_that_is_not_renewed_ends(
+        self, database: ConfigDatabase, path: str
+    ) -> None:
+        lease = await database.grant_lease(1)
+        await database.transact({f"{path}/a": "1"}, lease=lease)
+        async with database.watch(path) as watch:
+            await reaches(watch, lambda view: set(view.values) == {"a"})
+            await reaches(watch, lambda view: not view.values)
+        assert await database.renew_lease(lease) is False
 
 
 class TestSdp(ConfigDatabaseContract):

@@ -59,6 +59,16 @@ class TestEtcd(ConfigDatabaseContract):
         await database.put(f"{path}/a", bytes(range(256)))
         assert contents(await database.children(path)) == {"a": bytes(range(256))}
 
+    async def test_a_lease_that_is_not_renewed_ends(
+        self, database: ConfigDatabase, path: str
+    ) -> None:
+        lease = await database.grant_lease(2)
+        await database.transact({f"{path}/a": "1"}, lease=lease)
+        async with database.watch(path) as watch:
+            await reaches(watch, lambda view: set(view.values) == {"a"})
+            await reaches(watch, lambda view: not view.values)
+        assert await database.renew_lease(lease) is False
+
     async def test_a_value_that_is_too_large_is_refused(
         self, database: ConfigDatabase, path: str
     ) -> None:
