@@ -235,7 +235,9 @@ class SDPQueueConnector(Device):
         database = configdb.from_environment()
         configdb.check_path(path)
         await self._stop_monitor()
-        self._monitor = Monitor(database, path, self._supervisor, self._on_change)
+        self._monitor = Monitor(
+            database, path, self._supervisor, self._on_change, device=self.get_name()
+        )
         self._monitor_scope = trio.CancelScope()
         self._monitor_ended = trio.Event()
         self._nursery.start_soon(self._run_monitor, self._monitor, self._monitor_scope)
@@ -302,8 +304,8 @@ class SDPQueueConnector(Device):
     def _told_status(self) -> str:
         assert self._supervisor is not None
         lines = [self._supervisor.status]
-        if self._monitor is not None and not self._monitor.connected:
-            lines.append(f"{self._monitor.path}: not watched: {self._monitor.problem}")
+        if self._monitor is not None:
+            lines.extend(self._monitor.problems)
         if self._http is not None and self._http.problem:
             lines.append(self._http.problem)
         return legible("\n".join(lines))

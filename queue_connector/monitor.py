@@ -5,37 +5,40 @@
             or a mapping of groups. Other values at the path itself, and children named as what is
             written here, are ignored
 * judged    a child alone first, then against the others: an attribute belongs to whoever had it
-* written   below each child ``state`` and ``fault``, by a task of its own with retries; they go
-            with the child. Nothing else is ever written
-* errors    none: what is wrong with a value is the fault of its groups, and an outage changes
-            nothing but `Monitor.connected`
+* written   how the groups are, by a `Reporter`
+* errors    none: what is wrong with a child is the fault of its groups, an outage changes nothing
+            but `Monitor.connected`, and after any surprise the watch begins again, and says so
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 import attrs
 import trio
 
-from . import config
+from . import config, texts
 from .backoff import Backoff
-from .configdb import EXISTS, Children, ConfigDatabase, Versioned, Watch
+from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
-from .errors import ConfigError, EndpointError, Fault
-from .group import FaultRecord, Group
+from .errors import ConfigError, Fault, leaves
+from .group import FaultRecord
+from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate
 from .supervisor import Supervisor, Wanted
-from .timescale import utc_now
-
-STATE, FAULT = "state", "fault"
-"""The names of the keys that are written below each child, and so no names of groups."""
 
 MAX_PAUSE = 2.0
-"""Seconds between two tries to write, at most."""
+"""Seconds before what ended by surprise begins again, at most."""
+
+SETTLED = 60.0
+"""Seconds for which a surprise is told, and after which the next is the first one again."""
+
+MAX_SURPRISE = 300
+"""Characters of a surprise that are told; the log has all of it."""
+
+_WATCHING, _TELLING = "watching", "telling the states"
 
 NOTICE_PERIOD = 1.0
 """Seconds between two looks at what is wrong with the connection."""
@@ -50,14 +53,30 @@ class Child:
     revision: int
     descriptor: QueueConnectorDescriptor | None = None
     refusal: ConfigError | None = None
+    claims: tuple[Claim, ...] = ()
+    """What it must have for itself, with paths."""
 
     @classmethod
-    def read(cls, value: Versioned) -> Child:
-        """Judge a value by itself."""
+    def read(cls, name: str, value: Versioned) -> Child:
+        """Judge a value by itself; whatever happens is the fault of this one."""
         try:
-            return cls(value.mod_revision, config.parse(value.value))
+            if not is_name(name):
+                message = f"{texts.name(name)} is no name of a group"
+                raise ConfigError([Fault("$", message, "use printable characters only")])
+            descriptor = config.parse(value.value)
+            claims = tuple(
+                claim.below(path)
+                for path, exchange in descriptor.placed()
+                for claim in exchange.claims()
+            )
         except ConfigError as error:
             return cls(value.mod_revision, refusal=error)
+        except Exception as error:
+            log.critical("a configuration cannot be read", exc_info=error)
+            message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
+            refusal = ConfigError([Fault("$", message, "see the log of the device")])
+            return cls(value.mod_revision, refusal=refusal)
+        return cls(value.mod_revision, descriptor, claims=claims)
 
     def groups(self, name: str) -> Mapping[str, Any]:
         """Name of the group → its exchanges, for the child of this name; "" is the path itself."""
@@ -68,11 +87,10 @@ class Child:
             return {prefix + inner: found for inner, found in self.descriptor.exchanges.items()}
         return {name or DEFAULT_GROUP: self.descriptor.exchanges or []}
 
-    def claims(self) -> Iterator[Claim]:
-        """What it must have for itself, with paths."""
-        if self.descriptor is not None:
-            for path, exchange in self.descriptor.placed():
-                yield from (claim.below(path) for claim in exchange.claims())
+
+def is_name(child: str) -> bool:
+    """Whether a state can be told below a key of this name; "" is the path itself."""
+    return child.isprintable()
 
 
 def is_configuration(value: bytes) -> bool:
@@ -92,15 +110,23 @@ class Reader:
         self.owners: dict[str, str] = {}
         """Name of each group → that of the child it comes from; "" is the path itself."""
 
+    async def examine(self, view: Children) -> None:
+        """Judge what is new in *view*, and let others have their turn after each child."""
+        for name, value in view.values.items():
+            if name not in (STATE, FAULT) and not self._knows(name, value):
+                self._judged[name] = Child.read(name, value)
+                await trio.lowlevel.checkpoint()
+
+    def _knows(self, name: str, value: Versioned) -> bool:
+        return name in self._judged and self._judged[name].revision == value.mod_revision
+
     def wanted(self, view: Children) -> dict[str, Wanted]:
         """What *view* wants of each group."""
         values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
         if view.own is not None and is_configuration(view.own.value):
             values[""] = view.own
         self._judged = {
-            name: known
-            if (known := self._judged.get(name)) and known.revision == value.mod_revision
-            else Child.read(value)
+            name: self._judged[name] if self._knows(name, value) else Child.read(name, value)
             for name, value in values.items()
         }
         self._accepted = {n: child for n, child in self._accepted.items() if n in values}
@@ -112,7 +138,7 @@ class Reader:
             if refusal is None:
                 self._accepted[name] = child
             standing = self._accepted.get(name)
-            for claim in standing.claims() if standing else ():
+            for claim in standing.claims if standing else ():
                 claimed[claim.key] = name
             groups = standing.groups(name) if standing else {name or DEFAULT_GROUP: []}
             for group, exchanges in groups.items():
@@ -134,7 +160,7 @@ class Reader:
     ) -> ConfigError | None:
         faults = [
             claim.conflict(f"by {claimed[claim.key]!r}")
-            for claim in child.claims()
+            for claim in child.claims
             if claimed.get(claim.key, name) != name
         ]
         faults += [
@@ -146,7 +172,7 @@ class Reader:
 
 
 class Monitor:
-    """Watches one path of a database for one supervisor."""
+    """Watches one path of a database for one supervisor, and goes on whatever happens to it."""
 
     def __init__(
         self,
@@ -154,17 +180,18 @@ class Monitor:
         path: str,
         supervisor: Supervisor,
         on_change: Callable[[], None] = lambda: None,
+        *,
+        device: str = "",
     ) -> None:
         self.path = path
         self._on_change = on_change
         self._database = database
         self._supervisor = supervisor
         self._reader = Reader()
+        self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
         self._watch: Watch | None = None
-        self._children: set[str] = set()
-        self._written: dict[str, dict[str, Any]] = {}
-        self._changed = trio.Event()
-        self._up_to_date = trio.Event()
+        self._groups: dict[str, list[str]] = {}
+        self._surprises: dict[str, tuple[float, str]] = {}
 
     @property
     def connected(self) -> bool:
@@ -172,101 +199,84 @@ class Monitor:
         return self._watch is not None and self._watch.connected
 
     @property
-    def problem(self) -> str:
-        """Why not, for people; empty while they are."""
-        return self._watch.problem if self._watch is not None else "not watching yet"
+    def problems(self) -> list[str]:
+        """What is wrong between the database and us, for people, a line each."""
+        lines = []
+        if not self.connected:
+            problem = self._watch.problem if self._watch is not None else "not watching yet"
+            lines.append(f"{self.path}: not watched: {problem}")
+        recent = trio.current_time() - SETTLED
+        lines += [told for when, told in self._surprises.values() if when > recent]
+        return [*lines, *self._reporter.problems]
 
     async def run(self) -> None:
         """Follow the path until cancelled."""
-        async with (
-            self._database as database,
-            database.watch(self.path, on_connected=self._connected) as self._watch,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(self._report)
+        async with self._database, trio.open_nursery() as nursery:
+            nursery.start_soon(self._persist, _WATCHING, self._follow)
+            nursery.start_soon(self._persist, _TELLING, self._reporter.run)
             nursery.start_soon(self._notice)
+
+    async def _persist(self, what: str, function: Callable[[], Awaitable[None]]) -> None:
+        """Call a function again when something happens that nobody has thought of."""
+        backoff = Backoff(MAX_PAUSE / 64, MAX_PAUSE)
+        while True:
+            began = trio.current_time()
+            try:
+                await function()
+            except* Exception as errors:
+                error = next(leaves(errors))
+                log.critical("%s: %s is begun again after", self.path, what, exc_info=error)
+                told = texts.one_line(f"{type(error).__name__}: {error}", MAX_SURPRISE)
+                told = f"{self.path}: {what} was begun again after {told}"
+                self._surprises[what] = (trio.current_time(), told)
+            if trio.current_time() - began > SETTLED:
+                backoff.reset()
+            await trio.sleep(backoff.next())
+
+    async def _follow(self) -> None:
+        async with self._database.watch(self.path, on_connected=self._connection) as self._watch:
             async for view in self._watch:
+                await self._reader.examine(view)
                 self._supervisor.follow(self._reader.wanted(view))
-                self._children = set(self._reader.owners.values())
-                self.group_changed()
+                self._groups = {}
+                for group, child in self._reader.owners.items():
+                    self._groups.setdefault(child, []).append(group)
+                self._reporter.follow([child for child in self._groups if is_name(child)])
 
     def group_changed(self) -> None:
         """Some group is in another state, or in another way not as it was reported."""
-        self._changed.set()
-        self._up_to_date = trio.Event()
+        self._reporter.changed()
 
     async def reported(self) -> None:
         """Wait until the database has been told how the groups are now."""
-        await self._up_to_date.wait()
+        await self._reporter.reported()
 
-    def _connected(self, connected: bool) -> None:
-        if connected:  # it may have lost what was written to it
-            self._written = {child: {} for child in self._written}
-            self.group_changed()
+    def _connection(self, connected: bool) -> None:
+        self._reporter.connection(connected)
         self._on_change()
 
     async def _notice(self) -> None:
         """Pass on why there is no connection, also when there never was one."""
-        noticed = ""
+        noticed: list[str] = []
         while True:
-            if self.problem != noticed:
-                noticed = self.problem
+            if self.problems != noticed:
+                noticed = self.problems
                 self._on_change()
             await trio.sleep(NOTICE_PERIOD)
 
-    async def _report(self) -> None:
-        backoff = Backoff(MAX_PAUSE / 64, MAX_PAUSE)
-        while True:
-            await self._changed.wait()
-            self._changed = trio.Event()
-            try:
-                for child in {*self._children, *self._written}:
-                    await self._report_child(child)
-                backoff.reset()
-                if not self._changed.is_set():
-                    self._up_to_date.set()
-            except EndpointError as error:
-                log.debug("the state is not written, it will be tried again: %s", error)
-                self._changed.set()
-                await trio.sleep(backoff.next())
-
-    async def _report_child(self, child: str) -> None:
-        path = f"{self.path}/{child}" if child else self.path
-        if child not in self._children:
-            await self._database.transact({f"{path}/{STATE}": None, f"{path}/{FAULT}": None})
-            del self._written[child]
-            return
-        report = self._told(child)
-        before = self._written.get(child, {})
-        if report is None or report == before:
-            return
-        state = {**report[STATE], "last_updated": utc_now()}
-        fault = report[FAULT]
-        done = await self._database.transact(
-            {
-                f"{path}/{STATE}": json.dumps(state),
-                f"{path}/{FAULT}": None if fault is None else json.dumps(fault),
-            },
-            expected={path: EXISTS},
-        )
-        if done is not None:
-            self._written[child] = report
-
-    def _told(self, child: str) -> dict[str, Any] | None:
-        """What is to be written for the groups of a child; none before there are any."""
-        groups = [group for name, group in self._groups() if self._reader.owners.get(name) == child]
-        if not groups:
+    def _told(self, child: str) -> Report | None:
+        """What is to be written for the groups of a child; none before all of them are there."""
+        names = self._groups.get(child, ())
+        groups = [group for name in names if (group := self._supervisor.groups.get(name))]
+        if len(groups) < len(names):
             return None
-        revision = max(group.revision for group in groups)
+        revision = min(group.revision for group in groups)
         faults = [group.fault for group in groups if group.fault is not None]
         state = aggregate(group.state for group in groups)
         return {
             STATE: {"state": state.value, "revision": revision},
             FAULT: _fault_record(faults[0], revision) if faults else None,
         }
-
-    def _groups(self) -> Iterator[tuple[str, Group]]:
-        yield from self._supervisor.groups.items()
 
 
 def _fault_record(fault: FaultRecord, revision: int) -> dict[str, Any]:

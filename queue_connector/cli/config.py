@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .. import config
 from ..configdb import ABSENT, Children, ConfigDatabase, Versioned
 from ..errors import ConfigError, counted
-from ..monitor import FAULT, STATE, Child, Reader, is_configuration
+from ..monitor import Child, Reader, is_configuration
+from ..reporter import FAULT, STATE
 from .common import ENVIRONMENT, failure, faults, misuse, path, read, tell, with_database
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _judged(value: Versioned) -> str:
-    child = Child.read(value)
+    child = Child.read("", value)
     if child.refusal is not None:
         return f"invalid: {counted(len(child.refusal.faults), 'fault')}"
     groups = child.descriptor.groups if child.descriptor is not None else {}

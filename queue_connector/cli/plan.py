@@ -13,8 +13,9 @@ from .. import config
 from ..configdb import Children, ConfigDatabase, Versioned
 from ..descriptors import QueueConnectorDescriptor
 from ..errors import ConfigError, Fault
-from ..monitor import FAULT, STATE, Reader
+from ..monitor import Reader
 from ..plan import Groups, Plan, compare
+from ..reporter import FAULT, STATE
 from .common import ask_device, misuse, path, read, tell, with_database
 
 if TYPE_CHECKING:

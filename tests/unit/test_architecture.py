@@ -22,7 +22,7 @@ FLOORS = [
         *("metrics", "http_server"),
     },
     {"connectors", "configdb"},
-    {"config", "monitor", "embedded_broker", "device", "cli", "demo", "__main__"},
+    {"config", "monitor", "reporter", "embedded_broker", "device", "cli", "demo", "__main__"},
 ]
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "cli", "demo"},

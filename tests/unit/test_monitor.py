@@ -1,6 +1,7 @@
 """The same logic as on etcd, on the database in memory and a virtual clock."""
 
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +17,7 @@ from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes
 from tests.waiting import until
 
+HOST = socket.gethostname()
 PATH = "/component/lmc-queueconnector-01/owner"
 
 
@@ -72,7 +74,7 @@ async def watching():
         trio.open_nursery() as nursery,
     ):
         database = MemoryDatabase(str(id(attributes)))
-        monitors.append(Monitor(database, PATH, supervisor))
+        monitors.append(Monitor(database, PATH, supervisor, device="a/b/c"))
         nursery.start_soon(monitors[0].run)
         yield Setting(database, supervisor, monitors[0], attributes)
         nursery.cancel_scope.cancel()
@@ -84,7 +86,9 @@ async def test_a_child_is_a_group_that_streams_and_whose_state_is_written(autoju
         await setting.settles(my_id=State.ON)
         state = await setting.told("my_id")
         assert state.pop("last_updated").endswith("Z")
-        assert state == {"state": "ON", "revision": revision}
+        lease = int(state.pop("lease"), 16)
+        assert await setting.database.renew_lease(lease)
+        assert state == {"state": "ON", "revision": revision, "device": "a/b/c", "host": HOST}
         assert await setting.told("my_id", "fault") is None
         assert setting.attributes.owned == {"my_id": ["a"]}
 
@@ -232,12 +236,12 @@ async def test_why_it_does_not_watch_is_told_though_it_never_did(autojump_clock)
         database = MemoryDatabase("never there")
         database.cut()
         told = []
-        monitor = Monitor(database, PATH, supervisor, lambda: told.append(monitor.problem))
+        monitor = Monitor(database, PATH, supervisor, lambda: told.append(monitor.problems))
         nursery.start_soon(monitor.run)
         await trio.sleep(5)
-        assert told[-1] == "it is cut off"
+        assert told[-1] == [f"{PATH}: not watched: it is cut off"]
         assert len(told) <= 2
         database.mend()
         await trio.sleep(5)
-        assert told[-1] == ""
+        assert told[-1] == []
         nursery.cancel_scope.cancel()
