@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from queue_connector import config
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.connectors.memory.sink import InMemorySink
 from queue_connector.errors import ConfigError
-from queue_connector.monitor import Monitor, read_once
+from queue_connector.monitor import Monitor, Reader, read_once
 from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, open_supervisor
 from tests.checkpoints import cancel_at_every_step
@@ -52,6 +53,9 @@ class Setting:
         await self.monitor.reported()
         found = await self.database.get(f"{PATH}/{name}/{what}")
         return None if found is None else json.loads(found.value)
+
+    async def applied(self, name, revision):
+        return (await self.told(name))["revision"] == revision
 
     async def forgets(self, name, what):
         return await self.told(name, what) is None
@@ -245,3 +249,89 @@ async def test_why_it_does_not_watch_is_told_though_it_never_did(autojump_clock)
         await trio.sleep(5)
         assert told[-1] == []
         nursery.cancel_scope.cancel()
+
+
+async def test_after_a_surprise_it_watches_again_and_says_so(autojump_clock, monkeypatch, caplog):
+    async with watching() as setting:
+        await setting.put("first", text(exchange("a")))
+        await setting.settles(first=State.ON)
+        wanted = Reader.wanted
+        surprises = [ValueError("nobody has\nthought of this"), KeyError("nor of this")]
+
+        def surprised(reader, view):
+            if surprises:
+                raise surprises.pop(0)
+            return wanted(reader, view)
+
+        monkeypatch.setattr(Reader, "wanted", surprised)
+        streaming = setting.supervisor.groups["first"].streams[0].exchange
+        await setting.put("second", text(exchange("b")))
+        await setting.settles(first=State.ON, second=State.ON)
+        assert (await setting.told("second"))["state"] == "ON"
+        assert setting.supervisor.groups["first"].streams[0].exchange is streaming
+        assert setting.monitor.connected
+        told = f"{PATH}: watching was begun again after KeyError: 'nor of this'"
+        assert setting.monitor.problems == [told]
+        lines = [record for record in caplog.records if record.levelname == "CRITICAL"]
+        assert [record.exc_info[0] for record in lines] == [ValueError, KeyError]
+        await until(lambda: setting.monitor.problems == [])
+
+
+async def test_after_a_surprise_it_tells_the_states_again_and_says_so(autojump_clock, monkeypatch):
+    async with watching() as setting:
+        await setting.put("first", text(exchange("a")))
+        assert await until(lambda: setting.told("first"))
+        transact, surprises = MemoryDatabase.transact, [ZeroDivisionError("surprise")]
+
+        async def surprised(database, changes, **options):
+            if surprises and f"{PATH}/second/state" in changes:
+                raise surprises.pop(0)
+            return await transact(database, changes, **options)
+
+        monkeypatch.setattr(MemoryDatabase, "transact", surprised)
+        await setting.put("second", text(exchange("b")))
+        assert await until(lambda: setting.told("second"))
+        assert await setting.told("first")
+        told = f"{PATH}: telling the states was begun again after ZeroDivisionError: surprise"
+        assert setting.monitor.problems == [told]
+
+
+async def test_what_cannot_be_read_for_any_reason_is_a_fault_of_its_child(
+    autojump_clock, monkeypatch
+):
+    parse = config.parse
+
+    def surprised(text):
+        if b"surprise" in text:
+            raise RuntimeError("nobody has thought of this")
+        return parse(text)
+
+    monkeypatch.setattr(config, "parse", surprised)
+    async with watching() as setting:
+        await setting.put("bad", text(exchange("surprise")))
+        await setting.put("good", text(exchange("a")))
+        await setting.settles(bad=State.FAULT, good=State.ON)
+        fault = await setting.told("bad", "fault")
+        assert "unexpected RuntimeError('nobody has thought of this')" in fault["message"]
+
+
+async def test_a_revision_is_told_when_all_groups_of_the_child_have_taken_it_on(autojump_clock):
+    async with watching() as setting:
+        first = await setting.put("my_id", text(one=[exchange("a")], two=[exchange("b")]))
+        await setting.settles(**{"my_id.one": State.ON, "my_id.two": State.ON})
+        assert (await setting.told("my_id"))["revision"] == first
+        hold, define = trio.Event(), setting.attributes.define
+
+        async def held(owner, wanted):
+            await hold.wait()
+            await define(owner, wanted)
+
+        setting.attributes.define = held
+        second = await setting.put("my_id", text(one=[exchange("a")], two=[exchange("c")]))
+        await trio.sleep(5)
+        assert setting.supervisor.groups["my_id.one"].revision == second
+        state = json.loads((await setting.database.get(f"{PATH}/my_id/state")).value)
+        assert state["revision"] == first, "it says how the group is with what was before"
+        hold.set()
+        await setting.settles(**{"my_id.one": State.ON, "my_id.two": State.ON})
+        await until(lambda: setting.applied("my_id", second))
