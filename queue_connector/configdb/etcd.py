@@ -4,7 +4,8 @@
 * watch     both ranges in one stream from R + 1; a revision never comes in parts
 * resume    whenever a stream ends (server gone, revisions compacted, database restored) a new
             snapshot is taken, so there is nothing that can be missed or go back unnoticed
-* silence   the member that streams is probed, since a frozen one looks like one without changes
+* silence   the member that streams is probed, since a frozen one looks like one without changes,
+            and so does a stream that was cut on its way: what it must have told is compared
 * leases    of whole seconds, two at least, as the server has them
 * source    etcd documentation, "etcd API", "gRPC gateway", "Lease"
 """
@@ -68,13 +69,19 @@ class EtcdDatabase(ConfigDatabase):
             return _versioned(reply["kvs"][0]) if reply.get("kvs") else None
 
     async def children(self, path: str) -> Children:
+        view, _ = await self._snapshot(path)
+        return view
+
+    async def _snapshot(self, path: str) -> tuple[Children, set[bytes]]:
+        """The view, and all keys in its ranges: not each of them means a child."""
         operation = f"read {check_path(path)}"
+        keys: set[bytes] = set()
         body = {"success": [{"request_range": keys} for keys in _ranges(path)]}
         reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=True)
         with understanding(self._gateway.endpoint, operation):
             own, below = (each["response_range"].get("kvs", []) for each in reply["responses"])
             view = Children(int(reply["header"]["revision"]))
-            return _after(path, view, [{"kv": kv} for kv in (*own, *below)])
+            return _after(path, view, [{"kv": kv} for kv in (*own, *below)], keys), keys
 
     async def transact(
         self,
@@ -142,44 +149,87 @@ class EtcdDatabase(ConfigDatabase):
 
     async def _follow_once(self, path: str, watch: Watch) -> None:
         """A snapshot, then what changes, until something goes wrong."""
-        view = await self.children(path)
-        watch.offer(view)
+        stream = _Stream(path, watch, *await self._snapshot(path))
         endpoint = self._gateway.endpoint
         operation = f"watch {path}"
-        creating = [
-            {"create_request": {**keys, "start_revision": str(view.revision + 1)}}
-            for keys in _ranges(path)
-        ]
-        pending = len(creating)
+
+        def failed(reason: str) -> UnreachableError:
+            return UnreachableError(endpoint, operation, self._gateway.shown(reason))
 
         def receive(result: Json) -> None:
-            nonlocal view, pending
-            if result.get("canceled"):
-                reason = self._gateway.shown(_cancellation(result))
-                raise UnreachableError(endpoint, operation, reason)
-            if result.get("created"):
-                if int(result["header"]["revision"]) < view.revision:
-                    reason = "the member is behind, or the database was restored"
-                    raise UnreachableError(endpoint, operation, reason)
-                pending -= 1
-                if not pending:
-                    watch.found()
-            if events := result.get("events"):
-                view = _after(path, view, events)
-                watch.offer(view)
+            if reason := stream.receive(result):
+                raise failed(reason)
+
+        async def compare() -> None:
+            """Fails when *endpoint* does not answer, or has what the stream does not tell."""
+            while True:
+                await trio.sleep(self._probe_period)
+                if stream.has_missed(*await self._probe(endpoint, path)):
+                    raise failed("the stream tells nothing of what has changed")
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._probe, endpoint, path)
-            await self._gateway.stream(endpoint, operation, "/v3/watch", creating, receive)
+            nursery.start_soon(compare)
+            await self._gateway.stream(endpoint, operation, "/v3/watch", stream.requests(), receive)
 
-    async def _probe(self, endpoint: str, path: str) -> None:
-        """Ask *endpoint* again and again; fails when no answer comes in time."""
-        body = {"key": _coded(key_of(path)), "count_only": True}
-        while True:
-            await trio.sleep(self._probe_period)
-            await self._gateway.call(
-                "probe", "/v3/kv/range", body, repeatable=True, endpoint=endpoint
+    async def _probe(self, endpoint: str, path: str) -> tuple[int, int]:
+        """The latest revision among the keys of a view as *endpoint* has them, and their number."""
+        operation, latest, count = "probe", 0, 0
+        for keys in _ranges(path):
+            newest = {"limit": "1", "sort_order": "DESCEND", "sort_target": "MOD"}
+            body = {**keys, **newest, "keys_only": True}
+            reply = await self._gateway.call(
+                operation, "/v3/kv/range", body, repeatable=True, endpoint=endpoint
             )
+            with understanding(endpoint, operation):
+                count += int(reply.get("count", 0))
+                for kv in reply.get("kvs", []):
+                    latest = max(latest, int(kv["mod_revision"]))
+        return latest, count
+
+
+class _Stream:
+    """What a stream of changes has told so far, from a snapshot on."""
+
+    def __init__(self, path: str, watch: Watch, view: Children, keys: set[bytes]) -> None:
+        self._path = path
+        self._watch = watch
+        self._view = view
+        self._keys = keys
+        self._pending = len(_ranges(path))
+        self._missed = 0
+        watch.offer(view)
+
+    def requests(self) -> list[Json]:
+        start = str(self._view.revision + 1)
+        return [
+            {"create_request": {**keys, "start_revision": start}} for keys in _ranges(self._path)
+        ]
+
+    def receive(self, result: Json) -> str:
+        """Take in one result; why the stream is of no more use, or an empty text."""
+        if result.get("canceled"):
+            return _cancellation(result)
+        if result.get("created"):
+            if int(result["header"]["revision"]) < self._view.revision:
+                return "the member is behind, or the database was restored"
+            self._pending -= 1
+            if not self._pending:
+                self._watch.found()
+        if events := result.get("events"):
+            self._view = _after(self._path, self._view, events, self._keys)
+            self._watch.offer(self._view)
+        return ""
+
+    def has_missed(self, latest: int, count: int) -> bool:
+        """Whether it has told nothing since a comparison found that there was something to tell.
+
+        Compared are the latest revision among the keys, and their number.
+        """
+        revision = self._view.revision
+        if self._missed == revision:
+            return True
+        self._missed = revision if latest > revision or count != len(self._keys) else 0
+        return False
 
 
 def _coded(data: bytes) -> str:
@@ -200,14 +250,15 @@ def _versioned(kv: Json) -> Versioned:
     return Versioned(_decoded(kv.get("value", "")), int(kv["mod_revision"]))
 
 
-def _after(path: str, view: Children, events: Sequence[Json]) -> Children:
-    """The view once *events* have happened."""
+def _after(path: str, view: Children, events: Sequence[Json], keys: set[bytes]) -> Children:
+    """The view once *events* have happened; *keys* become those that there are then."""
     revision, values, own = view.revision, dict(view.values), view.own
     for event in events:
         kv = event["kv"]
         key = _decoded(kv["key"])
         revision = max(revision, int(kv["mod_revision"]))
         value = None if event.get("type") == "DELETE" else _versioned(kv)
+        (keys.discard if value is None else keys.add)(key)
         name = child_of(path, key)
         if key == key_of(path):
             own = value

@@ -171,6 +171,76 @@ async def test_a_frozen_server_does_not_delay_the_end(controlled_etcd: EtcdServe
     assert trio.current_time() - began < 1
 
 
+class Line:
+    """A way to a server on which connections can be cut so that neither end is told."""
+
+    def __init__(self, server: EtcdServer) -> None:
+        self._server = server
+        self._watching: list[trio.CancelScope] = []
+        self._others: list[trio.CancelScope] = []
+        self.endpoint = ""
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.endpoint = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        task_status.started()
+        await trio.serve_listeners(self._carry, [listener])
+
+    async def _carry(self, near: trio.SocketStream) -> None:
+        far = await trio.open_tcp_stream("127.0.0.1", self._server.port)
+        answers = trio.CancelScope()
+        async with far, trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer, far, near, answers)
+            async for data in near:
+                (self._watching if b"/v3/watch" in data else self._others).append(answers)
+                await far.send_all(data)
+            nursery.cancel_scope.cancel()
+
+    async def _answer(
+        self, far: trio.SocketStream, near: trio.SocketStream, scope: trio.CancelScope
+    ) -> None:
+        with scope:
+            async for data in far:
+                await near.send_all(data)
+
+    def cut(self, *, watching_only: bool) -> None:
+        for scope in (*self._watching, *(() if watching_only else self._others)):
+            scope.cancel()
+
+
+@pytest.mark.parametrize("change", ["put", "delete", "own"])
+@pytest.mark.parametrize("watching_only", [True, False])
+async def test_a_connection_that_is_cut_without_a_word_is_noticed(
+    change: str, watching_only: bool, controlled_etcd: EtcdServer
+) -> None:
+    path = f"{PATH}/cut/{change}/{watching_only}"
+    line = Line(controlled_etcd)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(line.serve)
+        async with impatient(line.endpoint) as database, database.watch(path) as watch:
+            await database.transact({f"{path}/a": "1", f"{path}/b": "1"})
+            await reaches(watch, lambda view: set(view.values) == {"a", "b"})
+            await eventually(lambda: watch.connected)
+            line.cut(watching_only=watching_only)
+            key = f"{5 + 2}{path}/a"
+            command = {"put": ("put", key, "2"), "delete": ("del", key)}.get(
+                change, ("put", f"{4 + 2}{path}", "own")
+            )
+            began = trio.current_time()
+            await trio.to_thread.run_sync(controlled_etcd.etcdctl, *command)
+            await reaches(
+                watch,
+                lambda view: (
+                    {"put": contents(view).get("a") == b"2", "delete": set(view.values) == {"b"}}
+                ).get(change, view.own is not None),
+            )
+            assert trio.current_time() - began < 6
+            await eventually(lambda: watch.connected)
+            await trio.sleep(1.2)
+            assert watch.connected, "two comparisons later"
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_was_compacted_while_away_is_seen_all_the_same(own_etcd: EtcdServer) -> None:
     async with impatient(own_etcd.endpoint) as database, database.watch(PATH) as watch:
         await database.transact({f"{PATH}/a": "1", f"{PATH}/b": "1"})
