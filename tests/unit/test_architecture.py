@@ -11,7 +11,7 @@ PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
     {
         *("", "errors", "datatypes", "timescale", "ledger", "logs", "backoff", "texts"),
-        *("condition",),
+        *("condition", "process"),
     },
     {
         *("registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"),
@@ -22,10 +22,13 @@ FLOORS = [
         *("metrics", "http_server"),
     },
     {"connectors", "configdb"},
-    {"config", "monitor", "reporter", "embedded_broker", "device", "cli", "demo", "__main__"},
+    {
+        *("config", "monitor", "reporter", "embedded_broker", "device", "server", "cli", "demo"),
+    },
+    {"entry", "__main__"},
 ]
 CLIENT_LIBRARIES = {
-    "tango": {"connectors.tango", "device", "cli", "demo"},
+    "tango": {"connectors.tango", "device", "server", "cli", "demo"},
     "confluent_kafka": {
         *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "writer")),
         "embedded_broker",
@@ -36,6 +39,7 @@ CLIENT_LIBRARIES = {
     "prometheus_client": {"metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
+BRIDGES = {"bridge", "process"}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}
 
 
@@ -104,7 +108,7 @@ def test_a_client_library_is_imported_in_its_own_rooms_only(name):
             )
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "bridge"])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in BRIDGES])
 def test_threads_and_tokens_are_in_the_bridges_only(name):
     threads = {imported for imported in _imports(name) if imported.split(".")[0] in THREADS}
     names = {

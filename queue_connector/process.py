@@ -1,0 +1,223 @@
+"""What belongs to the process as a whole: its signals, its log and its threads. No Trio here.
+
+These threads never meet the loop, and must work before there is one and when it stands still;
+`bridge` has those that do meet it. Imports nothing slow: the first thing that a program here does
+is to hold its signals back (see `hold_signals`).
+
+* signals   Linux, ``signal(7)`` and ``pid_namespaces(7)``: process 1 is sent no signal that it
+            neither handles nor blocks
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import math
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+HELD = frozenset({signal.SIGINT, signal.SIGTERM})
+"""The signals that ask a process to end."""
+
+INTERRUPTED = 130
+"""The exit status of what Ctrl-C has ended, as shells have it."""
+
+TERMINATED = 143
+"""The exit status of what SIGTERM has ended before there was anything to end in order."""
+
+START_GRACE = 10.0
+"""Seconds that a start has to come to where it can be stopped in order, once a signal asks."""
+
+MAX_UNWRITTEN = 4 * 2**20
+"""Bytes of log that may wait for somebody to read them; beyond them lines are only counted."""
+
+LAST_WORDS = 1.0
+"""Seconds in which the end of the log must be taken, when the process ends."""
+
+_log = logging.getLogger(__name__)
+
+
+# -- signals ---------------------------------------------------------------------------------------
+
+
+def fill_descriptors() -> None:
+    """Open what is closed of stdin, stdout and stderr, or the next socket would be one of them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def hold_signals() -> None:
+    """Keep SIGINT and SIGTERM back, in this thread and in those that it starts; none is lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
+def release_signals() -> None:
+    """Take them in the main thread, as `KeyboardInterrupt` and `SystemExit`; also those held."""
+    signal.signal(signal.SIGTERM, _terminated)  # process 1 would not be sent it otherwise
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+class Signals:
+    """Heeds SIGINT and SIGTERM, by a thread that does nothing else.
+
+    The first one leads to an orderly end: the function given to `ready` is called, as soon as
+    there is one. A SIGINT after it ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = False
+        self._stop: Callable[[], None] | None = None
+        self._seconds = self._end = math.inf
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._asked
+
+    def heed(self) -> None:
+        """Begin; call it before other threads are there, which would else take the signals."""
+        hold_signals()
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+
+    def ready(self, stop: Callable[[], None], seconds: float) -> None:
+        """From now on *stop* begins an orderly end, which may take so many *seconds*.
+
+        It is called once: at the first signal, or now if that has come.
+        """
+        with self._lock:
+            self._stop = stop
+            self._seconds = seconds
+            asked = self._asked
+        if asked:
+            self._begin(stop, seconds)
+
+    def _watch(self) -> None:
+        name = signal.Signals(signal.sigwait(HELD)).name
+        _log.info("%s: ending in order; Ctrl-C ends it at once", name)
+        with self._lock:
+            self._asked = True
+            stop = self._stop
+            self._end = time.monotonic() + START_GRACE
+        if stop is not None:
+            self._begin(stop, self._seconds)
+        while (left := self._end - time.monotonic()) > 0:
+            # It looks each second whether the end of a start has become the end of a stop.
+            found = signal.sigtimedwait(HELD, min(left, 1.0))
+            if found is not None and found.si_signo == signal.SIGINT:
+                _log.warning("Ctrl-C again: ended at once; what was in flight may be lost")
+                leave(INTERRUPTED)
+        _log.critical("it does not end in time and is cut off; see where its threads stand")
+        faulthandler.dump_traceback(2)
+        leave(1)
+
+    def _begin(self, stop: Callable[[], None], seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        try:
+            stop()
+        except Exception:
+            _log.critical("it cannot end in order", exc_info=True)
+            leave(1)
+
+
+def leave(status: int) -> None:
+    """End the process at once, but for the last words of its log."""
+    with suppress(Exception):
+        logging.shutdown()
+    os._exit(status)
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Writes texts to a file descriptor in a thread, so that nobody waits for who does not read.
+
+    What does not find room any more is not written but counted; *gap* makes the text that tells
+    so, which is written when there is room again.
+    """
+
+    def __init__(self, descriptor: int, gap: Callable[[int], str]) -> None:
+        self.lost = 0
+        """How many texts were not written."""
+        self._told = 0
+        self._descriptor = descriptor
+        self._gap = gap
+        self._texts: deque[bytes] = deque()
+        self._size = 0
+        self._state = threading.Condition()
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def put(self, text: str) -> None:
+        """Have a text written; never waits."""
+        data = text.encode("utf-8", "backslashreplace")
+        with self._state:
+            if self._size + len(data) > MAX_UNWRITTEN:
+                self.lost += 1
+                return
+            self._texts.append(data)
+            self._size += len(data)
+            self._state.notify_all()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until all is written, but no longer than *seconds*; whether it is."""
+        with self._state:
+            return self._state.wait_for(lambda: not self._size, seconds)
+
+    def _write(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._texts)
+                data = b"".join(self._texts)
+                self._texts.clear()
+                lost, self._told = self.lost - self._told, self.lost
+            if lost:
+                data += self._gap(lost).encode("utf-8", "backslashreplace")
+            self._deliver(data)
+            with self._state:
+                self._size = sum(map(len, self._texts))
+                self._state.notify_all()
+
+    def _deliver(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:  # somebody has made it non-blocking
+                select.select([], [self._descriptor], [])
+            except OSError:  # nobody will ever read this: the pipe or the terminal has gone
+                return
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+def spare_threads(most: int) -> int:
+    """How many more threads this process may have, counted up to *most* by starting them.
+
+    For the time before others are there: whoever else wants a thread meanwhile may get none.
+    """
+    over = threading.Event()
+    started = []
+    try:
+        for _ in range(most):
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # no more can be started
+        pass
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
+    return len(started)

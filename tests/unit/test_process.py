@@ -1,0 +1,100 @@
+"""Signals, the log's writer and the count of threads."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from queue_connector import process
+from queue_connector.process import Writer, spare_threads
+
+
+def gap(lost):
+    return f"{lost} lost\n"
+
+
+@pytest.fixture
+def pipe():
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    yield reading, writing
+    for descriptor in (reading, writing):
+        os.close(descriptor)
+
+
+def read_until(reading, end):
+    text = b""
+    while not text.endswith(end):
+        text += os.read(reading, 65536)
+    return text.decode()
+
+
+def test_what_is_put_is_written_in_order(pipe):
+    reading, writing = pipe
+    writer = Writer(writing, gap)
+    for number in range(100):
+        writer.put(f"{number}\n")
+    assert writer.drain(5)
+    assert os.read(reading, 4096).decode().split() == [str(number) for number in range(100)]
+
+
+def test_nobody_waits_for_a_reader_and_what_is_lost_is_counted_and_told(pipe, monkeypatch):
+    monkeypatch.setattr(process, "MAX_UNWRITTEN", 10_000)
+    reading, writing = pipe
+    writer = Writer(writing, gap)
+    began = time.monotonic()
+    for number in range(1000):
+        writer.put(f"{number:99}\n")
+    assert time.monotonic() - began < 1.0
+    assert not writer.drain(0.05)
+    assert 890 <= writer.lost < 1000
+    text = read_until(reading, b"lost\n")
+    writer.put("and on\n")
+    text += read_until(reading, b"and on\n")
+    written = 1000 - writer.lost
+    assert text.split("\n")[:written] == [f"{number:99}" for number in range(written)]
+    assert text.split("\n")[written:] == [f"{writer.lost} lost", "and on", ""]
+    assert writer.drain(5)
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = Writer(writing, gap)
+    writer.put("x\n")
+    assert writer.drain(5)
+    os.close(writing)
+
+
+def test_a_descriptor_that_does_not_block_is_waited_for(pipe):
+    reading, writing = pipe
+    os.set_blocking(writing, False)
+    writer = Writer(writing, gap)
+    writer.put("x" * 20_000 + "\n")
+    assert len(read_until(reading, b"\n")) == 20_001
+    assert writer.drain(5)
+
+
+def test_threads_are_counted_and_none_stays():
+    before = threading.active_count()
+    assert spare_threads(20) == 20
+    assert threading.active_count() == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root is not held by the limit, a user made here is")
+def test_fewer_threads_than_are_wanted_are_no_error():
+    script = """
+import os, resource
+from queue_connector.process import spare_threads
+resource.setrlimit(resource.RLIMIT_NPROC, (12, 12))
+os.setuid(123_457)
+print(spare_threads(50))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "11\n"
