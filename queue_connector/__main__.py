@@ -1,5 +1,5 @@
 """``python -m queue_connector`` is the tool ``queue-connector``."""
 
-from .cli import main
+from .entry import tool
 
-raise SystemExit(main())
+raise SystemExit(tool())

@@ -10,10 +10,8 @@ A client may command everything and read everything; it can write nothing.
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import logging
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, TypeVarTuple
@@ -21,7 +19,7 @@ from typing import Any, ClassVar, TypeVar, TypeVarTuple
 import tango
 import trio
 import trio.lowlevel
-from tango.server import Device, attribute, command, device_property, run
+from tango.server import Device, attribute, command, device_property
 
 from . import __version__, config, configdb
 from .bridge import Lane, LoopStoppedError, TrioThread
@@ -30,7 +28,7 @@ from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import QueueConnectorError
 from .http_server import Answer, HttpServer
-from .logs import configure_logging, device_name, level_of
+from .logs import device_name
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
 from .state import State
@@ -44,6 +42,9 @@ SHUTDOWN_MARGIN = 20.0
 
 FAREWELL = 2.0
 """Seconds in which the configuration database is told of the last states."""
+
+PATIENCE = 2.0
+"""Seconds after which an end that takes longer says what it waits for, again and again."""
 
 ANNOUNCEMENTS = 256
 """State changes that may wait to be pushed; beyond them the oldest are only logged."""
@@ -219,6 +220,7 @@ class SDPQueueConnector(Device):
                 on_change()
                 ready()
                 await stopping.wait()
+                nursery.start_soon(_say_what_for, supervisor)
                 await supervisor.close()
                 if self._monitor is not None and self._monitor.connected:
                     with trio.move_on_after(FAREWELL):
@@ -458,6 +460,19 @@ class SDPQueueConnector(Device):
             raise _dev_failed(error, self.get_name()) from error
 
 
+async def _say_what_for(supervisor: Supervisor) -> None:
+    """Log what an end waits for, until cancelled."""
+    while True:
+        await trio.sleep(PATIENCE)
+        waits = [
+            f"{exchange}: {sink['in_flight']} in flight at {sink['name']}"
+            for exchange, ledger in supervisor.statistics().items()
+            for sink in ledger["sinks"]
+            if sink["in_flight"]
+        ]
+        _log.warning("still ending: %s", "; ".join(waits) or supervisor.status)
+
+
 def _dev_failed(error: Exception, origin: str) -> tango.DevFailed:
     """What a Tango client sees: the kind of error as its reason, the sentence, and where."""
     known = isinstance(error, QueueConnectorError)
@@ -469,25 +484,3 @@ def _dev_failed(error: Exception, origin: str) -> tango.DevFailed:
     failed.origin = origin
     failed.severity = tango.ErrSeverity.ERR
     return tango.DevFailed(failed)
-
-
-def serve(
-    arguments: Sequence[str],
-    device_class: type[Device] = SDPQueueConnector,
-    on_ready: Callable[[], None] = lambda: None,
-) -> int:
-    """Run the Tango server until it is told to end; *arguments* are Tango's, after the name."""
-    faulthandler.enable()
-    configure_logging(level_of(list(arguments)))
-    run(
-        {"SDPQueueConnector": device_class},
-        args=["SDPQueueConnector", *arguments],
-        post_init_callback=on_ready,
-        raises=True,
-    )
-    return 0
-
-
-def main() -> int:
-    """Entry point of the console script ``SDPQueueConnector``."""
-    return serve(sys.argv[1:])

@@ -1,17 +1,25 @@
 """The command line tool ``queue-connector``: one file for each command.
 
 Exit status: 0 well, 1 what was asked for failed (an invalid configuration, a database that does
-not answer, a demo that lost something), 2 misuse of the command line.
+not answer, a demo that lost something), 2 misuse of the command line, 130 ended by Ctrl-C, 141 the
+reader of the output has gone, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from ..errors import leaves
+from ..process import INTERRUPTED, release_signals
 from . import config, demo, plan, schema, serve, statistics, validate
+
+PIPE_CLOSED = 141
+"""The exit status where the reader of the output has gone, as shells have it for SIGPIPE."""
 
 EPILOG = """\
 examples:
@@ -28,17 +36,44 @@ examples:
 """
 
 
+def run() -> int:
+    """What the console script does: `main`, with the signals that were held until now."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name or an arrow must not end it
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        release_signals()
+        status = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        return _unwritten(error)
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status."""
+    """Do what the command line asks for; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, e.g. ``| head``
-        sys.stderr.close()
-        return 0
+    except BaseExceptionGroup as errors:
+        if not any(isinstance(error, KeyboardInterrupt) for error in leaves(errors)):
+            raise
+        raise KeyboardInterrupt from None
     return status
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit status where the output could not be written; what is left of it is dropped."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, e.g. ``| head``
+        return PIPE_CLOSED
+    print(f"queue-connector: cannot write the output: {error.strerror}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -73,7 +73,8 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
     from tango.server import device_property
     from tango.test_context import get_server_host_port
 
-    from ..device import SDPQueueConnector, serve
+    from ..device import SDPQueueConnector
+    from ..server import serve
 
     class Configured(SDPQueueConnector):
         """The device with properties of its own, in place of those in a database."""

@@ -324,13 +324,6 @@ def test_it_ends_clean_with_status_0(tmp_path, how):
         assert "Traceback" not in running.log()
 
 
-def test_a_second_ctrl_c_does_no_harm(tmp_path):
-    with connector(tmp_path, config(endless("value"))) as running:
-        running.signal(signal.SIGINT)
-        running.signal(signal.SIGINT)
-        assert running.wait() == 0
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -1,0 +1,30 @@
+"""Where the console scripts begin: what must be done before the slow imports.
+
+A Ctrl-C or SIGTERM that comes while Python imports, for half a second or more, is held back until
+somebody can heed it. As process 1 of a container it would else be lost.
+"""
+
+import signal
+
+
+def tool() -> int:
+    """Entry point of ``queue-connector``."""
+    _begin()
+    from .cli import run
+
+    return run()
+
+
+def server() -> int:
+    """Entry point of ``SDPQueueConnector``."""
+    _begin()
+    from .server import main
+
+    return main()
+
+
+def _begin() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    from .process import fill_descriptors  # not before: it takes some milliseconds
+
+    fill_descriptors()

@@ -1,0 +1,128 @@
+"""Programs of this package as processes: started under conditions, signalled, and waited for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import pytest
+
+TOOL = "import sys; from queue_connector.entry import tool; sys.exit(tool())"
+SERVER = "import sys; from queue_connector.entry import server; sys.exit(server())"
+HELD = {signal.SIGINT, signal.SIGTERM}
+
+needs_root = pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("unshare") or not shutil.which("setpriv"),
+    reason="makes namespaces and users, which only root may",
+)
+
+STRANGER = "123456"
+"""A user whom no passwd entry knows."""
+
+
+def as_stranger(uid: str = STRANGER) -> list[str]:
+    """Run what follows as a user without a name, who may read everything and write nothing."""
+    capability = "-all,+dac_read_search"
+    return [
+        *("setpriv", f"--reuid={uid}", "--regid=0", "--clear-groups"),
+        *(f"--inh-caps={capability}", f"--ambient-caps={capability}"),
+        f"--bounding-set={capability}",
+    ]
+
+
+class Process:
+    """One of them; what it writes goes to a file each."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        program: str = TOOL,
+        under: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        stderr: IO[Any] | int | None = None,
+    ) -> None:
+        self._out, self._err = directory / "stdout", directory / "stderr"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._process = subprocess.Popen(
+                [*under, sys.executable, "-c", program, *arguments],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err if stderr is None else stderr,
+                env={**os.environ, **(env or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of Python, below whatever it runs under."""
+        return self.until(self._find)
+
+    def _find(self) -> int:
+        me = psutil.Process(self._process.pid)
+        family = [me, *me.children(recursive=True)]
+        return next((one.pid for one in family if one.cmdline()[:1] == [sys.executable]), 0)
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text(errors="replace")
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text(errors="replace")
+
+    def until(self, condition: Any, seconds: float = 30.0) -> Any:
+        end = time.monotonic() + seconds
+        while not (value := condition()):
+            assert self._process.poll() is None, f"ended: {self.out}{self.err}"
+            assert time.monotonic() < end, f"still {value!r}: {self.out}{self.err}"
+            time.sleep(0.002)
+        return value
+
+    def until_it_holds_signals(self) -> None:
+        """Its first line has run: before it nothing of ours can heed anything."""
+        wanted = sum(1 << number - 1 for number in HELD)
+
+        def held() -> bool:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            blocked = int(status.split("SigBlk:")[1].split()[0], 16)
+            return blocked & wanted == wanted
+
+        self.until(held)
+
+    def address(self) -> str:
+        """The Tango name that it prints once it is up."""
+        self.until(lambda: "tango://" in self.out and "#dbase=no\n" in self.out)
+        return self.out.split("\n")[0]
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def ends(self, seconds: float = 20.0) -> int:
+        """Wait for the end; the exit status."""
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            for child in psutil.Process(self._process.pid).children(recursive=True):
+                child.kill()
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def process(directory: Path, *arguments: str, **conditions: Any) -> Iterator[Process]:
+    running = Process(directory, *arguments, **conditions)
+    try:
+        yield running
+    finally:
+        running.kill()

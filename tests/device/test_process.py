@@ -1,0 +1,237 @@
+"""The device server as a process: how it begins, and how it ends."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import tango
+
+from queue_connector.server import CannotStartError, _database_complaint, unix_transport
+from tests.device.connector import connector, eventually
+from tests.device.processes import SERVER, as_stranger, needs_root, process
+from tests.device.servers import free_port
+
+ENDPOINT = ("-nodb", "-dlist", "test/queueconnector/01", "-ORBendPoint", "giop:tcp:127.0.0.1:0")
+
+
+@pytest.fixture
+def empty(tmp_path):
+    file = tmp_path / "empty.json"
+    file.write_text("{}")
+    return str(file)
+
+
+def endless(**sink):
+    source = {"type": "InMemorySource", "data": ["x"] * 10_000, "delay": 0.001}
+    sink = sink or {"type": "TangoLocalAttributeSink", "attribute_name": "value"}
+    return {"exchanges": [{"source": source, "sink": sink}]}
+
+
+def unreachable():
+    """An exchange that fills up, since there is no broker."""
+    return endless(type="KafkaProducerSink", servers="127.0.0.1:1", topic="t0")
+
+
+# -- signals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.4])
+def test_a_signal_at_any_moment_of_the_start_ends_it_without_a_traceback(
+    tmp_path, empty, number, status, delay
+):
+    with process(tmp_path, "serve", empty) as running:
+        running.until_it_holds_signals()
+        time.sleep(delay)
+        running.signal(number)
+        assert running.ends() in (status, 0)
+        assert "Traceback" not in running.err
+
+
+@needs_root
+def test_process_1_of_a_container_heeds_sigterm_before_it_is_up(tmp_path):
+    under = ["unshare", "--pid", "--fork", "--kill-child"]
+    with process(tmp_path, "01", *ENDPOINT, program=SERVER, under=under) as running:
+        running.until_it_holds_signals()
+        running.signal(signal.SIGTERM)
+        assert running.ends() == 0
+        assert running.out.count("Ready to accept request") <= 1
+
+
+def test_an_end_that_waits_says_what_for_and_a_second_ctrl_c_ends_it_at_once(tmp_path):
+    with connector(tmp_path, unreachable()) as running:
+        proxy = running.proxy()
+        eventually(lambda: json.loads(proxy.statistics)["default[0]"]["in_flight"])
+        running.signal(signal.SIGINT)
+        told = "still ending: default[0]: "
+        eventually(lambda: told in running.log())
+        assert "in flight at KafkaProducerSink(t0)" in running.log()
+        began = time.monotonic()
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+        assert time.monotonic() - began < 1.0
+        assert "Ctrl-C again: ended at once" in running.log()
+
+
+# -- a log that nobody reads -----------------------------------------------------------------------
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up_not_the_end_either(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(endless()))
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # some 25 lines
+    with process(tmp_path, "serve", str(file), "-v", stderr=writing) as running:
+        os.close(writing)
+        proxy = tango.DeviceProxy(running.address())
+        for _ in range(15):
+            eventually(lambda: proxy.State() == tango.DevState.ON)
+            proxy.Abort()
+            assert proxy.State() == tango.DevState.OFF
+            proxy.Start()
+        began = time.monotonic()
+        running.signal(signal.SIGINT)
+        assert running.ends() == 0
+        assert time.monotonic() - began < 5.0
+    os.close(reading)
+
+
+@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
+def test_a_log_that_cannot_be_written_at_all_harms_nothing(tmp_path, empty, stream):
+    port = free_port()
+    script = f'exec "$@" {stream}'
+    under = ["bash", "-c", script, "bash"]
+    with process(tmp_path, "serve", empty, "-v", "--port", str(port), under=under) as running:
+        name = f"tango://127.0.0.1:{port}/test-sdp/queueconnector/01#dbase=no"
+        proxy = tango.DeviceProxy(eventually(lambda: up(name)))
+        proxy.Init()
+        assert proxy.State() == tango.DevState.STANDBY
+        running.signal(signal.SIGTERM)
+        assert running.ends() == 0
+
+
+def up(name):
+    try:
+        return tango.DeviceProxy(name).ping() and name
+    except tango.DevFailed:
+        return None
+
+
+# -- where it must start ---------------------------------------------------------------------------
+
+
+@needs_root
+def test_too_few_threads_are_told_in_one_sentence(tmp_path, empty):
+    under = [*as_stranger("123458"), "bash", "-c", 'ulimit -u 20; exec "$@"', "bash"]
+    with process(tmp_path, "serve", empty, under=under) as running:
+        assert running.ends() == 1
+        assert running.out == ""
+        [line] = running.err.splitlines()
+        assert re.search(r"no more than 1\d threads can be started here, and it needs 24", line)
+
+
+@needs_root
+@pytest.mark.parametrize("user", [[], as_stranger()], ids=["root", "no name"])
+@pytest.mark.parametrize("writable", ["/tmp", "/dev/shm"])
+def test_it_runs_as_any_user_on_a_file_system_that_cannot_be_written(
+    tmp_path, empty, user, writable
+):
+    frozen = 'mount --make-rprivate / && mount --bind "$0" "$0" && mount -o remount,ro,bind /'
+    script = f'{frozen} && cd / && ! touch /var/tmp/x 2>/dev/null && exec "$@"'
+    under = ["unshare", "--mount", "bash", "-c", script, writable, *user]
+    with process(tmp_path, "serve", empty, under=under, env={"HOME": "/"}) as running:
+        proxy = tango.DeviceProxy(running.address())
+        assert proxy.State() == tango.DevState.STANDBY
+        running.signal(signal.SIGTERM)
+        assert running.ends() == 0
+        assert "omniORB" not in running.err
+
+
+def test_where_no_directory_can_be_written_it_says_so(monkeypatch):
+    monkeypatch.setattr("queue_connector.server.SOCKET_DIRECTORIES", ("", "/proc"))
+    with pytest.raises(CannotStartError, match="none of /proc can be written"):
+        unix_transport([])
+
+
+def test_a_directory_that_was_chosen_by_hand_stays(monkeypatch):
+    monkeypatch.setattr("queue_connector.server.SOCKET_DIRECTORIES", ("/proc",))
+    assert unix_transport(["-ORBunixTransportDirectory", "/x"]) == []
+    monkeypatch.setenv("ORBunixTransportDirectory", "/x")
+    assert unix_transport([]) == []
+
+
+class Database:
+    """A Tango database of one's own, which may come late."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._port = free_port()
+        self._process = None
+        self.address = f"127.0.0.1:{self._port}"
+
+    def start(self):
+        command = [sys.executable, "-m", "tango.databaseds.database"]
+        command += ["--host", "127.0.0.1", "--port", str(self._port), "2"]
+        with (self._directory / "database.log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=self._directory, stdout=log, stderr=log)
+        eventually(lambda: not _database_complaint("127.0.0.1", self._port), 30.0)
+
+    def register(self, server, device):
+        found = tango.DbDevInfo()
+        found.name, found._class, found.server = device, "SDPQueueConnector", server
+        tango.Database("127.0.0.1", self._port).add_device(found)
+
+    def stop(self):
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Database(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_what_is_no_tango_database_is_told_from_one(monkeypatch):
+    monkeypatch.setattr("queue_connector.server.ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        assert _database_complaint("127.0.0.1", port) == "timed out"
+    assert _database_complaint("127.0.0.1", port) == "Connection refused"
+    assert "Name or service" in _database_complaint("no such host", 1)
+
+
+def test_a_tango_database_that_is_not_up_yet_is_waited_for_with_a_word(tmp_path, database):
+    name = "test-sdp/queueconnector/01"
+    database.start()
+    database.register("SDPQueueConnector/01", name)
+    database.stop()
+    env = {"TANGO_HOST": database.address}
+    with process(tmp_path, "01", program=SERVER, env=env) as running:
+        waiting = f"waiting for the Tango database: {database.address}: Connection refused"
+        running.until(lambda: waiting in running.err)
+        database.start()
+        running.until(lambda: "Ready to accept request" in running.out)
+        proxy = tango.DeviceProxy(f"tango://{database.address}/{name}")
+        assert proxy.State() == tango.DevState.STANDBY
+        running.signal(signal.SIGTERM)
+        assert running.ends() == 0
+        assert running.err.count("waiting for the Tango database") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_waiting_for_the_tango_database_ends_with_a_signal(tmp_path, database, number):
+    env = {"TANGO_HOST": database.address}
+    with process(tmp_path, "01", program=SERVER, env=env) as running:
+        running.until(lambda: "waiting for the Tango database" in running.err)
+        running.signal(number)
+        assert running.ends(5.0) == 0
