@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from .. import config, configdb
+from .. import config, configdb, texts
 from ..errors import ConfigError, Fault, QueueConnectorError, counted, leaves
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
     found = tuple(faults)
     print(f"{name}: {counted(len(found), 'fault')}; {consequence}", file=sys.stderr)
     for fault in found:
-        print(f"  {fault}", file=sys.stderr)
+        print(f"  {texts.printable(str(fault))}", file=sys.stderr)
     return 1
 
 

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import config
+import attrs
+import trio
+
+from .. import config, texts
 from ..configdb import ABSENT, Children, ConfigDatabase, Versioned
 from ..errors import ConfigError, counted
-from ..monitor import Child, Reader, is_configuration
+from ..monitor import Child, Reader, is_configuration, is_name
 from ..reporter import FAULT, STATE
-from .common import ENVIRONMENT, failure, faults, misuse, path, read, tell, with_database
+from .common import ENVIRONMENT, failure, faults, misuse, path, positive, read, tell, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
 
 OWNER_KEYS = {"pid", "hostname", "command"}
 """The keys of an owner record: what it stands at belongs to a process, not to people."""
+
+OWNER_PATH = re.compile(r"/component/[^/]+/owner")
+"""Where ska-sdp-config keeps the owner records of components."""
+
+WAIT = 60.0
+"""Default seconds that ``--wait`` waits."""
+
+_TAKEN_ON = ("ON", "OFF", "STANDBY")
+"""States of a group that has taken on a revision: OFF when it streamed to its end already."""
 
 
 def add_to(commands: Commands) -> None:
@@ -35,12 +49,22 @@ def add_to(commands: Commands) -> None:
     put = actions.add_parser(
         "put",
         help="check a configuration, then write it",
-        description="Write a configuration when it is valid. One that is not is refused with "
-        "its faults and exit status 1, and nothing is written. What stands there already may be "
+        description="Write a configuration when a device would take it on. What is not valid, "
+        "claims an attribute of another group, or is to stand where an owner record belongs is "
+        "refused with exit status 1, and nothing is written. What stands there already may be "
         "written again: it touches nothing that streams, and leads a group out of FAULT.",
     )
     put.add_argument("path", type=path, metavar="PATH", help="of the group")
     put.add_argument("file", metavar="FILE", help="the configuration; - for stdin")
+    put.add_argument("--force", action="store_true", help="write what would be refused, too")
+    put.add_argument(
+        "--wait",
+        action="store_true",
+        help="return when a device has taken it on; exit status 1 with the fault when it has not",
+    )
+    put.add_argument(
+        "--timeout", type=positive, default=WAIT, metavar="S", help="of --wait (%(default)g s)"
+    )
     put.set_defaults(run=_put)
 
     get = actions.add_parser("get", help="print what stands at a path")
@@ -50,10 +74,12 @@ def add_to(commands: Commands) -> None:
     show = actions.add_parser(
         "list",
         help="print the groups below a path, and how they are",
-        description="A line for each child: its name, its revision, whether it is valid, and the "
-        "state and fault that a device has written back.",
+        description="A line for each child: its path, its revision, whether it is valid, and the "
+        "state and fault that a device has written back, with whose they are, and whether they "
+        "are of an older revision.",
     )
     show.add_argument("path", type=path, metavar="PATH", help="what a device watches")
+    show.add_argument("--json", action="store_true", help="print a list of objects")
     show.set_defaults(run=_list)
 
     delete = actions.add_parser(
@@ -66,43 +92,88 @@ def add_to(commands: Commands) -> None:
 
 def _put(options: argparse.Namespace) -> int:
     text = read(options.file)
-    if found := faults(text):
+    found = faults(text)
+    if found and not options.force:
         return tell(options.file, found, "nothing was written")
-    parent, _, name = options.path.rpartition("/")
+    name = options.path.rpartition("/")[2]
     if name in (STATE, FAULT):
         misuse(f"{options.path}: {name} is what a device writes, and no name of a group")
 
     async def put(database: ConfigDatabase) -> int:
+        if options.wait and not database.shared_revisions:
+            misuse("--wait: this database tells no revisions; use SDP_CONFIG_BACKEND=etcd3")
         standing = await database.get(options.path)
-        if _is_owner_record(standing):
-            failure(f"{options.path}: an owner record stands there; nothing was written")
-        if parent:
-            for warning in _conflicts(await database.children(parent), name, text):
-                print(f"warning: {warning}", file=sys.stderr)
+        refusals = await _refusals(database, options.path, standing, text)
+        for refusal in refusals:
+            print(f"{options.path}: {texts.one_line(refusal)}", file=sys.stderr)
+        if refusals and not options.force:
+            failure("nothing was written; --force writes it all the same")
         # Only over what was looked at: what somebody else has written meanwhile stays.
         revision = await database.compare_and_swap(
             options.path, text, ABSENT if standing is None else standing.mod_revision
         )
         if revision is None:
             failure(f"{options.path}: somebody else wrote there just now; nothing was written")
-        print(f"{options.path}: written, revision {revision}")
-        return 0
+        print(f"{options.path}: written, revision {revision}", flush=True)
+        return await _outcome(database, options.path, revision, options) if options.wait else 0
 
     return with_database(put)
 
 
-def _conflicts(view: Children, name: str, text: bytes) -> list[str]:
-    """Why a device that watches the parent would refuse it, for all that it is valid alone."""
+async def _refusals(
+    database: ConfigDatabase, path: str, standing: Versioned | None, text: bytes
+) -> list[str]:
+    """Why nobody would take it on, for all that it may be valid alone."""
+    refusals = []
+    if _is_owner_record(standing):
+        refusals.append("an owner record stands there, which belongs to a process")
+    elif OWNER_PATH.fullmatch(path):
+        refusals.append(f"this is the place of an owner record; write a group to {path}/NAME")
+    parent, _, name = path.rpartition("/")
+    if parent:
+        view = await database.children(parent)
+        values = {**view.values, name: Versioned(text, view.revision + 1)}
+        refusals += _conflicts(view, attrs.evolve(view, values=values), name)
+    view = await database.children(path)
+    refusals += _conflicts(view, attrs.evolve(view, own=Versioned(text, view.revision + 1)), "")
+    return list(dict.fromkeys(refusals))
+
+
+def _conflicts(before: Children, after: Children, name: str) -> list[str]:
+    """Why a device would refuse what one child, or the path itself, became."""
     reader = Reader()
-    reader.wanted(view)
-    values = {**view.values, name: Versioned(text, view.revision + 1)}
-    wanted = reader.wanted(Children(view.revision + 1, values, view.own))
+    reader.wanted(before)
     return [
-        f"a device that watches {name!r} beside the others would refuse it: {fault}"
-        for group, found in wanted.items()
+        f"a device that watches it beside the others would refuse it: {fault}"
+        for group, found in reader.wanted(after).items()
         if reader.owners[group] == name and found.refusal is not None
         for fault in found.refusal.faults
     ]
+
+
+async def _outcome(
+    database: ConfigDatabase, path: str, revision: int, options: argparse.Namespace
+) -> int:
+    """Wait until a device has taken on a revision, and tell how that went; the exit status."""
+    problem = f"does a device watch {path.rpartition('/')[0]}?"
+    how = "no device has told a state there"
+    with trio.move_on_after(options.timeout):
+        async with database.watch(path) as watch:
+            async for view in watch:
+                if view.own is None or view.own.mod_revision != revision:
+                    problem = "somebody else wrote there meanwhile"
+                    break
+                entry = _Entry.of(path, "", view)
+                how = entry.how
+                if entry.applied and entry.fault:
+                    problem = ""
+                    break
+                if entry.applied and entry.state.get("state") in _TAKEN_ON:
+                    print(f"{path}: {how}")
+                    return 0
+    told = f"{path}: not taken on: {how}" + (f"; {problem}" if problem else "")
+    print(told, file=sys.stderr)
+    return 1
 
 
 def _get(options: argparse.Namespace) -> int:
@@ -119,32 +190,94 @@ def _get(options: argparse.Namespace) -> int:
     return with_database(get)
 
 
+@attrs.frozen
+class _Entry:
+    """What stands at one key, and what a device has told of it."""
+
+    path: str
+    revision: int
+    child: Child
+    state: Mapping[str, Any]
+    fault: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: str, name: str, view: Children) -> _Entry:
+        """From the view of its own path."""
+        own = view.own or Versioned(b"", ABSENT)
+        state, fault = _object(view.values.get(STATE)), _object(view.values.get(FAULT))
+        return cls(path, own.mod_revision, Child.read(name, own), state, fault)
+
+    @property
+    def applied(self) -> bool:
+        """Whether the state is that of what stands there."""
+        revision = self.state.get("revision")
+        return isinstance(revision, int) and revision >= self.revision
+
+    @property
+    def judged(self) -> str:
+        """What it is worth by itself."""
+        if self.child.refusal is not None:
+            return f"invalid: {counted(len(self.child.refusal.faults), 'fault')}"
+        groups = self.child.descriptor.groups if self.child.descriptor is not None else {}
+        return counted(sum(map(len, groups.values())), "exchange")
+
+    @property
+    def how(self) -> str:
+        """What a device has told."""
+        if not self.state:
+            return "no state: not watched"
+        words = [str(self.state.get("state"))]
+        if not self.applied:
+            words.append(f"not applied yet: this is of revision {self.state.get('revision')}")
+        if "device" in self.state:
+            words.append(f"by {self.state['device']} on {self.state.get('host')}")
+        if self.fault:
+            words.append(f"{self.fault.get('error')}: {self.fault.get('message')}")
+        return texts.one_line("  ".join(words))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        refusal = self.child.refusal
+        return {
+            "path": self.path,
+            "revision": self.revision,
+            "valid": refusal is None,
+            "faults": str(refusal).splitlines() if refusal is not None else [],
+            "applied": self.applied,
+            "state": dict(self.state) or None,
+            "fault": dict(self.fault) or None,
+        }
+
+
 def _list(options: argparse.Namespace) -> int:
     async def show(database: ConfigDatabase) -> int:
-        view = await database.children(options.path)
-        values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
-        if view.own is not None and is_configuration(view.own.value):
-            values[""] = view.own
-        for name, value in sorted(values.items()):
-            here = f"{options.path}/{name}" if name else options.path
-            state = _object(await database.get(f"{here}/{STATE}"))
-            fault = _object(await database.get(f"{here}/{FAULT}"))
-            words = [here, f"revision {value.mod_revision}", _judged(value)]
-            words.append(str(state.get("state", "no state: not watched")))
-            if fault:
-                words.append(f"{fault.get('error')}: {fault.get('message')}")
+        entries = [entry async for entry in _entries(database, options.path)]
+        if options.json:
+            print(json.dumps([entry.as_dict() for entry in entries], indent=2))
+        elif not entries:
+            print(f"{options.path}: no configuration stands there, and none below")
+        for entry in entries if not options.json else ():
+            words = (texts.name(entry.path), f"revision {entry.revision}", entry.judged, entry.how)
             print("  ".join(words))
         return 0
 
     return with_database(show)
 
 
-def _judged(value: Versioned) -> str:
-    child = Child.read("", value)
-    if child.refusal is not None:
-        return f"invalid: {counted(len(child.refusal.faults), 'fault')}"
-    groups = child.descriptor.groups if child.descriptor is not None else {}
-    return f"{counted(sum(map(len, groups.values())), 'exchange')}"
+async def _entries(database: ConfigDatabase, path: str) -> AsyncIterator[_Entry]:
+    view = await database.children(path)
+    if view.own is not None and is_configuration(view.own.value):
+        yield _Entry.of(path, "", view)
+    for name, value in sorted(view.values.items()):
+        here = f"{path}/{name}"
+        if name in (STATE, FAULT):
+            continue
+        if is_name(name):
+            below = await database.children(here)
+        else:
+            below = Children(view.revision, own=value)  # nothing can be told of it
+        if below.own is not None:
+            yield _Entry.of(here, name, below)
 
 
 def _delete(options: argparse.Namespace) -> int:

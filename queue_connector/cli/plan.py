@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .. import config
+from .. import config, texts
 from ..configdb import Children, ConfigDatabase, Versioned
 from ..descriptors import QueueConnectorDescriptor
 from ..errors import ConfigError, Fault
@@ -69,7 +69,8 @@ def _tell(options: argparse.Namespace, make: Callable[[], Plan]) -> int:
         plan = make()
     except ConfigError as error:
         return tell(options.file, error.faults, "it would be refused")
-    print(json.dumps(plan.as_dict(), indent=2) if options.json else "\n".join(plan.lines()))
+    lines = map(texts.printable, plan.lines())
+    print(json.dumps(plan.as_dict(), indent=2) if options.json else "\n".join(lines))
     return 0
 
 

@@ -195,6 +195,46 @@ def test_written_by_etcdctl_or_by_our_tool_it_streams_within_a_second(
         eventually(lambda: value_at(etcd, f"{path}/my_id3/state") is None)
 
 
+def test_a_put_can_wait_until_it_streams_or_the_fault_is_known(
+    etcd: EtcdServer,
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables(etcd).items():
+        monkeypatch.setenv(name, value)
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(text(counting("value")))
+    bad.write_text("{")
+    put_and_wait = ["config", "put", "--wait", "--timeout", "30"]
+    with watcher(tmp_path, etcd, path) as running:
+        assert main([*put_and_wait, f"{path}/my_id", str(good)]) == 0
+        assert f"{path}/my_id: ON  by test-sdp/queueconnector/01 on " in capfd.readouterr().out
+        assert running.states() == {"my_id": "ON"}
+        assert main([*put_and_wait, "--force", f"{path}/my_id", str(bad)]) == 1
+        assert "not taken on: ON  by" in (told := capfd.readouterr().err)
+        assert "ConfigError: $: not JSON" in told
+
+
+def test_states_end_with_a_device_that_is_killed(
+    etcd: EtcdServer, path: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """So does that of a group whose key is deleted while no device lives."""
+    put(etcd, f"{path}/stays", text(counting("stays")))
+    put(etcd, f"{path}/goes", text(counting("goes")))
+    with watcher(tmp_path, etcd, path) as running:
+        for name in ("stays", "goes"):
+            eventually(lambda name=name: value_at(etcd, f"{path}/{name}/state") is not None)
+        running.kill()
+        began = time.monotonic()
+        etcd.etcdctl("del", f"4{path}/goes")
+        for name in ("stays", "goes"):
+            eventually(lambda name=name: value_at(etcd, f"{path}/{name}/state") is None, SETTLED)
+        with capfd.disabled():
+            print(f"\nstates ended {time.monotonic() - began:.1f} s after the device was killed")
+
+
 async def applied(path: str, texts: list[str], etcd: EtcdServer) -> list[float]:
     """Milliseconds from each put to the state that says it streams."""
     times = []

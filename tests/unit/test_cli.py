@@ -53,7 +53,7 @@ def test_a_configuration_is_written_read_listed_and_deleted(path, files, capsys)
     assert f"{path}/my_id: written, revision " in capsys.readouterr().out
     assert status("config", "put", f"{path}/my_id", file) == 0  # which leads out of FAULT
     assert "written" in capsys.readouterr().out
-    write(f"{path}/my_id/state", '{"state": "ON", "revision": 1}')
+    write(f"{path}/my_id/state", '{"state": "ON", "revision": 9999}')
     write(f"{path}/my_id/fault", '{"error": "ConfigError", "message": "no"}')
     write(f"{path}/bad", "{")
     assert status("config", "list", path) == 0
@@ -88,10 +88,99 @@ def test_what_others_own_is_left_alone(path, files, capsys):
     assert trio.run(MemoryDatabase().get, path).value.decode() == owner
 
 
-def test_an_attribute_that_another_child_has_is_warned_of(path, files, capsys):
+def test_what_a_device_would_refuse_is_not_written_but_by_force(path, files, capsys):
     assert status("config", "put", f"{path}/one", files("x")) == 0
-    assert status("config", "put", f"{path}/two", files("X")) == 0
+    assert status("config", "put", f"{path}/two", files("X")) == 1
+    told = capsys.readouterr().err
+    assert "claimed by 'one' too" in told
+    assert "nothing was written" in told
+    assert trio.run(MemoryDatabase().get, f"{path}/two") is None
+    assert status("config", "put", "--force", f"{path}/two", files("X")) == 0
     assert "claimed by 'one' too" in capsys.readouterr().err
+    assert status("config", "put", "--force", f"{path}/bad", files.text("{")) == 0
+    assert trio.run(MemoryDatabase().get, f"{path}/bad").value == b"{"
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_the_place_of_an_owner_record_is_no_place_for_a_group(record, path, files, capsys):
+    if record:
+        write(path, '{"pid": 1, "hostname": "h", "command": ["c"]}')
+    assert status("config", "put", path, files("x")) == 1
+    assert "owner record" in capsys.readouterr().err
+    assert status("config", "put", "--force", path, files("x")) == 0
+
+
+def test_what_stands_at_the_path_itself_may_not_claim_what_its_children_have(path, files, capsys):
+    path = path.replace("owner", "watched")
+    assert status("config", "put", f"{path}/one", files("x")) == 0
+    assert status("config", "put", path, files("x")) == 1
+    assert "claimed by 'one' too" in capsys.readouterr().err
+    assert status("config", "put", path, files("y")) == 0
+
+
+def test_a_path_without_anything_is_said_to_have_nothing(path, files, capsys):
+    assert status("config", "list", path) == 0
+    assert capsys.readouterr().out == f"{path}: no configuration stands there, and none below\n"
+    assert status("config", "list", "--json", path) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_list_says_what_is_not_applied_yet_and_keeps_each_child_on_a_line(path, files, capsys):
+    assert status("config", "put", f"{path}/a", files("x")) == 0
+    assert status("config", "put", f"{path}/b", files("y")) == 0
+    revision = trio.run(MemoryDatabase().get, f"{path}/a").mod_revision
+    author = {"device": "d/e/f", "host": "node\x1b[2J"}
+    write(f"{path}/a/state", json.dumps({"state": "ON", "revision": revision - 1, **author}))
+    write(f"{path}/a/fault", json.dumps({"error": "E", "message": "one\ntwo\x1b[2J" * 9999}))
+    write(f"{path}/b/state", json.dumps({"state": "ON", "revision": revision + 99}))
+    capsys.readouterr()
+    assert status("config", "list", path) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert f"ON  not applied yet: this is of revision {revision - 1}  by d/e/f on node" in first
+    assert "E: one; two" in first
+    assert first.isprintable()
+    assert len(first) < 10_000
+    assert second.endswith("1 exchange  ON")
+    assert status("config", "list", "--json", path) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["path"], each["applied"]) for each in told] == [
+        (f"{path}/a", False),
+        (f"{path}/b", True),
+    ]
+    assert told[0]["state"]["device"] == "d/e/f"
+
+
+@pytest.mark.parametrize(
+    ("record", "fault", "ends", "told"),
+    [
+        ({"state": "ON"}, None, 0, "ON"),
+        ({"state": "OFF"}, None, 0, "OFF"),
+        ({"state": "FAULT"}, {"error": "E", "message": "no"}, 1, "not taken on: FAULT  E: no"),
+        ({"state": "ON"}, {"error": "E", "message": "no"}, 1, "not taken on: ON  E: no"),
+        ({"state": "OPEN"}, None, 1, "not taken on: OPEN; does a device watch /component"),
+        ({"state": "ON", "revision": 0}, None, 1, "not applied yet"),
+        (None, None, 1, "no state: not watched; does a device watch /component"),
+    ],
+)
+def test_a_put_that_waits_tells_what_became_of_it(
+    record, fault, ends, told, path, files, capsys, monkeypatch
+):
+    """A device that answers at once, before the wait begins, is what the watch finds first."""
+    swap = MemoryDatabase.compare_and_swap
+
+    async def answered(database, where, value, mod_revision):
+        revision = await swap(database, where, value, mod_revision)
+        if record is not None:
+            await database.put(f"{where}/state", json.dumps({"revision": revision, **record}))
+        if fault is not None:
+            await database.put(f"{where}/fault", json.dumps(fault))
+        return revision
+
+    monkeypatch.setattr(MemoryDatabase, "compare_and_swap", answered)
+    put = ("config", "put", "--wait", "--timeout", "0.2", f"{path}/a", files("x"))
+    assert status(*put) == ends
+    output = capsys.readouterr()
+    assert told in output.out + output.err
 
 
 def test_a_plan_on_a_path_changes_nothing(path, files, capsys):
