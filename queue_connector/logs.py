@@ -19,6 +19,10 @@ from contextvars import ContextVar
 
 from .errors import counted
 from .process import LAST_WORDS, Writer
+from .texts import one_line, printable, shortened
+
+MAX_RECORD = 16_384
+"""Characters of a message, and of a traceback, that are written."""
 
 STDERR = 2
 """The file descriptor of the log."""
@@ -28,7 +32,10 @@ device_name: ContextVar[str] = ContextVar("device_name", default="")
 
 
 class SKAFormatter(logging.Formatter):
-    """Formats a record as one line; a traceback follows on lines of its own."""
+    """Formats a record as one line; a traceback follows on lines of its own, which are indented.
+
+    So a line that begins with the version is one of ours, whatever a message or an error holds.
+    """
 
     converter = staticmethod(time.gmtime)
 
@@ -42,11 +49,12 @@ class SKAFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         device = device_name.get()
         record.tags = f"tango-device:{device}" if device else ""
-        return super().format(record)
+        first, *others = shortened(super().format(record), 2 * MAX_RECORD).split("\n")
+        return "\n  ".join([first, *map(printable, others)])
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without a traceback; a message of several lines becomes one."""
-        record.message = "; ".join(record.message.splitlines())
+        record.message = one_line(record.message, MAX_RECORD)
         return super().formatMessage(record)
 
 
