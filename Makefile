@@ -5,6 +5,8 @@ MINUTES ?= 5
 SEED ?= 1
 RATE ?= 1000
 FAULTS ?= 1
+RUNS ?= 5
+CASES ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -15,7 +17,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-faults test-schedules faults-table soak lint types docs format schema clean
+.PHONY: help install demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -48,12 +50,17 @@ test-schedules: $(STAMP) ## Random fault schedules on a virtual clock, judged by
 	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest tests/unit/test_fault_schedules.py \
 	  --timeout=0 -o faulthandler_timeout=0 $(ARGS)
 
-faults-table: $(STAMP) ## Write the table of the latest test-faults into the docs
+faults-table: $(STAMP) ## Write the tables of the latest test-faults into the docs
 	$(BIN)/python -m tests.faults.rows
+	$(BIN)/python -m tests.faults.pauses
 
 soak: $(STAMP) ## A long run with faults by chance; MINUTES=5 SEED=1 RATE=1000 FAULTS=1
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) --rate $(RATE) \
 	  $(if $(filter 0,$(FAULTS)),--no-faults) $(ARGS)
+
+bench: $(STAMP) ## Measure the connector beside the bare client libraries; needs java; CASES= RUNS=5
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.blackbox --runs $(RUNS) $(CASES) $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting, the Dockerfile and the constraints
 	$(BIN)/ruff check .

@@ -124,18 +124,28 @@ class TelescopeProcess(ServiceProcess):
 
     name: ClassVar[str] = "telescope"
 
-    def __init__(self, directory: Path, address: str, attributes: Sequence[str]) -> None:
+    module: ClassVar[str] = "tests.faults.telescope"
+
+    def __init__(
+        self, directory: Path, address: str, attributes: Sequence[str], pondering: float = 0.0
+    ) -> None:
         super().__init__(directory)
         self.file = directory / "seen"
         self._address = address
         self._attributes = attributes
+        self._pondering = pondering
 
     def command(self) -> Sequence[str]:
-        module = "tests.faults.telescope"
-        return [sys.executable, "-m", module, str(self.file), self._address, *self._attributes]
+        client = [sys.executable, "-m", self.module, str(self.file)]
+        return [*client, self._address, *self._attributes]
 
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "CALLBACK_SECONDS": str(self._pondering),
+        }
 
     def prepare(self) -> None:
         self._records = Records(self.file)
@@ -144,3 +154,10 @@ class TelescopeProcess(ServiceProcess):
 
     def probe(self) -> bool:
         return any(record.name == READY for record in self._records.read())
+
+
+class WatcherProcess(TelescopeProcess):
+    """`tests.faults.watcher`, which asks the device at *address*."""
+
+    name: ClassVar[str] = "watcher"
+    module: ClassVar[str] = "tests.faults.watcher"

@@ -100,6 +100,11 @@ class Tally:
         arrivals = [when for when in self._first[self._handed.since(since) :] if when]
         return min(arrivals, default=None)
 
+    def waited(self, first: int, last: int) -> list[float]:
+        """Seconds between going in and coming out, of the numbers of a span that have come out."""
+        there = range(first, min(last + 1, len(self._first)))
+        return [self._first[n] - self._handed.times[n] for n in there if self._first[n]]
+
     def lost(self) -> list[int]:
         """The numbers that went in and have not come out."""
         acknowledged = self._handed.acknowledged()

@@ -1,12 +1,15 @@
 """A plain Tango client that subscribes to attributes: ``python -m … FILE DEVICE ATTRIBUTE…``.
 
 It records every value that it gets in FILE, and every error event as ``!REASON``. What becomes of
-a subscription after the device went away is left to Tango, as with any client.
+a subscription after the device went away is left to Tango, as with any client. Of a spectrum or an
+image it records the first element. ``CALLBACK_SECONDS`` in the environment is how long it ponders
+over each event.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -24,17 +27,20 @@ _SETTLE = 0.5  # s, within which the connection that events come by is made; nob
 
 def main(file: str, device: str, *attributes: str) -> None:
     recorder = Recorder(Path(file))
+    pondering = float(os.environ.get("CALLBACK_SECONDS", "0"))
     proxy = tango.DeviceProxy(device)
     subscriptions = []
 
     def receiver(name: str) -> Callable[[Any], None]:
         def receive(event: Any) -> None:
             recorder.write(name, f"!{event.errors[0].reason}" if event.err else _value(event))
+            time.sleep(pondering)
 
         return receive
 
     def _value(event: Any) -> Any:
-        return event.attr_value.value
+        value = event.attr_value.value
+        return next(value.flat) if hasattr(value, "flat") else value
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for name in attributes:
