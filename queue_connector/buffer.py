@@ -9,68 +9,71 @@
 
 * order     kept; only ``latest`` may hand on the data of different sources in another order than
             they came, that of their first arrival
-* batches   of a buffer that counts data, what has waited is handed on together, up to `MOST`
-            values, so that a slow sink is given large batches
+* batches   what has waited is handed on together, up to `MOST` values, so that a slow sink is given
+            large batches
 * counts    what is dropped is settled in the account of its source, ``buffer full`` or
             ``superseded``
-* size      in data; with ``block``, what a source hands over together is let in whole as soon as
-            nothing waits, however much it is
+* size      in data, and in memory `MOST_BYTES`, whichever is reached first; what a source hands
+            over together may be more, and is let in whole by ``block`` as soon as nothing waits.
+            ``latest`` has one datum of each source, however large
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import trio
 
 from .descriptors import BufferPolicy
 from .ledger import BUFFER_FULL, SUPERSEDED, Batch, Outcome, joined
-
-MOST = 1000
-"""Values that are handed on together, unless one source has handed over more."""
+from .outlets import MOST
+from .window import MOST_BYTES, Window, size_of
 
 
 class StreamBuffer:
-    """Several sources put, one pipe receives.
-
-    With ``block``, *depth* is the number of batches that may wait, however few data are in them.
-    """
+    """Several sources put, one pipe receives."""
 
     def __init__(
-        self, policy: BufferPolicy, size: float, writers: int, depth: float = math.inf
+        self, policy: BufferPolicy, size: int, writers: int, most_bytes: int = MOST_BYTES
     ) -> None:
         self._policy = policy
         self._size = size
-        self._depth = depth
+        self._most_bytes = most_bytes
         self._writers = writers
         self._waiting: deque[Batch] = deque()
-        self._count = 0
+        self._window = Window(size, most_bytes)
         self._arrived = trio.lowlevel.ParkingLot()
-        self._room = trio.lowlevel.ParkingLot()
+
+    @property
+    def count(self) -> int:
+        """Data that wait."""
+        return self._window.count
 
     async def put(self, batch: Batch) -> None:
-        """Bring in a batch of one source, which has values.
+        """Bring in a batch of one source, which has values; of several sources with ``block``.
 
-        Cancelled before there was room for it, the batch is not in.
+        Cancelled before there was room for it, the batch is not in. It is no checkpoint where it
+        need not wait.
         """
-        await trio.lowlevel.checkpoint()
+        batch.size = batch.size or size_of(batch.values)
         match self._policy:
             case "block":
-                while self._full_for(batch):
-                    await self._room.park()
+                await self._window.enter(len(batch.values), batch.size)
+                self._waiting.append(batch)
+                self._arrived.unpark()
+                return
             case "drop_newest":
-                self._drop_last(batch, len(batch.values) - int(self._size) + self._count)
+                self._drop_last(batch)
             case "drop_oldest":
-                self._make_room(len(batch.values))
-                self._drop_first(batch, len(batch.values) - int(self._size), BUFFER_FULL)
+                self._drop_first(batch, len(batch.values) - self._fitting(batch), BUFFER_FULL)
+                self._make_room(batch)
             case "latest":
                 self._drop_first(batch, len(batch.values) - 1, SUPERSEDED)
                 if self._supersede(batch):
                     return
         if batch.values:
             self._waiting.append(batch)
-            self._count += len(batch.values)
+            self._window.add(len(batch.values), batch.size)
             self._arrived.unpark()
 
     def writer_left(self) -> None:
@@ -84,7 +87,7 @@ class StreamBuffer:
 
         A cancelled call loses nothing.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         while not self._waiting:
             if not self._writers:
                 raise trio.EndOfChannel
@@ -97,20 +100,14 @@ class StreamBuffer:
             return self._take()
         raise trio.WouldBlock if self._writers else trio.EndOfChannel
 
-    def _full_for(self, batch: Batch) -> bool:
-        waiting = len(self._waiting)
-        too_much = self._count + len(batch.values) > self._size
-        return waiting >= self._depth or (waiting > 0 and too_much)
-
     def _take(self) -> Batch:
         taken = [self._waiting.popleft()]
-        count = len(taken[0].values)
-        most = MOST if self._depth == math.inf else 0
-        while self._waiting and count + len(self._waiting[0].values) <= most:
+        count, size = len(taken[0].values), taken[0].size
+        while self._waiting and count + len(self._waiting[0].values) <= MOST:
             taken.append(self._waiting.popleft())
             count += len(taken[-1].values)
-        self._count -= count
-        self._room.unpark_all()
+            size += taken[-1].size
+        self._window.leave(count, size)
         return joined(taken)
 
     def _supersede(self, batch: Batch) -> bool:
@@ -119,29 +116,46 @@ class StreamBuffer:
             if waiting.account is batch.account:
                 self._settle(waiting, 1, SUPERSEDED)
                 self._waiting[index] = batch
+                self._window.add(0, batch.size - waiting.size)
                 return True
         return False
 
-    def _make_room(self, count: int) -> None:
-        while self._waiting and self._count + count > self._size:
+    def _fitting(self, batch: Batch) -> int:
+        """How many values of a batch fit into the buffer while it is empty: one does, always."""
+        each = max(1, batch.size // len(batch.values))
+        return max(1, min(len(batch.values), self._size, self._most_bytes // each))
+
+    def _make_room(self, batch: Batch) -> None:
+        while self._waiting and not self._window.has_room(len(batch.values), batch.size):
             oldest = self._waiting[0]
-            excess = min(self._count + count - int(self._size), len(oldest.values))
-            self._count -= excess
-            if excess == len(oldest.values):
-                self._waiting.popleft()
-                self._settle(oldest, excess, BUFFER_FULL)
-            else:
+            excess = self._window.count + len(batch.values) - self._size
+            if 0 < excess < len(oldest.values):
+                before = oldest.size
                 self._drop_first(oldest, excess, BUFFER_FULL)
+                self._window.leave(excess, before - oldest.size)
+            else:
+                self._waiting.popleft()
+                self._window.leave(len(oldest.values), oldest.size)
+                self._settle(oldest, len(oldest.values), BUFFER_FULL)
 
     def _drop_first(self, batch: Batch, count: int, outcome: Outcome) -> None:
         if count > 0:
-            batch.keep(slice(count, None))
+            self._keep(batch, slice(count, None))
             self._settle(batch, count, outcome)
 
-    def _drop_last(self, batch: Batch, count: int) -> None:
-        if count > 0:
-            batch.keep(slice(len(batch.values) - count))
+    def _drop_last(self, batch: Batch) -> None:
+        each = max(1, batch.size // len(batch.values))
+        room = min(self._size - self._window.count, (self._most_bytes - self._window.size) // each)
+        fitting = max(room, 0 if self._window.count else 1)
+        if (count := len(batch.values) - fitting) > 0:
+            self._keep(batch, slice(len(batch.values) - count))
             self._settle(batch, count, BUFFER_FULL)
+
+    @staticmethod
+    def _keep(batch: Batch, which: slice) -> None:
+        before = len(batch.values)
+        batch.keep(which)
+        batch.size = batch.size * len(batch.values) // before
 
     @staticmethod
     def _settle(batch: Batch, count: int, outcome: Outcome) -> None:

@@ -26,7 +26,7 @@ from .errors import ConformError, Fault
 from .ledger import Account
 from .registry import Registry
 from .shared import Shared
-from .stream import DataPipe, DataSink, DataSource, ErrorPolicy
+from .stream import DataPipe, DataSink, DataSource, ErrorPolicy, MergedSource
 
 DEFAULT_GROUP = "default"
 
@@ -323,9 +323,35 @@ class SourceDescriptor(EndpointDescriptor):
         """Where its positions are kept outside, for itself alone; none: nowhere."""
         return None
 
+    @property
+    def merge_key(self) -> Hashable:
+        """What sources of one exchange share that one task receives for; none: each has its own.
+
+        Those with the same key are built together, by `build_many`.
+        """
+        return None
+
+    def reads(self) -> Iterable[Hashable]:
+        """What it reads, as the sinks that write it name it in `SinkDescriptor.writes`.
+
+        An exchange of the same group that writes it waits until this source has started.
+        """
+        return ()
+
     @abc.abstractmethod
     def build(self, spec: DataSpec, services: Services) -> DataSource:
         """The source, not started."""
+
+    @classmethod
+    def build_many(
+        cls, descriptors: Sequence[Any], spec: DataSpec, services: Sequence[Services]
+    ) -> MergedSource:
+        """One source, not started, for several descriptors with the same `merge_key`.
+
+        Each has services of its own: its account, its condition. Sources are numbered as they
+        stand here.
+        """
+        raise NotImplementedError(f"{cls.__name__} has a merge_key, and no build_many")
 
 
 @attrs.frozen(kw_only=True)
@@ -344,6 +370,10 @@ class SinkDescriptor(EndpointDescriptor):
 
         Asked for only where `faults` finds none.
         """
+        return ()
+
+    def writes(self) -> Iterable[Hashable]:
+        """What it writes, as the sources that read it name it in `SourceDescriptor.reads`."""
         return ()
 
     @abc.abstractmethod

@@ -1,8 +1,10 @@
-"""One exchange at work: sources → buffer → pipe → memory channel → sinks.
+"""One exchange at work: sources → (buffer → pipe) → sinks.
 
-Every stage is a task of one nursery and hands on batches. A batch is in the ledger from the
-moment a source hands it over until it is settled, so that whatever ends the stream, every datum
-is accounted for.
+A task for each source hands batches on to the sinks, which have a task each, see `outlets`. A pipe
+that does something, or a configured buffer, stands between them with a task of its own. A batch is
+in the ledger from the moment a source hands it over until it is settled, so that whatever ends the
+stream, every datum is accounted for. Data that cannot be used go to the error policy one after the
+other, beside the stream.
 
 An exchange ends
 
@@ -17,9 +19,8 @@ An exchange ends
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -27,28 +28,31 @@ import attrs
 import trio
 
 from .buffer import StreamBuffer
+from .condition import Condition
 from .descriptors import AttributeHost, Buffer, ExchangeDescriptor, ExchangeName, Services
 from .errors import DataError, ExchangeError, leaves
-from .ledger import (
-    ABORTED,
-    DELIVERED,
-    Account,
-    Batch,
-    Ledger,
-    Outcome,
-    Refusal,
-    settle,
-    settle_each,
-)
+from .ledger import Account, Batch, Ledger, Refusal, joined
+from .outlets import Outlets, Refused
 from .rejection import Rejected, Rejection
 from .shared import Shared
-from .stream import DataPipe, DataSink, DataSource, Delivery
-
-CHANNEL_DEPTH = 2
-"""Batches between two stages. Few, so that while a sink is busy its sources' batches grow."""
+from .stream import DataPipe, DataSink, DataSource
+from .window import MOST_DATA, Window
 
 Marks = dict[Hashable, deque[Any]]
 """Origin of sources → where each of them has stopped, first exchange first."""
+
+
+@attrs.define(eq=False)
+class Inlet:
+    """A source at work, and the places of those that it stands for among the exchange's."""
+
+    source: DataSource
+    places: Sequence[int]
+    origin: Hashable = None
+    in_hand: list[Batch] = attrs.field(factory=list)
+    """What it has handed over and nobody has taken yet."""
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Of the time until it is to finish."""
 
 
 class Exchange:
@@ -57,103 +61,134 @@ class Exchange:
     def __init__(
         self,
         name: ExchangeName,
-        sources: Sequence[DataSource],
+        sources: Sequence[DataSource | Inlet],
         pipe: DataPipe,
         sinks: Sequence[DataSink],
         ledger: Ledger,
         rejection: Rejection,
         *,
+        conditions: Sequence[Condition] = (),
         buffer: Buffer | None = None,
+        window: Window | None = None,
         on_fault: Callable[[ExchangeError], None] | None = None,
     ) -> None:
+        """*conditions* are those of the sinks."""
         self.ledger = ledger
         self._name = name
         self._on_fault = on_fault
-        self._sources = sources
+        self._inlets = [
+            source if isinstance(source, Inlet) else Inlet(source, [place])
+            for place, source in enumerate(sources)
+        ]
         self._pipe = pipe
         self._sinks = sinks
         self._rejection = rejection
-        self._depth = CHANNEL_DEPTH
-        if buffer is None:
-            self._buffer = StreamBuffer("block", math.inf, len(sources), CHANNEL_DEPTH)
-        else:
-            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(sources))
-            if buffer.policy == "latest":
-                self._depth = 0  # what waits further on is not superseded
-        self._stopping = False
+        self._latest = buffer is not None and buffer.policy == "latest"
+        self._drops = buffer is not None and buffer.policy != "block"
+        self._buffer: StreamBuffer | None = None
+        if buffer is not None:
+            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets))
+        elif not pipe.transparent:
+            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets))
+        self._outlets = Outlets(
+            sinks,
+            ledger.sinks,
+            conditions or [Condition() for _ in sinks],
+            self._refused,
+            window or Window(),
+        )
+        self._nursery: trio.Nursery
+        self._feeding = len(self._inlets)
+        self._rejecting = False
         self._fault: ExchangeError | None = None
-        self._receiving: set[trio.CancelScope] = set()
         self._ends = AsyncExitStack()
-        self._origins: list[Hashable] = [None] * len(sources)
-        for source, account in zip(sources, ledger.sources, strict=True):
-            account.on_settled = source.acknowledge
+        self._inlet_of: dict[Account, Inlet] = {}
+        for inlet in self._inlets:
+            for place in inlet.places:
+                account = ledger.sources[place]
+                account.on_settled = inlet.source.acknowledge
+                self._inlet_of[account] = inlet
 
     @classmethod
     def build(
         cls,
-        name: str,
+        name: ExchangeName | str,
         descriptor: ExchangeDescriptor,
         ledger: Ledger,
         attributes: AttributeHost | None,
         log: logging.Logger,
         on_fault: Callable[[ExchangeError], None] | None = None,
+        *,
         shared: Shared | None = None,
+        conditions: Sequence[Condition] = (),
     ) -> Exchange:
         """The exchange that a descriptor describes, not started.
 
         *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
+        *conditions* are those of its sources, then of its sinks.
         """
-        live, common = ExchangeName(name), shared or Shared()
+        live = name if isinstance(name, ExchangeName) else ExchangeName(name)
+        common = shared or Shared()
+        count = len(ledger.sources)
+        conditions = conditions or [Condition() for _ in (*ledger.sources, *ledger.sinks)]
 
-        def services(account: Account) -> Services:
+        def services(account: Account, condition: Condition) -> Services:
             return Services(
                 exchange=live,
                 account=account,
+                condition=condition,
                 shared=common,
                 attributes=attributes,
                 log=log,
             )
 
         policy = descriptor.error_policy
-        exchange = cls(
+        return cls(
             live,
-            [
-                source.build(descriptor.spec, services(account))
-                for source, account in zip(descriptor.sources, ledger.sources, strict=True)
-            ],
+            list(_inlets(descriptor, list(map(services, ledger.sources, conditions[:count])))),
             descriptor.pipe.build(descriptor.spec),
             [
-                sink.build(descriptor.output, services(account))
-                for sink, account in zip(descriptor.sinks, ledger.sinks, strict=True)
+                sink.build(descriptor.output, services(account, condition))
+                for sink, account, condition in zip(
+                    descriptor.sinks, ledger.sinks, conditions[count:], strict=True
+                )
             ],
             ledger,
-            Rejection(live, policy.build(services(Account())), policy.limit, log),
+            Rejection(live, policy.build(services(Account(), Condition())), policy.limit, log),
+            conditions=conditions[count:],
             buffer=descriptor.buffer,
             on_fault=on_fault,
         )
-        exchange._origins = [source.origin for source in descriptor.sources]
-        return exchange
 
     @property
     def name(self) -> str:
-        """For errors and log lines: group and place in it."""
+        """For errors and log lines: group and place in it, as they are now."""
         return self._name.text
 
     @name.setter
     def name(self, name: str) -> None:
         self._name.text = name
 
+    @property
+    def queued(self) -> int:
+        """Data that wait in front of the pipe."""
+        return self._buffer.count if self._buffer is not None else 0
+
+    def collect(self) -> None:
+        """Bring the ledger up to date with what sinks know in other threads."""
+        self._outlets.collect()
+
     def leave_off(self, marks: Marks) -> None:
         """Note where the sources have stopped, for others of the same origin to go on."""
-        for source, origin in zip(self._sources, self._origins, strict=True):
-            if origin is not None and (positions := source.positions()):
-                marks.setdefault(origin, deque()).append(positions)
+        for inlet in self._inlets:
+            if inlet.origin is not None and (positions := inlet.source.positions()):
+                marks.setdefault(inlet.origin, deque()).append(positions)
 
     def take_up(self, marks: Marks) -> None:
         """Go on, at the next start, where sources of the same origins have stopped."""
-        for source, origin in zip(self._sources, self._origins, strict=True):
-            if marks.get(origin):
-                source.resume(marks[origin].popleft())
+        for inlet in self._inlets:
+            if marks.get(inlet.origin):
+                inlet.source.resume(marks[inlet.origin].popleft())
 
     async def __aenter__(self) -> Exchange:
         """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
@@ -161,9 +196,10 @@ class Exchange:
         Raises:
             ExchangeError: one of them cannot be started.
         """
+        sources = [inlet.source for inlet in self._inlets]
         try:
             async with AsyncExitStack() as opening:
-                for end in (self._rejection.policy, *self._sinks, *self._sources):
+                for end in (self._rejection.policy, *self._sinks, *sources):
                     await opening.enter_async_context(end)
                 self._ends = opening.pop_all()
         except Exception as error:
@@ -175,9 +211,8 @@ class Exchange:
 
     def request_stop(self) -> None:
         """End in order: `run` returns once what the sources hold has been delivered."""
-        self._stopping = True
-        for scope in self._receiving:
-            scope.cancel()
+        for inlet in self._inlets:
+            inlet.scope.cancel()
 
     async def run(self) -> None:
         """Stream until the end.
@@ -188,177 +223,150 @@ class Exchange:
             ExchangeError: a datum or an endpoint stopped it; all that was accepted before a bad
                 datum has been delivered.
         """
-        transformed, to_sinks = trio.open_memory_channel[Batch](self._depth)
+        backlog = self._rejection.backlog
         try:
-            async with trio.open_nursery() as nursery:
-                for index in range(len(self._sources)):
-                    nursery.start_soon(self._feed, index)
-                nursery.start_soon(self._transform, transformed)
-                nursery.start_soon(self._drain, to_sinks)
+            async with trio.open_nursery() as self._nursery:
+                for inlet in self._inlets:
+                    self._nursery.start_soon(self._feed, inlet)
+                if self._buffer is not None:
+                    self._nursery.start_soon(self._transform, self._buffer)
+                for place in range(len(self._sinks)):
+                    self._nursery.start_soon(self._outlets.write, place, backlog.room)
         except* Exception as errors:
             if self._fault is None:
                 cause = next(leaves(errors))
                 self._fault = ExchangeError(self.name, cause)
                 self._fault.__cause__ = cause
         finally:
-            self.ledger.abandon()
+            self._outlets.cut_off()
             self._rejection.finish()
+            self.ledger.abandon()
         if self._fault is not None:
             raise self._fault
 
-    async def _feed(self, index: int) -> None:
-        source, account = self._sources[index], self.ledger.sources[index]
-        path = "$.source" if len(self._sources) == 1 else f"$.source[{index}]"
-        finished = False
-        while True:
-            if self._stopping and not finished:
-                await source.finish()
-                finished = True
-            try:
-                batch = await self._receive(source, interruptible=not finished)
-            except trio.EndOfChannel:
-                self._buffer.writer_left()
-                return
-            if batch is None:  # interrupted to be finished
-                continue
-            account.receive(batch)
-            if batch.refused:
-                refused = [(batch, attrs.evolve(each, path=path)) for each in batch.refused]
-                await self._reject(refused)
-            if batch.values:
-                await self._buffer.put(batch)
+    # -- from the sources --------------------------------------------------------------------------
 
-    async def _receive(self, source: DataSource, *, interruptible: bool) -> Batch | None:
-        with trio.CancelScope() as scope:
-            if interruptible:
-                self._receiving.add(scope)
-            try:
-                return await source.receive_batch()
-            except DataError as error:
-                return Batch([], [Refusal(error)])
-            finally:
-                self._receiving.discard(scope)
-        return None
-
-    async def _transform(self, send: trio.MemorySendChannel[Batch]) -> None:
-        async with send:
-            upstream = _Taken(self._buffer)
-            while True:
-                try:
-                    batch = await self._pipe.transform(upstream)
-                except trio.EndOfChannel:
-                    return
-                except DataError as error:
-                    spoilt, upstream.batches = upstream.batches, []
-                    await self._reject(
-                        [
-                            (part, self._refusal(error, part, index, "$.pipe"))
-                            for whole in spoilt
-                            for part in whole.origins
-                            for index in range(len(part.values))
-                        ]
-                    )
-                    continue
-                if upstream.batches != [batch]:
-                    batch.parts = [part for whole in upstream.batches for part in whole.origins]
-                    taken = sum(len(part.values) for part in batch.parts)
-                    if batch.count != taken:
-                        pipe = type(self._pipe).__name__
-                        raise RuntimeError(f"{pipe} made {batch.count} data out of {taken}")
-                upstream.batches = []
-                try:
-                    await send.send(batch)
-                except trio.BrokenResourceError:
-                    return  # the sinks have failed, and their task tells why
-
-    async def _drain(self, receive: trio.MemoryReceiveChannel[Batch]) -> None:
-        async with receive:
-            async for batch in receive:
-                await self._deliver(batch)
-
-    async def _deliver(self, batch: Batch) -> None:
-        """Write a batch to every sink, and settle each of its values."""
-        deliveries = [Delivery(batch.values) for _ in self._sinks]
-        for account in self.ledger.sinks:
-            account.hold(batch, len(batch.values))
+    async def _feed(self, inlet: Inlet) -> None:
+        """Receive until the source has ended; told to finish, what it holds still comes."""
         try:
-            if len(self._sinks) == 1:
-                await self._sinks[0].begin(deliveries[0])
-            else:
-                async with trio.open_nursery() as nursery:
-                    for sink, delivery in zip(self._sinks, deliveries, strict=True):
-                        nursery.start_soon(sink.begin, delivery)
-            for delivery in deliveries:
-                await _over(delivery)
-        except BaseException:
-            refused = self._settle(batch, deliveries)
-            self._rejection.give_up(self._refused_values(batch, refused))
-            raise
-        if refused := self._settle(batch, deliveries):
-            await self._reject(self._refused_values(batch, refused))
+            with inlet.scope:
+                while True:
+                    await self._step(inlet)
+            await self._hand_on(inlet)  # what it had in hand
+            await inlet.source.finish()
+            while True:
+                await self._step(inlet)
+        except trio.EndOfChannel:
+            self._feeding -= 1
+        if self._buffer is not None:
+            self._buffer.writer_left()
+        elif not self._feeding:
+            self._outlets.complete()
 
-    def _settle(
-        self, batch: Batch, deliveries: Sequence[Delivery]
-    ) -> dict[int, tuple[DataError, int]]:
-        """Delivered is what every sink accepted. What one refused is still in flight.
+    async def _step(self, inlet: Inlet) -> None:
+        await self._rejection.backlog.room()
+        try:
+            batches = await inlet.source.receive_batches()
+        except DataError as error:
+            batches = ((0, Batch([], [Refusal(error)])),)
+        for number, batch in batches:
+            place = inlet.places[number]
+            self.ledger.sources[place].receive(batch)
+            if batch.refused:
+                path = "$.source" if len(self.ledger.sources) == 1 else f"$.source[{place}]"
+                self._reject([(batch, attrs.evolve(each, path=path)) for each in batch.refused])
+            if batch.values:
+                inlet.in_hand.append(batch)
+        await self._hand_on(inlet)
 
-        Gives the refused values, each with the error of the first sink that refused it.
-        """
-        for account, delivery in zip(self.ledger.sinks, deliveries, strict=True):
-            account.settle(batch, sum(delivery.accepted), DELIVERED)
-            account.settle(batch, len(delivery.refused), Outcome("failed"))
-            account.settle(batch, delivery.untold, ABORTED)
-        if all(all(delivery.accepted) for delivery in deliveries):
-            settle(batch, DELIVERED)
-            return {}
-        refused: dict[int, tuple[DataError, int]] = {}
-        outcomes: list[Outcome | None] = []
-        for index in range(len(batch.values)):
-            if all(delivery.accepted[index] for delivery in deliveries):
-                outcomes.append(DELIVERED)
-                continue
-            errors = ((d.refused.get(index), place) for place, d in enumerate(deliveries))
-            first = next(((error, place) for error, place in errors if error is not None), None)
-            if first is None:
-                outcomes.append(ABORTED)
-            else:
-                refused[index] = first
-                outcomes.append(None)
-        settle_each(batch, outcomes)
-        return refused
+    async def _hand_on(self, inlet: Inlet) -> None:
+        """Pass on what the source has handed over; what an interruption leaves is still in hand."""
+        if self._buffer is None:
+            if inlet.in_hand:
+                await self._outlets.put(joined(inlet.in_hand))
+                inlet.in_hand.clear()
+            return
+        while inlet.in_hand:
+            await self._buffer.put(inlet.in_hand[0])
+            inlet.in_hand.pop(0)
 
-    def _refused_values(
-        self, batch: Batch, refused: dict[int, tuple[DataError, int]]
-    ) -> list[Rejected]:
-        """Every datum that a refused value stands for."""
-        rejected: list[Rejected] = []
-        for index, runs in enumerate(batch.shares()):
-            if index in refused:
-                error, place = refused[index]
-                path = "$.sink" if len(self._sinks) == 1 else f"$.sink[{place}]"
-                rejected.extend(
-                    (part, self._refusal(error, part, number, path))
-                    for part, first, count in runs
-                    for number in range(first, first + count)
+    # -- through the pipe --------------------------------------------------------------------------
+
+    async def _transform(self, buffer: StreamBuffer) -> None:
+        upstream = _Taken(buffer)
+        while True:
+            if self._latest:  # what is further on is not superseded
+                await self._outlets.all_told()
+            elif self._drops:  # what is further on is not dropped
+                await self._outlets.all_taken()
+            try:
+                batch = await self._pipe.transform(upstream)
+            except trio.EndOfChannel:
+                self._outlets.complete()
+                return
+            except DataError as error:
+                spoilt, upstream.batches = upstream.batches, []
+                self._reject(
+                    [
+                        (part, self._refusal(error, part, index, "$.pipe"))
+                        for whole in spoilt
+                        for part in whole.origins
+                        for index in range(len(part.values))
+                    ]
                 )
-        return rejected
+                continue
+            if upstream.batches != [batch]:
+                batch.parts = [part for whole in upstream.batches for part in whole.origins]
+                taken = sum(len(part.values) for part in batch.parts)
+                if batch.count != taken:
+                    pipe = type(self._pipe).__name__
+                    raise RuntimeError(f"{pipe} made {batch.count} data out of {taken}")
+            upstream.batches = []
+            await self._outlets.put(batch)
+
+    # -- bad data ----------------------------------------------------------------------------------
+
+    def _refused(self, batch: Batch, refused: Refused) -> None:
+        """Every datum that a value stands for which a sink has refused."""
+        self._reject(
+            [
+                (part, self._refusal(error, part, number, self._sink_path(place)))
+                for index, (place, error) in refused.items()
+                for part, first, count in batch.runs(index, 1)
+                for number in range(first, first + count)
+            ]
+        )
+
+    def _sink_path(self, place: int) -> str:
+        return "$.sink" if len(self._sinks) == 1 else f"$.sink[{place}]"
 
     def _refusal(self, error: DataError, part: Batch, index: int, path: str) -> Refusal:
         """What is to be told of a datum of a source's batch."""
-        source = self._sources[self._index_of(part)]
+        assert part.account is not None
+        source = self._inlet_of[part.account].source
         raw = None if part.raw is None else part.raw[index]
         found = source.provenance(part.values[index], raw)
         return Refusal(error, found.payload, found.position, path)
 
-    def _index_of(self, part: Batch) -> int:
-        return next(i for i, kept in enumerate(self.ledger.sources) if kept is part.account)
-
-    async def _reject(self, rejected: Sequence[Rejected]) -> None:
-        """Let the error policy deal with bad data, else deliver what is good, and then fail."""
-        if (stop := await self._rejection.take(rejected)) is None:
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        """Hand bad data to the error policy, else deliver what is good, and then fail."""
+        if self._outlets.broken:
+            self._rejection.give_up(rejected)
             return
+        if (stop := self._rejection.meet(rejected)) is not None:
+            self._fail(*stop)
+        if not self._rejection.idle and not self._rejecting:
+            self._rejecting = True
+            self._nursery.start_soon(self._work_off)
+
+    async def _work_off(self) -> None:
+        while not self._rejection.idle:
+            if (stop := await self._rejection.work_off()) is not None:
+                self._fail(*stop)
+        self._rejecting = False
+
+    def _fail(self, position: str, reason: Exception) -> None:
         if self._fault is None:
-            position, reason = stop
             where = f"{self.name} at {position}" if position else self.name
             self._fault = ExchangeError(where, reason)
             if self._on_fault is not None:
@@ -366,23 +374,18 @@ class Exchange:
         self.request_stop()
 
 
-async def _over(delivery: Delivery) -> None:
-    """Wait until the sink has said what became of every value.
-
-    Raises:
-        Exception: the sink failed for good.
-    """
-    told = trio.Event()
-
-    def look() -> None:
-        if delivery.over:
-            told.set()
-
-    delivery.on_told = look
-    look()
-    await told.wait()
-    if delivery.failure is not None:
-        raise delivery.failure
+def _inlets(descriptor: ExchangeDescriptor, services: Sequence[Services]) -> Iterator[Inlet]:
+    """The sources of an exchange; those with the same merge key together."""
+    spec, merged = descriptor.spec, dict[Hashable, list[int]]()
+    for place, source in enumerate(descriptor.sources):
+        if source.merge_key is None:
+            yield Inlet(source.build(spec, services[place]), [place], source.origin)
+        else:
+            merged.setdefault((type(source), source.merge_key), []).append(place)
+    for places in merged.values():
+        sources = [descriptor.sources[place] for place in places]
+        built = type(sources[0]).build_many(sources, spec, [services[place] for place in places])
+        yield Inlet(built, places)
 
 
 class _Taken:

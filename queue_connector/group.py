@@ -23,6 +23,7 @@ from .errors import ConfigError, QueueConnectorError, leaves
 from .exchange import Exchange, Marks
 from .ledger import ABORTED, Ledger
 from .plan import kept_attributes, match, published, same
+from .shared import Shared
 from .state import State, Trigger, advance
 from .texts import MAX_NAME, shortened
 from .timescale import utc_now
@@ -122,6 +123,7 @@ class Group:
         log: logging.Logger,
         stop_grace: float,
         claim: Callable[[Group, AbstractSet[str]], Awaitable[None]] = _unclaimed,
+        shared: Shared | None = None,
     ) -> None:
         self.name = name
         self.state = State.INIT
@@ -135,6 +137,7 @@ class Group:
         self._log = log
         self._stop_grace = stop_grace
         self._claim = claim
+        self._shared = shared or Shared()
         self._defined: list[PublishedAttribute] = []
         self._halted = False
         self._session_nursery: trio.Nursery | None = None
@@ -433,6 +436,7 @@ class Group:
                 self._attributes,
                 self._log,
                 self._fail_exchange,
+                shared=self._shared,
             )
             stream.exchange.take_up(marks)
             self._session_nursery.start_soon(

@@ -1,20 +1,20 @@
 """The ledger of one exchange: what became of every datum, in an account per source and sink.
 
 ``received == delivered + dropped + failed + in flight`` in each account at every instant that it
-can be read, and in the exchange as a whole, which is the sum of its sources' accounts. In flight
-is not the difference of the others: it is counted from the batches that are alive, so that a batch
-which is forgotten or settled twice shows as an imbalance.
+can be read, and in the exchange as a whole, which is the sum of its sources' accounts. A batch
+knows how many of its data are in flight: one that is forgotten stays so, and is `ABORTED` at the
+end; one that is settled twice is an error.
 
 * sources   count data as they hand them over; a pipe that makes one datum out of n keeps n
-* sinks     count what is written to them, which is what the pipe has made
+* sinks     count what is handed on to them, which is what the pipe has made
 * settled   when the last datum of a source's batch has come to its end, the source is told, unless
   one of them should come again
-* errors    `RuntimeError` when more of a batch is settled than it holds
+* errors    `RuntimeError` when more is settled than is in flight
 """
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -39,6 +39,7 @@ class Outcome:
 
 
 DELIVERED = Outcome("delivered")
+REFUSED = Outcome("failed")
 FAULTED = Outcome("failed", final=False)
 SKIPPED = Outcome("failed", "skipped")
 DEAD_LETTERED = Outcome("failed", "dead_lettered")
@@ -65,9 +66,10 @@ class Batch:
     """Data that travel through an exchange together, oldest first.
 
     A source fills in ``values``, ``refused`` (data that it could not make a value of), ``raw``
-    (what each value was made from, for `DataSource.provenance`) and ``token`` (whatever it needs to
-    know again what was settled). A pipe fills in ``values`` and ``weights``: for how many data each
-    value stands (none: one each), in the order in which they came.
+    (what each value was made from, for `DataSource.provenance`), ``token`` (whatever it needs to
+    know again what was settled) and, where it knows it, ``size``. A pipe fills in ``values`` and
+    ``weights``: for how many data each value stands (none: one each), in the order in which they
+    came.
     """
 
     values: Sequence[Data]
@@ -75,10 +77,16 @@ class Batch:
     weights: Sequence[int] | None = None
     raw: Sequence[Any] | None = None
     token: Any = None
+    size: int = 0
+    """Bytes of memory that the values take up; 0: it is to be estimated."""
     account: Account | None = None
     """Of the source that handed it over."""
     parts: Sequence[Batch] = ()
     """What it was made of: batches of sources. None for such a batch itself."""
+    in_flight: int = 0
+    """How many of the data that a source handed over with it have not come to their end."""
+    final: bool = True
+    """Whether none of those that have should come again."""
 
     @property
     def count(self) -> int:
@@ -90,21 +98,20 @@ class Batch:
         """The batches of sources whose data are in it."""
         return self.parts or (self,)
 
-    def shares(self) -> Iterator[list[tuple[Batch, int, int]]]:
-        """For which data each value stands: runs of them, as (batch, first, count)."""
-        parts = iter(self.origins)
-        part, first, left = self, 0, 0
-        for weight in itertools.repeat(1, len(self.values)) if not self.weights else self.weights:
-            runs = []
-            while weight:
-                if not left:
-                    part = next(parts)
-                    first, left = 0, len(part.values)
-                    continue
-                taken = min(weight, left)
-                runs.append((part, first, taken))
-                first, left, weight = first + taken, left - taken, weight - taken
-            yield runs
+    def runs(self, first: int, count: int) -> Iterator[tuple[Batch, int, int]]:
+        """For which data *count* values from *first* on stand: runs, as (batch, first, count)."""
+        if self.weights is not None:
+            first, count = sum(self.weights[:first]), sum(self.weights[first : first + count])
+        for part in self.origins:
+            if not count:
+                return
+            there = len(part.values)
+            if first >= there:
+                first -= there
+                continue
+            taken = min(there - first, count)
+            yield part, first, taken
+            first, count = 0, count - taken
 
     def keep(self, which: slice) -> None:
         """Keep these values of a batch of a source; whoever drops the others settles them."""
@@ -113,11 +120,12 @@ class Batch:
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of a source, or one that holds the values of several."""
+    """One batch, or one that holds the values of several that no pipe has made."""
     if len(batches) == 1:
         return batches[0]
     values = [value for batch in batches for value in batch.values]
-    return Batch(values, parts=tuple(batches))
+    parts = [part for batch in batches for part in batch.origins]
+    return Batch(values, size=sum(batch.size for batch in batches), parts=parts)
 
 
 def settle(batch: Batch, outcome: Outcome) -> None:
@@ -126,25 +134,16 @@ def settle(batch: Batch, outcome: Outcome) -> None:
         _account_of(part).settle(part, len(part.values), outcome)
 
 
-def settle_each(batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
-    """The values of a batch have come to these ends; None: this one is still in flight."""
-    for runs, outcome in zip(batch.shares(), outcomes, strict=True):
-        if outcome is not None:
-            for part, _, count in runs:
-                _account_of(part).settle(part, count, outcome)
+def settle_run(batch: Batch, first: int, count: int, outcome: Outcome) -> None:
+    """*count* values of a batch, from *first* on, have come to the same end."""
+    for part, _, number in batch.runs(first, count):
+        _account_of(part).settle(part, number, outcome)
 
 
 def _account_of(batch: Batch) -> Account:
     if batch.account is None:
         raise RuntimeError("a batch was settled that no source has handed over")
     return batch.account
-
-
-@attrs.define
-class _Held:
-    batch: Batch
-    count: int
-    final: bool = True
 
 
 @attrs.define(eq=False)
@@ -162,32 +161,32 @@ class Account:
     dropped: Counter[str] = attrs.field(factory=Counter)
     upstream: Counter[str] = attrs.field(factory=Counter)
     """Trouble before a source, which is no datum of its own: lost events, error events."""
+    in_flight: int = 0
+    """Data that are in a buffer, a pipe or a sink."""
+    last: float = 0.0
+    """When a source handed over its last datum, or a sink accepted it: Unix time, s; 0: never."""
     on_settled: Callable[[Batch], None] | None = attrs.field(default=None, repr=False)
     """Called with each batch that has come to its end, where no datum of it should come again."""
-    _held: dict[int, _Held] = attrs.field(factory=dict, repr=False)
-
-    @property
-    def in_flight(self) -> int:
-        """Data that are in a buffer, a pipe or a sink."""
-        return sum(held.count for held in self._held.values())
 
     @property
     def balanced(self) -> bool:
         """Whether every datum received is accounted for once."""
         settled = self.delivered + self.failed + self.dropped.total()
-        return self.received == settled + self.in_flight
+        return self.received == settled + self.in_flight and self.in_flight >= 0
 
     def receive(self, batch: Batch) -> None:
         """A source handed over *batch*; what it refused is in it."""
         batch.account = self
-        self.hold(batch, len(batch.values) + len(batch.refused))
-
-    def hold(self, batch: Batch, count: int) -> None:
-        """*count* data of a batch are in flight from now on: a sink is given its values."""
-        self.received += count
-        self._held[id(batch)] = _Held(batch, count)
+        batch.in_flight = count = len(batch.values) + len(batch.refused)
+        self.hold(count)
+        self.last = time.time()
         if not count:
             self._release(batch)
+
+    def hold(self, count: int) -> None:
+        """*count* data are in flight from now on: a sink is handed them."""
+        self.received += count
+        self.in_flight += count
 
     def drop(self, reason: str, count: int = 1) -> None:
         """A source got *count* data that it does not hand over, for *reason*."""
@@ -195,13 +194,23 @@ class Account:
         self.dropped[reason] += count
 
     def settle(self, batch: Batch, count: int, outcome: Outcome) -> None:
-        """*count* of the data of a batch that is held have come to this end."""
+        """*count* of the data of a source's batch have come to this end."""
         if not count:
             return
-        held = self._held.get(id(batch))
-        if held is None or held.count < count:
-            there = held.count if held else 0
-            raise RuntimeError(f"{count} data were settled of a batch that has {there} in flight")
+        if batch.in_flight < count:
+            there = f"a batch that has {batch.in_flight} in flight"
+            raise RuntimeError(f"{count} data were settled of {there}")
+        self.close(count, outcome)
+        batch.in_flight -= count
+        batch.final &= outcome.final
+        if not batch.in_flight:
+            self._release(batch)
+
+    def close(self, count: int, outcome: Outcome) -> None:
+        """*count* data that are in flight have come to this end."""
+        if self.in_flight < count:
+            raise RuntimeError(f"{count} data were settled where {self.in_flight} are in flight")
+        self.in_flight -= count
         match outcome.kind:
             case "delivered":
                 self.delivered += count
@@ -211,23 +220,18 @@ class Account:
                 self.failed += count
                 self.skipped += count if outcome is SKIPPED else 0
                 self.dead_lettered += count if outcome is DEAD_LETTERED else 0
-        held.count -= count
-        held.final &= outcome.final
-        if not held.count:
-            self._release(batch)
 
     def abandon(self) -> None:
         """Whatever is still in flight is dropped: the stream was cut off."""
-        for held in list(self._held.values()):
-            self.settle(held.batch, held.count, ABORTED)
+        if self.in_flight:
+            self.close(self.in_flight, ABORTED)
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, for people and for JSON."""
         return {"name": self.name, **_counts(self)}
 
     def _release(self, batch: Batch) -> None:
-        held = self._held.pop(id(batch))
-        if held.final and self.on_settled is not None:
+        if batch.final and self.on_settled is not None:
             self.on_settled(batch)
 
 

@@ -19,9 +19,13 @@ from .descriptors import Breaker, ExchangeName
 from .errors import DataError, QueueConnectorError
 from .ledger import FAULTED, Batch, Outcome, Refusal
 from .stream import ErrorPolicy
+from .window import Window
 
 LOG_PERIOD = 10.0
 """Seconds between two log lines about bad data of one exchange."""
+
+MOST_WAITING = 1000
+"""Bad data that wait for a policy before the exchange takes no more in, about."""
 
 Rejected = tuple[Batch, Refusal]
 """A datum that cannot be used, and the batch of its source."""
@@ -54,35 +58,54 @@ class Rejection:
         self._open = False
         self._next_line = -math.inf
         self._untold = 0
+        self.backlog = Window(MOST_WAITING)
+        """What waits for the policy, and the room that there is for it."""
+        self._waiting: list[Rejected] = []
 
-    async def take(self, rejected: Sequence[Rejected]) -> Stop | None:
-        """Settle all of them; what the exchange has to stop for, if it has to."""
+    def meet(self, rejected: Sequence[Rejected]) -> Stop | None:
+        """Bad data were found: what the exchange has to stop for, if it has to.
+
+        What a policy is to deal with waits for `work_off`; the rest is settled.
+        """
         count = 0 if not self.policy.outcome.final else self._allowed(len(rejected))
-        reason: QueueConnectorError | None = None
-        if count:
-            try:
-                await self.policy.take([refusal for _, refusal in rejected[:count]])
-            except QueueConnectorError as error:  # what cannot be dealt with stops the exchange
-                count, reason = 0, error
-        self._settle(rejected[:count], self.policy.outcome)
+        self._waiting += rejected[:count]
+        self.backlog.add(count, _size(rejected[:count]))
         self._settle(rejected[count:], FAULTED)
-        if count:
-            self._tell([refusal for _, refusal in rejected[:count]])
         if count == len(rejected):
             return None
         first = rejected[count][1]
-        if reason is None:
-            reason = first.error
-            if self._limit is not None and self._open:
-                reason = TooManyError(self._limit, first.error)
+        reason: QueueConnectorError = first.error
+        if self._limit is not None and self._open:
+            reason = TooManyError(self._limit, first.error)
         return first.position, reason
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for the policy."""
+        return not self._waiting
+
+    async def work_off(self) -> Stop | None:
+        """Let the policy deal with what waits, together; what the exchange has to stop for."""
+        rejected, self._waiting = self._waiting, []
+        outcome, stop = self.policy.outcome, None
+        try:
+            await self.policy.take([refusal for _, refusal in rejected])
+        except QueueConnectorError as error:  # what cannot be dealt with stops the exchange
+            outcome, stop = FAULTED, (rejected[0][1].position, error)
+        self.backlog.leave(len(rejected), _size(rejected))
+        self._settle(rejected, outcome)
+        if stop is None:
+            self._tell([refusal for _, refusal in rejected])
+        return stop
 
     def give_up(self, rejected: Sequence[Rejected]) -> None:
         """Settle bad data of a stream that is being cut off: no policy deals with them."""
         self._settle(rejected, FAULTED)
 
     def finish(self) -> None:
-        """Tell what was not told yet."""
+        """Give up what waits, and tell what was not told yet."""
+        self.give_up(self._waiting)
+        self._waiting = []
         if self._untold:
             self._log.warning("%s: %d more bad data: %s", self.name, self._untold, self._did)
             self._untold = 0
@@ -121,3 +144,7 @@ class Rejection:
         more = f" (the last of {self._untold})" if self._untold > 1 else ""
         self._log.warning("%s: %s: %s%s", where, self._did, last.error, more)
         self._untold = 0
+
+
+def _size(rejected: Sequence[Rejected]) -> int:
+    return sum(len(refusal.payload) for _, refusal in rejected)

@@ -11,9 +11,11 @@ calls both, the latter shielded from cancellation for at most `STOP_GRACE` secon
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Callable, Sequence
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -77,7 +79,8 @@ class DataSource(Endpoint):
     """Where data come from.
 
     After `finish`, receiving goes on until what was already taken in has been handed over; then
-    it raises `trio.EndOfChannel`, as it does when a finite source has ended.
+    it raises `trio.EndOfChannel`, as it does when a finite source has ended. A call that waits is
+    cancelled before `finish` is called.
     """
 
     @abc.abstractmethod
@@ -122,6 +125,13 @@ class DataSource(Endpoint):
         """The next data that are there together, at least one. A cancelled call loses nothing."""
         return Batch([await self.receive()])
 
+    async def receive_batches(self) -> Sequence[tuple[int, Batch]]:
+        """What the engine calls: the next data, as a batch of each source that it stands for.
+
+        A source stands for itself alone, which is number 0; see `MergedSource`.
+        """
+        return ((0, await self.receive_batch()),)
+
     def __aiter__(self) -> AsyncIterator[Data]:
         return self
 
@@ -132,10 +142,38 @@ class DataSource(Endpoint):
             raise StopAsyncIteration from None
 
 
+class MergedSource(DataSource):
+    """Several sources of one exchange that share a task, as `SourceDescriptor.merge_key` says.
+
+    Each of them keeps its account, its condition and its order. `receive_batches` gives one batch
+    for each source that has data, with its number among the descriptors it was built from; what it
+    cannot use stands in `Batch.refused`, so it raises no `DataError`. `acknowledge` and
+    `provenance` are asked for the data of all of them: what they need to tell them apart is to
+    stand in `Batch.token` and `Batch.raw`.
+    """
+
+    async def receive(self) -> Data:
+        """There is no single datum without a source that it is of."""
+        raise TypeError(f"{type(self).__name__} stands for several sources: use receive_batches")
+
+    @abc.abstractmethod
+    async def receive_batches(self) -> Sequence[tuple[int, Batch]]:
+        """The next data of each source that has some. A cancelled call loses nothing.
+
+        Raises:
+            trio.EndOfChannel: no datum will ever come again, of any of them.
+            EndpointError: one of them failed for good.
+        """
+
+
 def readable(value: Data) -> bytes:
     """A datum as text for people, UTF-8: what Python writes for it, arrays as lists."""
     plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     return repr(plain).encode(errors="backslashreplace")
+
+
+News = tuple[int, int, DataError | None]
+"""What a sink has said: of the values from an index on, so many, accepted or refused for this."""
 
 
 @attrs.define(eq=False)
@@ -143,7 +181,7 @@ class Delivery:
     """The data of one write and what has become of each of them at one sink.
 
     Before `DataSink.begin` has returned, the sink may say what became of them in any thread; after
-    that, on the Trio thread only.
+    that, on the Trio thread only. What it knows of many values together it should say at once.
     """
 
     values: Sequence[Data]
@@ -155,6 +193,7 @@ class Delivery:
     """Why nothing more will be told: the sink failed for good."""
     on_told: Callable[[], None] | None = attrs.field(default=None)
     """Called whenever something was told after `DataSink.begin` had returned."""
+    _news: deque[News] = attrs.field(init=False, factory=deque)
 
     @accepted.default
     def _nothing_yet(self) -> list[bool]:
@@ -164,16 +203,27 @@ class Delivery:
     def _all(self) -> int:
         return len(self.values)
 
-    def accept(self, index: int) -> None:
-        """The sink has this value for good."""
-        if not self.told(index):
-            self.accepted[index] = True
-            self._tell(1)
+    def accept(self, index: int, count: int = 1) -> None:
+        """The sink has *count* values from this one on for good, but for those that it refused."""
+        if count == 1:
+            if not self.told(index):
+                self.accepted[index] = True
+                self._tell(index, 1, None)
+        elif self.refused or any(self.accepted[index : index + count]):
+            numbers = range(index, index + count)
+            for told, run in itertools.groupby(numbers, self.told):
+                if not told:
+                    self._accept_run(next(run), 1 + sum(1 for _ in run))
+        elif count:
+            self._accept_run(index, count)
+
+    def _accept_run(self, first: int, count: int) -> None:
+        self.accepted[first : first + count] = [True] * count
+        self._tell(first, count, None)
 
     def accept_all(self) -> None:
         """The sink has every value for good that it did not refuse."""
-        self.accepted = [index not in self.refused for index in range(len(self.values))]
-        self._tell(self.untold)
+        self.accept(0, len(self.values))
 
     def told(self, index: int) -> bool:
         """Whether the value was accepted or refused."""
@@ -183,20 +233,27 @@ class Delivery:
         """The sink cannot take this value, whatever is tried; it may take the next."""
         if not self.told(index):
             self.refused[index] = error
-            self._tell(1)
+            self._tell(index, 1, error)
 
     def fail(self, failure: BaseException) -> None:
         """The sink failed for good: of what it said nothing until now, nothing is known."""
         self.failure = failure
-        self._tell(0)
+        if self.on_told is not None:
+            self.on_told()
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be told."""
         return not self.untold or self.failure is not None
 
-    def _tell(self, count: int) -> None:
+    def news(self) -> Iterator[News]:
+        """What was told since this was asked last; on the Trio thread."""
+        while self._news:
+            yield self._news.popleft()
+
+    def _tell(self, first: int, count: int, error: DataError | None) -> None:
         self.untold -= count
+        self._news.append((first, count, error))
         if self.on_told is not None:
             self.on_told()
 
@@ -256,6 +313,9 @@ class Upstream(Protocol):
 
 class DataPipe(abc.ABC):
     """A functor between sources and sinks: data in, data out."""
+
+    transparent: ClassVar[bool] = False
+    """Whether it hands on what it reads as it is; the engine leaves it out then."""
 
     def __init__(self, spec: DataSpec) -> None:
         self._input = spec

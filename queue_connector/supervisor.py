@@ -32,6 +32,7 @@ from .errors import (
 )
 from .group import Group
 from .plan import same
+from .shared import Shared
 from .state import State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
@@ -90,6 +91,7 @@ class Supervisor:
         self._on_change = on_change
         self._log = log or logging.getLogger("queue_connector")
         self._stop_grace = stop_grace
+        self._shared = Shared()
         self._commands = trio.Lock()
         self._followed: dict[str, _Follower] = {}
         self._released = trio.Event()
@@ -247,6 +249,7 @@ class Supervisor:
             log=self._log,
             stop_grace=self._stop_grace,
             claim=self._claim,
+            shared=self._shared,
         )
         self.groups[name] = group
         return group

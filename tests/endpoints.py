@@ -214,3 +214,41 @@ def exchange(sources, sinks, pipe=None, policy=None, limit=None, **options):
     rejection = Rejection(name, policy or FaultPolicy(), limit, logging.getLogger("x"))
     pipe = pipe or DefaultPipe(DataSpec("int64"))
     return Exchange(name, sources, pipe, sinks, ledger, rejection, **options)
+
+
+class Pipelined(Keeper):
+    """Takes data on at once, up to *most*, and accepts each delivery *period* after it was begun.
+
+    ``begun`` is what was taken on, delivery by delivery.
+    """
+
+    def __init__(self, record: Recorded, *, most: float = math.inf, **options: Any) -> None:
+        super().__init__(record, **options)
+        self.begun: list[list[Data]] = []
+        self._most = most
+        self._under_way: list[Delivery] = []
+        self._room = trio.Event()
+
+    async def begin(self, delivery: Delivery) -> None:
+        assert self._is_open
+        await trio.lowlevel.checkpoint()
+        while sum(other.untold for other in self._under_way) >= self._most:
+            self._room = trio.Event()
+            await self._room.wait()
+        self.begun.append(list(delivery.values))
+        self._under_way.append(delivery)
+        trio.lowlevel.spawn_system_task(self._acknowledge, delivery)
+
+    async def _acknowledge(self, delivery: Delivery) -> None:
+        await trio.sleep(self._period)
+        for index, value in enumerate(delivery.values):
+            if self._broken is not None and value >= self._broken:
+                delivery.fail(EndpointError("keeper", "write", "broken"))
+                return
+            if value in self._bad:
+                delivery.refuse(index, DataError(f"{value} is bad"))
+            else:
+                self.kept.append(value)
+                delivery.accept(index)
+        self._under_way.remove(delivery)
+        self._room.set()

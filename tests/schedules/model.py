@@ -280,9 +280,15 @@ class _Model:
                 yield from self._source_account(found, ends)
 
     def _sink_account(self, found: dict[str, int], sinks: list[SimulatedSink]) -> Iterator[str]:
+        """What is handed on to a sink is in its account, whether it has begun with it or not."""
         counts: Counter[str] = sum((sink.counts for sink in sinks), Counter())
-        lost = counts["received"] - counts["delivered"] - counts["failed"]
-        yield from _compare(sinks[0].name, found, {**counts, "aborted": lost})
+        most = sum(len(source.good) for sink in sinks for source in sink.session.sources)
+        if not counts["received"] <= found["received"] <= most:
+            seen = f"{counts['received']} to {most}"
+            yield f"{sinks[0].name}: {found['received']} received, expected {seen}"
+        lost = found["received"] - counts["delivered"] - counts["failed"]
+        expected = {**counts, "received": found["received"], "aborted": lost}
+        yield from _compare(sinks[0].name, found, expected)
         if lost and not any(self._excuses[sink.session] for sink in sinks):
             yield f"{sinks[0].name} lost {lost}, and there is no excuse"
 

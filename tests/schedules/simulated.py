@@ -132,7 +132,7 @@ class Session:
     """When the first of its ends was stopped."""
     last_stop: float = -math.inf
     _bad_times: list[float] = attrs.field(factory=list)
-    _written: Counter[int] = attrs.field(factory=Counter)
+    _written: Counter[Any] = attrs.field(factory=Counter)
     _last_reject: tuple[float, str] = (-math.inf, "")
 
     @property
@@ -168,13 +168,11 @@ class Session:
                 self.allowed.append(value)
 
     def written(self, values: Sequence[Any]) -> None:
-        """A sink has told what became of these; with the last sink, the refused ones are bad."""
-        self._written[id(values)] += 1
-        if self._written[id(values)] == len(self.sinks):
-            del self._written[id(values)]
-            refused = [
-                value for value in values if any(value in s.refused_values for s in self.sinks)
-            ]
+        """A sink has told what became of these; what the last sink has told of too may be bad."""
+        self._written.update(values)
+        over = [value for value in values if self._written[value] == len(self.sinks)]
+        refused = [value for value in over if any(value in s.refused_values for s in self.sinks)]
+        if refused:
             self.reject([one for value in refused for one in members(value)], "sink")
 
     def fates_known(self, value: int) -> bool:

@@ -19,6 +19,7 @@ FLOORS = [
     },
     {
         *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),
+        *("window", "outlets"),
         *("metrics", "http_server"),
     },
     {"connectors", "configdb"},

@@ -1,14 +1,13 @@
 """The buffer between sources and pipe: each policy against what it says, and against a model."""
 
-import math
-
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.buffer import MOST, StreamBuffer
+from queue_connector.buffer import StreamBuffer
 from queue_connector.ledger import DELIVERED, Account, Batch, settle
+from queue_connector.outlets import MOST
 
 POLICIES = ["block", "drop_oldest", "drop_newest", "latest"]
 
@@ -100,17 +99,6 @@ async def test_block_lets_in_a_batch_that_is_larger_than_the_buffer_once_it_is_e
     with trio.fail_after(1):
         await Source(buffer).put(*range(100))
     assert waiting(buffer) == list(range(100))
-
-
-async def test_a_buffer_of_batches_holds_so_many_and_does_not_join_them(autojump_clock):
-    buffer = StreamBuffer("block", math.inf, 1, 2)
-    source = Source(buffer)
-    await source.put(1)
-    await source.put(2)
-    with trio.move_on_after(1) as scope:
-        await source.put(3)
-    assert scope.cancelled_caught
-    assert [(await buffer.receive()).values for _ in range(2)] == [[1], [2]]
 
 
 async def test_what_has_waited_is_handed_on_together(autojump_clock):

@@ -16,7 +16,7 @@ from queue_connector.ledger import (
     Refusal,
     joined,
     settle,
-    settle_each,
+    settle_run,
 )
 
 OUTCOMES = [DELIVERED, FAULTED, SKIPPED, DEAD_LETTERED, ABORTED, BUFFER_FULL]
@@ -93,12 +93,13 @@ def test_values_stand_for_data_in_the_order_in_which_they_came():
     ledger = Ledger(["a", "b"])
     first, second = received(ledger.sources[0], 1, 2, 3), received(ledger.sources[1], 4, 5)
     made = Batch(["12", "34", "5"], weights=[2, 2, 1], parts=[first, second])
-    assert list(made.shares()) == [
+    assert [list(made.runs(index, 1)) for index in range(3)] == [
         [(first, 0, 2)],
         [(first, 2, 1), (second, 0, 1)],
         [(second, 1, 1)],
     ]
-    settle_each(made, [DELIVERED, None, SKIPPED])
+    settle_run(made, 0, 1, DELIVERED)
+    settle_run(made, 2, 1, SKIPPED)
     assert [(a.delivered, a.skipped, a.in_flight) for a in ledger.sources] == [(2, 0, 1), (0, 1, 1)]
 
 
@@ -107,7 +108,8 @@ def test_joined_batches_are_settled_each_in_its_own_account():
     batches = [received(account, *"xy") for account in ledger.sources]
     whole = joined(batches)
     assert whole.values == ["x", "y", "x", "y"]
-    settle_each(whole, [DELIVERED, DELIVERED, DELIVERED, ABORTED])
+    settle_run(whole, 0, 3, DELIVERED)
+    settle_run(whole, 3, 1, ABORTED)
     assert [(a.delivered, dict(a.dropped)) for a in ledger.sources] == [
         (2, {}),
         (1, {"aborted": 1}),

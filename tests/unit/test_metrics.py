@@ -108,7 +108,7 @@ def test_a_real_ledger_is_told_as_it_is():
     ledger.sources[0].receive(batch)
     ledger.sources[0].settle(batch, 1, SKIPPED)
     ledger.sources[1].drop("inbox full", 4)
-    ledger.sinks[0].hold(Batch([5]), 1)
+    ledger.sinks[0].hold(1)
     found = read(metrics.text(Snapshot(statistics={"default[0]": ledger.as_dict()})))
     at = {"group": "default", "exchange": "default[0]"}
     first = {**at, "source": "first", "index": "0"}

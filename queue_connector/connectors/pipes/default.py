@@ -23,6 +23,8 @@ class DefaultPipeDescriptor(PipeDescriptor):
 class DefaultPipe(DataPipe):
     """Runtime side of `DefaultPipeDescriptor`."""
 
+    transparent = True
+
     async def transform(self, upstream: Upstream) -> Batch:
         """The next batch, the same object."""
         return await upstream.receive()
