@@ -85,7 +85,7 @@ class _Doubled(dict[int, tuple[dict[str, Any], list[str]]]):
 def _decode(text: str | bytes) -> tuple[Any, _Doubled]:
     if len(text) > MAX_SIZE:
         raise _refusal(
-            f"expected at most {MAX_SIZE} bytes, found {len(text)}",
+            f"expected at most {MAX_SIZE} bytes, found more",
             "is this the right file? data do not belong into a configuration",
         )
     if isinstance(text, bytes):

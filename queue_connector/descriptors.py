@@ -141,6 +141,10 @@ def option_of(field: attrs.Attribute[Any]) -> Option:
 class Descriptor:
     """A JSON object of a configuration."""
 
+    def absences(self) -> Iterator[Fault]:
+        """What it refers to and is not on this machine, where it may not be wanted. Looks."""
+        yield from ()
+
 
 @attrs.frozen
 class PublishedAttribute:
@@ -587,6 +591,11 @@ class ExchangeDescriptor(Descriptor):
                 hint = "give each attribute a name of its own; case does not count"
                 yield Claim(where, ("attribute", name.lower()), what, hint).below(path)
 
+    def absences(self) -> Iterator[Fault]:
+        named = [*_paths("source", self.source), *_paths("sink", self.sink)]
+        for path, part in [*named, ("$.on_error", self.error_policy)]:
+            yield from (absence.below(path) for absence in part.absences())
+
     def faults(self) -> Iterator[Fault]:
         """What does not go together in this exchange; paths are relative to it."""
         if sum(length < 0 for length in self.shape) > 1:
@@ -649,6 +658,10 @@ class QueueConnectorDescriptor(Descriptor):
     def faults(self) -> Iterator[Fault]:
         """What does not go together, within exchanges and between them."""
         return faults_of(self.placed())
+
+    def absences(self) -> Iterator[Fault]:
+        for prefix, exchange in self.placed():
+            yield from (absence.below(prefix) for absence in exchange.absences())
 
 
 def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Fault]:

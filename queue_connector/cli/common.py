@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULT_DEVICE = "test-sdp/queueconnector/01"
+
+_MEMBER = r"[A-Za-z0-9._+@()=-]+"
+_DEVICE_NAME = re.compile(f"{_MEMBER}/{_MEMBER}/{_MEMBER}")
 
 ENVIRONMENT = "The SDP_CONFIG_ variables of the environment say where the database is."
 
@@ -35,11 +39,32 @@ def failure(message: str) -> NoReturn:
 
 
 def read(name: str) -> bytes:
-    """The contents of a file; ``-`` is stdin."""
+    """The contents of a file, see `contents`; an end with status 2 when it cannot be read."""
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return contents(name)
     except OSError as error:
-        misuse(f"cannot read {name}: {error.strerror}")
+        misuse(unreadable(name, error))
+
+
+def contents(name: str) -> bytes:
+    """What a file holds, as far as a configuration may be long and a byte more; ``-`` is stdin.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if name == "-":
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "it is closed")
+        return sys.stdin.buffer.read(config.MAX_SIZE + 1)
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "no file has a NUL in its name")
+    with open(name, "rb") as file:
+        return file.read(config.MAX_SIZE + 1)
+
+
+def unreadable(name: str, error: OSError) -> str:
+    """That a file cannot be read, in words."""
+    return f"cannot read {'stdin' if name == '-' else name}: {error.strerror}"
 
 
 def faults(text: bytes) -> tuple[Fault, ...]:
@@ -81,6 +106,22 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
     return value
+
+
+def port(text: str) -> int:
+    """A port of the network, 0 for any, for argparse."""
+    if not (text.isascii() and text.isdecimal()) or int(text[:6]) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, found {text[:20]}")
+    return int(text)
+
+
+def device_name(text: str) -> str:
+    """The Tango name of a device, without where it is, for argparse."""
+    if not _DEVICE_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"expected domain/family/member, each of letters, digits and . _ -, found {text}"
+        )
+    return text
 
 
 def path(text: str) -> str:

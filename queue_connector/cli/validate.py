@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import counted
-from .common import faults, read
+from .. import config
+from ..errors import ConfigError, Fault, counted
+from .common import contents, unreadable
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -18,7 +21,9 @@ def add_to(commands: Commands) -> None:
     validate = commands.add_parser(
         "validate",
         help="check configuration files, and name every fault",
-        description="Exit status 0 when every file is valid, 1 when one is not.",
+        description="Exit status 0 when every file is valid, 1 when one is not, 2 when one cannot "
+        "be read. Files and variables that a configuration refers to and that are not here are "
+        "told as warnings: the device needs them where it runs.",
     )
     validate.add_argument("files", nargs="+", metavar="FILE", help="a configuration; - for stdin")
     validate.add_argument(
@@ -29,7 +34,16 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check them all."""
-    found = {name: faults(read(name)) for name in options.files}
+    status = 0
+    found: dict[str, Sequence[Fault]] = {}
+    for name in dict.fromkeys(options.files):
+        try:
+            found[name] = _check(name)
+        except OSError as error:
+            status = 2
+            found[name] = [Fault("$", unreadable(name, error))]
+        if not options.json:
+            _tell(name, found[name])
     if options.json:
         told = {
             name: [
@@ -39,9 +53,20 @@ def run(options: argparse.Namespace) -> int:
             for name, faults in found.items()
         }
         print(json.dumps(told, indent=2))
-    else:
-        for name, each in found.items():
-            print(f"{name}: " + (f"{counted(len(each), 'fault')}" if each else "valid"))
-            for fault in each:
-                print(f"  {fault}")
-    return 1 if any(found.values()) else 0
+    return status or (1 if any(found.values()) else 0)
+
+
+def _check(name: str) -> Sequence[Fault]:
+    try:
+        descriptor = config.parse(contents(name))
+    except ConfigError as error:
+        return error.faults
+    for absence in descriptor.absences():
+        print(f"{name}: warning: {absence}", file=sys.stderr)
+    return ()
+
+
+def _tell(name: str, faults: Sequence[Fault]) -> None:
+    print(f"{name}: " + (counted(len(faults), "fault") if faults else "valid"))
+    for fault in faults:
+        print(f"  {fault}")

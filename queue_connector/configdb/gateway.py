@@ -25,7 +25,7 @@ import attrs
 import httpx
 import trio
 
-from ..errors import EndpointError
+from ..errors import EndpointError, leaves
 
 TIMEOUT = 5.0
 """Default seconds that a request may take."""
@@ -324,6 +324,7 @@ def _root_cause(error: BaseException) -> str:
     said = ""
     seen: BaseException | None = error
     while seen is not None:
-        said = str(seen) or said
+        # A group says no more than how many are in it: one attempt for each address.
+        said = "; ".join(dict.fromkeys(str(one) for one in leaves(seen) if str(one))) or said
         seen = seen.__cause__ or seen.__context__
     return said or type(error).__name__

@@ -199,6 +199,81 @@ def test_a_plan_on_a_path_changes_nothing(path, files, capsys):
     assert capsys.readouterr().out.endswith("nothing changes\n")
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_being_checked(
+    files, tmp_path, capsys
+):
+    good, bad = files(), files.text("{")
+    fifo = "x\0y"
+    names = ["/no/such/file", good, str(tmp_path), fifo, bad]
+    assert status("validate", *names) == 2
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "/no/such/file: 1 fault",
+        "  $: cannot read /no/such/file: No such file or directory",
+        f"{good}: valid",
+        f"{tmp_path}: 1 fault",
+        f"  $: cannot read {tmp_path}: Is a directory",
+        f"{fifo}: 1 fault",
+        f"  $: cannot read {fifo}: no file has a NUL in its name",
+        f"{bad}: 1 fault",
+        told[-1],
+    ]
+    assert status("validate", "--json", *names) == 2
+    faults = json.loads(capsys.readouterr().out)
+    assert [len(faults[name]) for name in names] == [1, 0, 1, 1, 1]
+    assert faults["/no/such/file"][0]["message"].startswith("cannot read")
+
+
+@pytest.mark.parametrize("command", [["validate"], ["serve"], ["config", "put", "/a"]])
+def test_a_file_without_an_end_is_read_no_further_than_a_configuration_may_be_long(command, capsys):
+    assert status(*command, "/dev/zero") == 1
+    assert "expected at most 4194304 bytes, found more" in "".join(capsys.readouterr())
+
+
+def test_what_a_configuration_refers_to_and_is_not_here_is_warned_of(files, monkeypatch, capsys):
+    options = {"security.protocol": "SSL", "ssl.ca.location": "/no/ca.pem"}
+    kafka = {"servers": "a", "topic": "t"}
+    exchange = {
+        "source": {"type": "KafkaConsumerSource", **kafka, "options": options},
+        "sink": [{"type": "KafkaProducerSink", **{**kafka, "topic": "u"}, "options": options}],
+        "on_error": {
+            **{"type": "dead_letter", **kafka, "topic": "v"},
+            "options": {"security.protocol": "SSL", "ssl.ca.pem": "env:NO_CA"},
+        },
+    }
+    file = files.text(json.dumps({"exchanges": {"g": [exchange]}}))
+    assert status("validate", file) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{file}: valid\n"
+    absent = "/no/ca.pem: there is no such file that this process may read"
+    assert [line.split(" (")[0] for line in told.err.splitlines()] == [
+        f"{file}: warning: $.exchanges.g[0].source.options['ssl.ca.location']: {absent}",
+        f"{file}: warning: $.exchanges.g[0].sink[0].options['ssl.ca.location']: {absent}",
+        f"{file}: warning: $.exchanges.g[0].on_error.options['ssl.ca.pem']: env:NO_CA: "
+        "the variable is not set",
+    ]
+    assert status("validate", "--json", file) == 0
+    assert json.loads(capsys.readouterr().out) == {file: []}
+
+
+def test_a_database_that_refuses_the_connection_is_told_with_the_reason(monkeypatch, capsys):
+    monkeypatch.setenv("SDP_CONFIG_BACKEND", "etcd3")
+    monkeypatch.setenv("SDP_CONFIG_PORT", "1")
+    assert status("config", "get", "/a") == 1
+    told = capsys.readouterr().err
+    assert "Connection refused" in told
+    assert "sub-exception" not in told
+
+
+def test_ctrl_c_in_a_database_command_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_arguments):
+        raise BaseExceptionGroup("x", [KeyboardInterrupt()])
+
+    monkeypatch.setattr("queue_connector.cli.common.trio.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        status("config", "get", "/a")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -354,6 +354,16 @@ def resolve(options: Mapping[str, Value], endpoint: str, operation: str) -> dict
     return resolved
 
 
+def absences_of_options(options: Mapping[str, Value]) -> Iterator[Fault]:
+    """Which values lead to nothing that can be used here; paths start at the descriptor."""
+    for name, value in options.items():
+        try:
+            _resolved(SETTINGS[name], value)
+        except _Unusable as error:
+            where = f"{value}: " if _refers(value) or SETTINGS[name].path else ""
+            yield _fault(name, f"{where}{error}", "it must be there where the device runs")
+
+
 def _refers(value: Value) -> bool:
     return isinstance(value, str) and _LIKE_A_REFERENCE.match(value) is not None
 

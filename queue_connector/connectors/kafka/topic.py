@@ -20,13 +20,13 @@ from ...datatypes import DataSpec, Kind
 from ...descriptors import Descriptor, EndpointDescriptor, SinkDescriptor, option
 from ...errors import Fault
 from ...registry import UnknownNameError
-from .options import OPTIONS_DOC, OptionsForm, faults_of_options
+from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
 
 DEFAULT_PORT = 9092
 MAX_TOPIC_LENGTH = 249
 
 _ADDRESS = re.compile(
-    r"(?P<protocol>[A-Za-z_]+://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?"
+    r"(?P<protocol>(?i:SASL_)?(?i:PLAINTEXT|SSL)://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?"
 )
 
 
@@ -54,7 +54,7 @@ def _with_port(address: str) -> str:
 def _address_complaint(address: str) -> str:
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        return f"{shown(address)} is not the address of a server"
+        return f"{shown(address)} is not the address of a Kafka broker"
     if found["port"] and not 0 < int(found["port"]) < 65536:
         return f"{address!r} has no valid port"
     return ""
@@ -104,6 +104,9 @@ class KafkaAddress(Descriptor):
         if complaint := _topic_complaint(self.topic):
             yield Fault("$.topic", complaint, "letters, digits, '.', '_' and '-' are allowed")
         yield from faults_of_options(self.options, sink=written)
+
+    def absences(self) -> Iterator[Fault]:
+        yield from absences_of_options(self.options)
 
 
 @attrs.frozen(kw_only=True)

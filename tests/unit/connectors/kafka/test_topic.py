@@ -28,6 +28,7 @@ def faults(spec=DataSpec("int64"), **options):  # noqa: B008  it is frozen
         ("[::1]", "[::1]:9092"),
         ("[::1]:1", "[::1]:1"),
         ("SSL://kafka.example", "SSL://kafka.example:9092"),
+        ("sasl_plaintext://a:1", "sasl_plaintext://a:1"),
     ],
 )
 def test_the_port_is_9092_unless_it_is_written(written, meant):
@@ -35,7 +36,13 @@ def test_the_port_is_9092_unless_it_is_written(written, meant):
     assert faults(servers=written) == []
 
 
-@pytest.mark.parametrize("bad", ["", "a b", "a:", "a:b", "a,,b", "http:/x", "::1"])
+BAD_ADDRESSES = [
+    *("", "a b", "a:", "a:b", "a,,b", "http:/x", "::1"),
+    *("http://localhost:9092", "https://a", "kafka://a:1", "SSL://", "SASL://a", "SSL://b://a"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_ADDRESSES)
 def test_what_is_no_address_is_a_fault(bad):
     assert [path for path, *_ in faults(servers=["good", bad])] == ["$.servers[1]"]
 
