@@ -43,16 +43,17 @@ def run() -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         release_signals()
-        status = main()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            return main()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
         if error.filename is not None:
             raise
         return _unwritten(error)
-    return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

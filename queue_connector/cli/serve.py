@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import configdb
 from ..errors import ConfigError
-from .common import DEFAULT_DEVICE, ENVIRONMENT, faults, misuse, path, read, tell
+from .common import (
+    DEFAULT_DEVICE,
+    ENVIRONMENT,
+    device_name,
+    faults,
+    misuse,
+    path,
+    port,
+    read,
+    tell,
+)
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -33,12 +45,31 @@ def add_to(commands: Commands) -> None:
         metavar="PATH",
         help="watch this path of the configuration database instead, e.g. /component/name/owner",
     )
-    serve.add_argument("--device", default=DEFAULT_DEVICE, metavar="NAME", help="%(default)s")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen at: %(default)s")
-    serve.add_argument("--port", type=int, default=0, help="a free one unless given")
+    serve.add_argument(
+        "--device", type=device_name, default=DEFAULT_DEVICE, metavar="NAME", help="%(default)s"
+    )
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at, 0.0.0.0 for every one of the machine: %(default)s",
+    )
+    serve.add_argument("--port", type=port, default=0, help="a free one unless given")
+    serve.add_argument(
+        "--event-port",
+        type=port,
+        default=0,
+        metavar="PORT",
+        help="where events are sent from, and heartbeats at the port after it; free ones unless "
+        "given. Clients connect to them too, so a firewall or a container must let them through",
+    )
+    serve.add_argument(
+        "--publish",
+        metavar="HOST",
+        help="the address that clients are told, where they reach it by another than --host",
+    )
     serve.add_argument(
         "--metrics-port",
-        type=_port,
+        type=port,
         default=0,
         metavar="PORT",
         help="serve metrics over HTTP at this port, at /metrics; none unless given",
@@ -69,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_path: str = "") -> int:
+    endpoint = _endpoint(options)
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
     from tango.server import device_property
     from tango.test_context import get_server_host_port
@@ -88,14 +120,46 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
         host, port = get_server_host_port()
         print(f"tango://{host}:{port}/{options.device}#dbase=no", flush=True)
 
-    arguments = ["cli", "-nodb", "-dlist", options.device]
-    arguments += ["-ORBendPoint", f"giop:tcp:{options.host}:{options.port}"]
+    if options.event_port:  # cppTango's names
+        os.environ["TANGO_ZMQ_EVENT_PORT"] = str(options.event_port)
+        os.environ["TANGO_ZMQ_HEARTBEAT_PORT"] = str(options.event_port + 1)
+    arguments = ["cli", "-nodb", "-dlist", options.device, *endpoint]
     if options.verbose:
         arguments.append("-v4")
     return serve(arguments, Configured, on_ready=tell_address)
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 1 << 16:
-        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, found {text}")
-    return int(text)
+def _endpoint(options: argparse.Namespace) -> list[str]:
+    """Where the server listens, as the options of omniORB that Tango takes."""
+    everywhere = options.host in ("", "*", "0.0.0.0")
+    ports = [options.port]
+    if options.event_port:
+        ports += [options.event_port, options.event_port + 1]
+    if options.publish is not None and not options.port:
+        misuse("--publish: give --port too, which clients are told as well")
+    if len(set(ports)) < len(ports) or max(ports) >= 1 << 16:
+        misuse("--event-port: it takes this port and the next one; --port must be another")
+    for number in ports:
+        if complaint := _complaint("" if everywhere else options.host, number):
+            where = f"{options.host} port {number}" if number else options.host
+            misuse(f"cannot listen at {where}: {complaint}")
+    arguments = ["-ORBendPoint", f"giop:tcp:{'' if everywhere else options.host}:{options.port}"]
+    if options.publish is not None:
+        arguments += ["-ORBendPointPublish", f"giop:tcp:{options.publish}:{options.port}"]
+    return arguments
+
+
+def _complaint(host: str, number: int) -> str:
+    """Why nobody can listen at an address; empty where somebody can."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as omniORB does
+            probe.bind(address)
+            probe.listen(1)
+    except (OSError, UnicodeError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""

@@ -13,10 +13,11 @@ import time
 import pytest
 import tango
 
+from queue_connector.cli import main
 from queue_connector.server import CannotStartError, _database_complaint, unix_transport
 from tests.device.connector import connector, eventually
-from tests.device.processes import SERVER, as_stranger, needs_root, process
-from tests.device.servers import free_port
+from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
+from tests.device.servers import ROOT, free_port
 
 ENDPOINT = ("-nodb", "-dlist", "test/queueconnector/01", "-ORBendPoint", "giop:tcp:127.0.0.1:0")
 
@@ -235,3 +236,131 @@ def test_waiting_for_the_tango_database_ends_with_a_signal(tmp_path, database, n
         running.until(lambda: "waiting for the Tango database" in running.err)
         running.signal(number)
         assert running.ends(5.0) == 0
+
+
+# -- where clients reach it ------------------------------------------------------------------------
+
+
+def free_ports(count):
+    """The first of so many ports that are free, one after the other."""
+    while True:
+        first = free_port()
+        try:
+            for number in range(first, first + count):
+                socket.create_server(("127.0.0.1", number)).close()
+        except (OSError, OverflowError):
+            continue
+        return first
+
+
+@needs_root
+def test_events_reach_a_client_by_three_forwarded_ports_as_from_a_container(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(endless()))
+    command = ["unshare", "--net", sys.executable, "-m", "tests.device.forwarded"]
+    done = subprocess.run(
+        [*command, str(file), "45450", "45451"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    address, values, errors = done.stdout.splitlines()
+    assert address == "tango://127.0.0.1:45450/test-sdp/queueconnector/01#dbase=no"
+    assert values.count("'x'") >= 4, done.stderr
+    assert errors == "[]"
+
+
+def test_events_come_from_the_port_that_was_given(tmp_path, empty):
+    first = free_ports(2)
+    with process(tmp_path, "serve", empty, "--event-port", str(first)) as running:
+        proxy = tango.DeviceProxy(running.address())
+        admin = tango.DeviceProxy(proxy.adm_name())
+        question = ["test-sdp/queueconnector/01", "State", "subscribe", "change", "6"]
+        _numbers, texts = admin.ZmqEventSubscriptionChange(question)
+        assert texts[:2] == [f"tcp://127.0.0.1:{first + 1}", f"tcp://127.0.0.1:{first}"]
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def run(*arguments, under=(), **options):
+    options = {"capture_output": True, "text": True, "timeout": 30, "check": False, **options}
+    return subprocess.run([*under, sys.executable, "-c", TOOL, *arguments], **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "-1"], "expected a port, 0 to 65535, found -1"),
+        (["--port", "99999"], "expected a port, 0 to 65535, found 99999"),
+        (["--port", "x" * 1000], "expected a port, 0 to 65535, found xxx"),
+        (["--event-port", "65535"], "--event-port: it takes this port and the next one"),
+        (["--port", "{taken}"], "cannot listen at 127.0.0.1 port {taken}: Address already in use"),
+        (["--event-port", "{taken}"], "cannot listen at 127.0.0.1 port {taken}: "),
+        (["--host", "192.0.2.77"], "cannot listen at 192.0.2.77: Cannot assign requested address"),
+        (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid: "),
+        (["--host", "x" * 300], "cannot listen at xxx"),
+        (["--publish", "10.0.0.1"], "--publish: give --port too"),
+        (["--device", "a/b/c#x"], "expected domain/family/member"),
+        (["--device", "a/b"], "expected domain/family/member"),
+        (["--device", ""], "expected domain/family/member"),
+        (["--device", "a/b/c,d/e/f"], "expected domain/family/member"),
+    ],
+)
+def test_where_it_cannot_listen_is_one_sentence_and_status_2(empty, options, words, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        options = [option.replace("{taken}", taken) for option in options]
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", empty, *options])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err.splitlines()
+    assert words.replace("{taken}", taken) in told[-1]
+    assert len([line for line in told if not line.startswith(("usage", " "))]) == 1
+
+
+def test_a_server_that_cannot_listen_says_so_without_a_traceback(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"giop:tcp:127.0.0.1:{server.getsockname()[1]}"
+        arguments = [*ENDPOINT[:-1], endpoint]
+        with process(tmp_path, "01", *arguments, program=SERVER) as running:
+            assert running.ends() == 1
+            assert "SDPQueueConnector: omniORB cannot start" in running.err
+            assert "Traceback" not in running.err
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["validate", "{empty}"]])
+def test_an_output_that_cannot_be_written_is_told_without_a_traceback(empty, arguments):
+    arguments = [argument.replace("{empty}", empty) for argument in arguments]
+    with open("/dev/full", "w") as full:
+        done = run(*arguments, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 1
+    assert done.stderr == "queue-connector: cannot write the output: No space left on device\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run(*arguments, stdout=writing, stderr=subprocess.PIPE, capture_output=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+    done = run(*arguments, under=["bash", "-c", 'exec "$@" >&- 2>&- <&-', "bash"])
+    assert done.returncode == 0
+
+
+def test_ctrl_c_while_it_reads_its_input_is_status_130(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with process(tmp_path, "validate", str(fifo)) as running:
+        running.until_it_holds_signals()
+        time.sleep(0.8)  # until it reads; before, the signal is held and does the same
+        running.signal(signal.SIGINT)
+        assert running.ends(10.0) == 130
+        assert running.err == ""
+
+
+def test_names_that_the_locale_cannot_write_are_escaped(tmp_path):
+    file = tmp_path / "\u2192.json"
+    file.write_text("{}")
+    done = run("validate", str(file), env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert done.stdout.endswith("\\u2192.json: valid\n")
