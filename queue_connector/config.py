@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import connectors  # noqa: F401  what it registers is what a configuration may name
-from .convert import MAX_FAULTS, Reading, describe, holds_secrets, read, shown
+from .convert import MAX_FAULTS, describe, holds_secrets, shown
 from .descriptors import QueueConnectorDescriptor, step
 from .errors import ConfigError, Fault
+from .reading import Reading, read
 
 MAX_SIZE = 4 * 2**20
 """Bytes of a configuration; real ones have some ten thousand."""
@@ -37,13 +38,13 @@ def parse(text: str | bytes) -> QueueConnectorDescriptor:
     reading = examine(text)
     if reading.descriptor is None:
         raise ConfigError(reading.faults)
-    for note in reading.deprecated:
-        log.warning("%s", note)
+    for warning in reading.warnings:
+        log.warning("%s", warning)
     return reading.descriptor
 
 
 def examine(text: str | bytes) -> Reading:
-    """The same without raising: the configuration, or faults; and older spellings."""
+    """The same without raising: the configuration, or faults; and warnings."""
     try:
         return read(load(text))
     except ConfigError as error:

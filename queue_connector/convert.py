@@ -15,12 +15,14 @@ descriptors: all of it comes from the fields and registries, and the JSON Schema
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar, get_args
+from contextvars import ContextVar
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import attrs
 import cattrs
@@ -50,10 +52,7 @@ from .datatypes import DtypeError, dtype_name, parse_dtype
 from .descriptors import (
     UNIONS,
     Descriptor,
-    ExchangeDescriptor,
     Option,
-    QueueConnectorDescriptor,
-    faults_of,
     option_of,
     step,
 )
@@ -65,66 +64,8 @@ D = TypeVar("D", bound=Descriptor)
 MAX_FAULTS = 100
 """Broken entries of one list or object that are reported, so that a report stays readable."""
 
-MAX_EXCHANGES = 1000
-"""Exchanges of one configuration, those of all its groups together."""
-
 MAX_LENGTH = 2**31 - 1
 """The largest length of a dimension in a struct: numpy's."""
-
-
-@attrs.frozen
-class Reading:
-    """What a JSON-like value says, and all that is wrong with it."""
-
-    descriptor: QueueConnectorDescriptor | None
-    """None when there are faults."""
-    structure: tuple[Fault, ...] = ()
-    """Faults that the JSON Schema finds too."""
-    meaning: tuple[Fault, ...] = ()
-    """Faults that only the parser finds."""
-    deprecated: tuple[Fault, ...] = ()
-    """Older spellings that were read; no faults."""
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """All that is wrong."""
-        return (*self.structure, *self.meaning)
-
-
-def read(value: object) -> Reading:
-    """Read a whole configuration, and find everything that is wrong with it.
-
-    An exchange that has the right structure is checked for its meaning even when others do not.
-    """
-    if (number := sum(1 for _ in _exchanges(value))) > MAX_EXCHANGES:
-        message = f"expected at most {MAX_EXCHANGES} exchanges, found {number}; they are unread"
-        hint = "share them out among several connectors, or let one exchange carry an array"
-        return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
-    placed: list[tuple[str, ExchangeDescriptor]] = []
-    structure_faults: list[Fault] = []
-    meaning: list[Fault] = []
-    descriptor = None
-    try:
-        descriptor = _converter.structure(value, QueueConnectorDescriptor)
-    except (BaseValidationError, Complaint) as error:
-        structure_faults, meaning = _sorted_out(error)
-        broken = 0
-        for path, item in _exchanges(value):
-            try:
-                placed.append((path, _converter.structure(item, ExchangeDescriptor)))
-            except (BaseValidationError, Complaint):
-                broken += 1
-                if broken == MAX_FAULTS:
-                    break
-    else:
-        placed.extend(descriptor.placed())
-    meaning.extend(faults_of(placed))
-    return Reading(
-        None if meaning else descriptor,
-        tuple(structure_faults),
-        tuple(meaning),
-        tuple(_older_spellings(value)),
-    )
 
 
 def structure(value: object, cls: type[D]) -> D:
@@ -133,10 +74,55 @@ def structure(value: object, cls: type[D]) -> D:
     Raises:
         ConfigError: with everything that is wrong with the value; paths start at the value.
     """
+    attempt = read_as(value, cls)
+    if attempt.failed:
+        raise ConfigError([*attempt.structure, *attempt.meaning])
+    return cast(D, attempt.made)
+
+
+@attrs.frozen
+class Attempt:
+    """What came of reading a value: something, or the faults that it has."""
+
+    made: Any = None
+    structure: tuple[Fault, ...] = ()
+    meaning: tuple[Fault, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether there are faults, and nothing is made."""
+        return bool(self.structure or self.meaning)
+
+
+def read_as(value: object, annotation: Any) -> Attempt:
+    """Make a JSON-like value what an annotation says; paths start at the value."""
     try:
-        return _converter.structure(value, cls)
+        return Attempt(_converter.structure(value, annotation))
     except (BaseValidationError, Complaint) as error:
-        raise ConfigError([fault for part in _sorted_out(error) for fault in part]) from None
+        return Attempt(None, *map(tuple, _sorted_out(error)))
+
+
+def read_field(value: object, field: attrs.Attribute[Any]) -> Attempt:
+    """The same for the value of a descriptor's field, with what its option says."""
+    try:
+        return Attempt(_bounded(field, _converter)(value, field.type))
+    except (BaseValidationError, Complaint) as error:
+        return Attempt(None, *map(tuple, _sorted_out(error)))
+
+
+_stand_in: ContextVar[tuple[np.dtype[Any], list[object]] | None]
+_stand_in = ContextVar("stand_in", default=None)
+
+
+@contextlib.contextmanager
+def dtypes_taken_for(stand_in: np.dtype[Any]) -> Iterator[list[object]]:
+    """Inside, whatever is written as a dtype and is none is read as this one; gives the former."""
+    replaced: list[object] = []
+    token = _stand_in.set((stand_in, replaced))
+    try:
+        yield replaced
+    finally:
+        _stand_in.reset(token)
 
 
 def unstructure(descriptor: Descriptor) -> dict[str, Any]:
@@ -519,6 +505,9 @@ def _dtype(value: object, _: Any) -> np.dtype[Any]:
             errors = [Complaint(error.message, error.hint, meaning=True)]
         except _NUMPY_REFUSES as error:
             errors = [Complaint(f"not a dtype: {error}", meaning=True)]
+    if (standing_in := _stand_in.get()) is not None:
+        standing_in[1].append(value)
+        return standing_in[0]
     raise IterableValidationError("while reading a dtype", errors, list)
 
 
@@ -579,40 +568,6 @@ def _whole_lengths(value: Any) -> Any:
         [entry[0], _whole_lengths(entry[1]), [int(length) for length in _lengths(entry)]]
         for entry in value
     ]
-
-
-def _exchanges(value: object) -> Iterator[tuple[str, object]]:
-    """Whatever stands where an exchange is expected, with its path."""
-    match value:
-        case {"exchanges": list(items)}:
-            groups = [("$.exchanges", items)]
-        case {"exchanges": dict(mapping)}:
-            groups = [(f"$.exchanges{step(str(key))}", items) for key, items in mapping.items()]
-        case _:
-            return
-    for prefix, items in groups:
-        if isinstance(items, list):
-            yield from ((prefix + step(index), item) for index, item in enumerate(items))
-
-
-_KEYS = {"source": "source", "pipe": "pipe", "sink": "sink"}
-
-
-def _older_spellings(value: object) -> Iterator[Fault]:
-    registries = {registry.what: registry for registry in UNIONS.values()}
-    for path, item in _exchanges(value):
-        for key, what in _KEYS.items():
-            found = item.get(key) if isinstance(item, dict) else None
-            parts = found if isinstance(found, list) else [found]
-            for index, part in enumerate(parts):
-                written = part.get("type") if isinstance(part, dict) else None
-                if current := registries[what].renamed(written):
-                    here = path + step(key) + (step(index) if isinstance(found, list) else "")
-                    yield Fault(
-                        here + ".type",
-                        f"{written!r} is an older spelling",
-                        f"write {current!r}",
-                    )
 
 
 def _unstructured(descriptor: Descriptor) -> dict[str, Any]:

@@ -15,18 +15,21 @@ import logging
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 import numpy as np
 
 from .condition import Condition
 from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind, conform, parse_dtype, zero
-from .errors import ConformError, Fault
+from .errors import ConfigWarning, ConformError, Fault, Finding
 from .ledger import Account
 from .registry import Registry
 from .shared import Shared
 from .stream import DataPipe, DataSink, DataSource, ErrorPolicy, MergedSource
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Finding)
 
 DEFAULT_GROUP = "default"
 
@@ -208,6 +211,45 @@ def label_faults(spec: DataSpec) -> Iterator[Fault]:
             yield Fault(path, f"the label {label!r} is written twice", "write another")
 
 
+ANY_DTYPE = (
+    "str", "bytes", "object", "bool", "int16", "float64", "complex128", "datetime64[ns]",
+    (("name", "U8"), ("value", "float64")),
+)  # fmt: skip
+"""A dtype of every kind, the one first that takes the most."""
+_ANY_SHAPE: tuple[tuple[int, ...], ...] = ((), (-1,), (2,), (2, 2), (1, 2, 3))
+
+
+def specs_like(
+    dtype: np.dtype[Any] | None = None,
+    shape: tuple[int, ...] | None = None,
+    labels: tuple[str, ...] = (),
+) -> list[DataSpec]:
+    """A spec of every make with this dtype and shape, where they are known."""
+    return [
+        DataSpec(kind, lengths, labels)
+        for lengths in (_ANY_SHAPE if shape is None else (shape,))
+        for kind in (ANY_DTYPE if dtype is None else (dtype,))
+    ]
+
+
+def common(judge: Callable[[T], Iterator[F]], candidates: Sequence[T]) -> Iterator[F]:
+    """What is found wrong with every one of the candidates, one of which is meant."""
+    found = list(judge(candidates[0]))
+    for candidate in candidates[1:]:
+        if not found:
+            return
+        other = set(judge(candidate))
+        found = [finding for finding in found if finding in other]
+    yield from found
+
+
+def dynamic_complaint(spec: DataSpec) -> str:
+    """Why a shape has too many dynamic dimensions; empty when it has not."""
+    if sum(length < 0 for length in spec.shape) > 1:
+        return f"found {list(spec.shape)}, expected at most one dynamic dimension"
+    return ""
+
+
 def too_large(spec: DataSpec) -> str:
     """Why no datum can have this dtype and shape; empty when one can."""
     if len(spec.shape) > MAX_DIMENSIONS:
@@ -268,6 +310,20 @@ class Services:
     log: logging.Logger = attrs.field(factory=lambda: logging.getLogger("queue_connector"))
 
 
+@attrs.frozen
+class Place:
+    """Where data stand outside the connector: what one exchange writes there, another may read."""
+
+    field: str
+    """The key of the descriptor that names it."""
+    what: str
+    """In words."""
+    keys: frozenset[Hashable]
+    """What stands for it; two places that have one of them in common are the same."""
+    passes_all: bool = True
+    """Whether all that is written there is read there."""
+
+
 _TELLING = ("topic", "attribute_name", "key", "attribute_names", "attributes")
 """The fields that tell endpoints of one type apart."""
 
@@ -294,6 +350,15 @@ class EndpointDescriptor(Descriptor):
             if isinstance(value, list | tuple):
                 return f"{name}({len(value)} attributes)"
         return name
+
+    @property
+    def place(self) -> Place | None:
+        """What it reads or writes, where another exchange may write or read; none: nothing."""
+        return None
+
+    def warnings(self) -> Iterator[ConfigWarning]:
+        """What is likely not meant; paths are relative to this descriptor."""
+        yield from ()
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """What of *spec* does not go with it; paths are relative to this descriptor."""
@@ -419,6 +484,11 @@ class ErrorPolicyDescriptor(Descriptor):
     @property
     def limit(self) -> Breaker | None:
         """When it gives up; none: never."""
+        return None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it writes what another exchange may read; none: nowhere."""
         return None
 
     def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
@@ -598,34 +668,60 @@ class ExchangeDescriptor(Descriptor):
 
     def faults(self) -> Iterator[Fault]:
         """What does not go together in this exchange; paths are relative to it."""
-        if sum(length < 0 for length in self.shape) > 1:
-            yield Fault(
-                "$.shape",
-                f"found {list(self.shape)}, expected at most one dynamic dimension",
-                "write lengths for the others",
-            )
-            return
-        if complaint := too_large(self.spec):
+        own = list(self._spec_faults())
+        yield from own
+        yield from self.part_faults(specs_like(dtype=self.dtype) if own else [self.spec])
+
+    def _spec_faults(self) -> Iterator[Fault]:
+        if complaint := dynamic_complaint(self.spec):
+            yield Fault("$.shape", complaint, "write lengths for the others")
+        elif complaint := too_large(self.spec):
             yield Fault("$.shape", complaint, "write a smaller shape or dtype")
-            return
-        if bad_labels := list(label_faults(self.spec)):
-            yield from bad_labels
-            return
+        else:
+            yield from label_faults(self.spec)
+
+    def part_faults(
+        self, specs: Sequence[DataSpec], outputs: Sequence[DataSpec] | None = None
+    ) -> Iterator[Fault]:
+        """What does not go together in it, whichever of *specs* its data have.
+
+        *outputs* are what may come out of the pipe; without, what its descriptor says.
+        """
         for path, source in _paths("source", self.source):
-            yield from (fault.below(path) for fault in source.faults(self.spec))
-        if refused := [fault.below("$.pipe") for fault in self.pipe.faults(self.spec)]:
+            yield from (fault.below(path) for fault in common(source.faults, specs))
+        if outputs is None:
+            refused = list(common(self._pipe_faults, specs))
             yield from refused
-            return
-        if sum(length < 0 for length in self.output.shape) > 1:
+            outputs = specs_like() if refused else [self.pipe.output(spec) for spec in specs]
+        for path, sink in _paths("sink", self.sink):
+            yield from (fault.below(path) for fault in common(sink.faults, outputs))
+            yield from (fault.below(path) for fault in self._echoes(sink))
+        yield from (fault.below("$.on_error") for fault in self.error_policy.faults(self))
+
+    def _pipe_faults(self, spec: DataSpec) -> Iterator[Fault]:
+        if refused := [fault.below("$.pipe") for fault in self.pipe.faults(spec)]:
+            yield from refused
+        elif dynamic_complaint(output := self.pipe.output(spec)):
             yield Fault(
                 "$.pipe",
-                f"makes {self.output} out of {self.spec}, with more than one dynamic dimension",
+                f"makes {output} out of {spec}, with more than one dynamic dimension",
                 "write lengths in the shape of the exchange",
             )
+
+    def _echoes(self, sink: SinkDescriptor) -> Iterator[Fault]:
+        """What a sink writes that a source reads again, for ever."""
+        place = sink.place
+        if place is None or not place.passes_all:
             return
-        for path, sink in _paths("sink", self.sink):
-            yield from (fault.below(path) for fault in sink.faults(self.output))
-        yield from (fault.below("$.on_error") for fault in self.error_policy.faults(self))
+        if any(s.place is not None and s.place.keys & place.keys for s in self.sources):
+            message = f"the exchange reads {place.what} itself, so that data would never end"
+            yield Fault(f"$.{place.field}", message, "write elsewhere than is read")
+
+    def warnings(self) -> Iterator[ConfigWarning]:
+        """What is likely not meant in it; paths are relative to it."""
+        for key in ("source", "sink"):
+            for path, end in _paths(key, getattr(self, key)):
+                yield from (warning.below(path) for warning in end.warnings())
 
 
 @attrs.frozen(kw_only=True)
@@ -664,7 +760,19 @@ class QueueConnectorDescriptor(Descriptor):
             yield from (absence.below(prefix) for absence in exchange.absences())
 
 
-def faults_of(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Fault]:
+class Judged(Protocol):
+    """What is asked of an exchange: it may be one that is read in part only."""
+
+    def faults(self) -> Iterator[Fault]:
+        """What does not go together in it."""
+        ...
+
+    def claims(self) -> Iterator[Claim]:
+        """What it must have for itself."""
+        ...
+
+
+def faults_of(placed: Iterable[tuple[str, Judged]]) -> Iterator[Fault]:
     """What does not go together, within exchanges and between them, each given with its path."""
     claimed: dict[Hashable, str] = {}
     for prefix, exchange in placed:

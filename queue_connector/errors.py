@@ -15,6 +15,7 @@ Facts stand in fields; ``str(error)`` is the sentence for the person who must ac
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 import attrs
 
@@ -32,8 +33,8 @@ class QueueConnectorError(Exception):
 
 
 @attrs.frozen
-class Fault:
-    """One thing that is wrong in a configuration.
+class Finding:
+    """What is to be said of one place in a configuration.
 
     ``path`` is a JSON path that starts at ``$``; ``hint`` is the way out and may be empty.
     """
@@ -45,9 +46,19 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
-    def below(self, prefix: str) -> Fault:
-        """The same fault seen from further up: ``$.a`` below ``$.b[0]`` is ``$.b[0].a``."""
+    def below(self, prefix: str) -> Self:
+        """The same finding seen from further up: ``$.a`` below ``$.b[0]`` is ``$.b[0].a``."""
         return attrs.evolve(self, path=prefix + self.path.removeprefix("$"))
+
+
+@attrs.frozen
+class Fault(Finding):
+    """One thing that is wrong in a configuration, which is refused for it."""
+
+
+@attrs.frozen
+class ConfigWarning(Finding):
+    """One thing that is likely not what was meant; nothing is ever refused for it."""
 
 
 class ConfigError(QueueConnectorError):

@@ -16,12 +16,12 @@ from queue_connector.connectors.kafka.dead_letter import (
     DeadLetterPolicy,
     DeadLetterPolicyDescriptor,
 )
-from queue_connector.convert import read
 from queue_connector.descriptors import ExchangeName, Services
 from queue_connector.errors import DataError, EndpointError
 from queue_connector.exchange import Exchange
 from queue_connector.group import Stream
 from queue_connector.ledger import Refusal
+from queue_connector.reading import read
 from tests.kafka_topics import produce
 
 LIMIT = 15.0

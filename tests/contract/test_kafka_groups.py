@@ -11,9 +11,9 @@ from confluent_kafka import Consumer, TopicPartition
 from queue_connector.configdb import Children, Versioned
 from queue_connector.connectors.kafka import reader
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
-from queue_connector.convert import read
 from queue_connector.datatypes import DataSpec
 from queue_connector.monitor import Reader
+from queue_connector.reading import read
 from queue_connector.stream import Delivery
 from tests.kafka_topics import make_sink, make_source, produce
 

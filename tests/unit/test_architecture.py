@@ -15,7 +15,7 @@ FLOORS = [
     },
     {
         *("registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"),
-        *("shared",),
+        *("shared", "circles", "reading"),
     },
     {
         *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),

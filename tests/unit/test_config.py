@@ -162,7 +162,7 @@ def test_an_older_spelling_is_logged_with_its_path(caplog):
     known = [(alias, cls) for name, cls in sinks.items() for alias in sinks.aliases_of(name)]
     for alias, _ in known:
         config = {"exchanges": [{**EXCHANGE, "sink": {"type": alias}}]}
-        assert [note.path for note in examine(json.dumps(config)).deprecated] == [
+        assert [note.path for note in examine(json.dumps(config)).warnings] == [
             "$.exchanges[0].sink.type"
         ]
     with caplog.at_level(logging.WARNING):

@@ -8,7 +8,7 @@ import pytest
 
 from queue_connector import connectors
 from queue_connector.annotations import json_types, words
-from queue_connector.convert import MAX_EXCHANGES, MAX_FAULTS, read, structure, unstructure
+from queue_connector.convert import MAX_FAULTS, structure, unstructure
 from queue_connector.descriptors import (
     Descriptor,
     ExchangeDescriptor,
@@ -18,6 +18,7 @@ from queue_connector.descriptors import (
     sinks,
 )
 from queue_connector.errors import ConfigError
+from queue_connector.reading import MAX_EXCHANGES, read
 
 assert connectors  # what is registered is what a configuration may name
 
@@ -349,7 +350,7 @@ def test_an_older_spelling_is_read_and_reported():
     known = [(alias, name) for name, _ in sinks.items() for alias in sinks.aliases_of(name)]
     for alias, name in known:
         reading = read(config(sink=[SINK, {"type": alias}]))
-        [note] = reading.deprecated
+        [note] = reading.warnings
         assert note.path == "$.exchanges[0].sink[1].type"
         assert alias in note.message
         assert name in note.hint

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from queue_connector import config
-from queue_connector.convert import read, structure, unstructure
+from queue_connector.convert import structure, unstructure
 from queue_connector.descriptors import (
     UNIONS,
     Descriptor,
@@ -28,6 +28,7 @@ from queue_connector.descriptors import (
     pipes,
 )
 from queue_connector.errors import ConfigError
+from queue_connector.reading import read
 from queue_connector.schema import Row, descriptors, json_schema, rows
 
 SCHEMA = json_schema()
@@ -373,7 +374,7 @@ def test_a_new_descriptor_is_in_the_schema_by_its_register_line_alone(monkeypatc
     assert Draft202012Validator(json_schema()).is_valid(value)
     reading = read(value)
     assert reading.descriptor.exchanges[0].pipe.rate == 2.0
-    [note] = reading.deprecated
+    [note] = reading.warnings
     assert (note.path, note.hint) == ("$.exchanges[0].pipe.type", "write 'NewPipe'")
     written = unstructure(reading.descriptor)
     assert written["exchanges"][0]["pipe"] == {"type": "NewPipe", "rate": 2.0}

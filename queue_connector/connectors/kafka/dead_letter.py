@@ -47,6 +47,8 @@ HEADERS = {
 class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
     """Bad data are written to a topic, with headers that say what was wrong, and left out."""
 
+    place = KafkaAddress.place  # the base of policies would say that they write nowhere
+
     message_max_bytes: int = option(
         default=100_000_000,
         gt=0,
@@ -64,7 +66,7 @@ class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
                 "larger messages cannot come in either",
             )
         for end in (*exchange.sources, *exchange.sinks):
-            if isinstance(end, KafkaAddress) and end.shares_topic(self):
+            if end.place is not None and end.place.keys & self.place.keys:
                 message = f"the exchange uses the topic {self.topic!r} itself"
                 yield Fault("$.topic", message, "dead letters need a topic of their own")
                 return

@@ -17,7 +17,7 @@ import attrs
 from ...codecs import codec_for, codecs
 from ...convert import shown
 from ...datatypes import DataSpec, Kind
-from ...descriptors import Descriptor, EndpointDescriptor, SinkDescriptor, option
+from ...descriptors import Descriptor, EndpointDescriptor, Place, SinkDescriptor, option
 from ...errors import Fault
 from ...registry import UnknownNameError
 from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
@@ -91,10 +91,11 @@ class KafkaAddress(Descriptor):
         """The addresses, each with a port, separated by commas."""
         return bootstrap_servers(self.servers)
 
-    def shares_topic(self, other: KafkaAddress) -> bool:
-        """Whether both mean one topic, as far as their addresses tell."""
-        here, there = (set(address.bootstrap.split(",")) for address in (self, other))
-        return self.topic == other.topic and bool(here & there)
+    @property
+    def place(self) -> Place:
+        """The topic, on each of the servers: as far as addresses tell."""
+        keys = frozenset(("kafka", server, self.topic) for server in self.bootstrap.split(","))
+        return Place("topic", f"the topic {self.topic!r}", keys)
 
     def address_faults(self, *, written: bool) -> Iterator[Fault]:
         """Addresses, topic names and settings that cannot be; whether the topic is *written*."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,14 +35,16 @@ from ...descriptors import (
     step,
     too_large,
 )
-from ...errors import ConformError, DataError, EndpointError, Fault
+from ...errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
 from ...stream import DataSink, Delivery
+from ...texts import shortened
 from .selection import (
     EvaluationError,
     Expression,
     ExpressionError,
     Selector,
     compile_expression,
+    names_in_place_of_text,
 )
 from .types import TANGO_KINDS, fit, published_name_faults, type_faults
 
@@ -102,12 +105,27 @@ class TangoAttributeDescriptor(EndpointDescriptor):
                 fit(parse_default(self.default_value, spec), spec)
             except ConformError as error:
                 yield Fault("$.default_value", str(error), "write a value of the attribute's dtype")
-        for key, text in (("path", self.path), ("filter", self.filter)):
+        for key, text in self._expressions():
             try:
-                compile_expression("@" if text is None else text)
+                compile_expression(text)
             except ExpressionError as error:
                 hint = error.hint or "see https://jmespath.org for how expressions are written"
                 yield Fault(f"$.{key}", f"not JMESPath: {error.message}", hint)
+
+    def _expressions(self) -> Iterator[tuple[str, str]]:
+        yield "path", self.path
+        if self.filter is not None:
+            yield "filter", self.filter
+
+    def warnings(self) -> Iterator[ConfigWarning]:
+        """Names in its expressions where text is likely meant."""
+        for key, text in self._expressions():
+            with contextlib.suppress(ExpressionError):
+                compile_expression(text)
+                for name in names_in_place_of_text(text):
+                    message = f'"{shortened(name, 40)}" in double quotes is the name of a field'
+                    hint = f"text stands in single quotes: '{shortened(name, 40)}'"
+                    yield ConfigWarning(f"$.{key}", message, hint)
 
 
 @sinks.register("TangoObjectScatterAttributeSink", alias="TangoJsonScatterAttributeSink")
@@ -127,6 +145,12 @@ class TangoObjectScatterAttributeSinkDescriptor(SinkDescriptor):
         for index, attribute in enumerate(self.attributes):
             for fault in attribute.own_faults():
                 yield fault.below(f"$.attributes{step(index)}")
+
+    def warnings(self) -> Iterator[ConfigWarning]:
+        """Those of the attributes."""
+        for index, attribute in enumerate(self.attributes):
+            for warning in attribute.warnings():
+                yield warning.below(f"$.attributes{step(index)}")
 
     def claims(self) -> Iterator[tuple[str, str]]:
         """The name of each attribute."""

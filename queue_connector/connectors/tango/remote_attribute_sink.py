@@ -25,13 +25,14 @@ from tango import CmdArgType
 from ...backoff import Backoff
 from ...bridge import Worker, check_cancelled
 from ...datatypes import Data, DataSpec
-from ...descriptors import Services, SinkDescriptor, option, sinks
+from ...descriptors import Place, Services, SinkDescriptor, option, sinks
 from ...errors import ConformError, DataError, EndpointError, Fault
 from ...stream import DataSink, Delivery
 from .client import RefusedError, RemoteAttribute, thread_context
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
+    attribute_place,
     device_name_faults,
     fit,
     tango_type,
@@ -64,6 +65,11 @@ class TangoRemoteAttributeSinkDescriptor(SinkDescriptor):
         doc="The device: domain/family/member, or tango://host:port/domain/family/member#dbase=no."
     )
     attribute_name: str = option(doc="The attribute that is written.")
+
+    @property
+    def place(self) -> Place:
+        """The attribute of the device, by the name that is written."""
+        return attribute_place(self.device_name, self.attribute_name)
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """What does not fit: kinds, dimensions, names."""

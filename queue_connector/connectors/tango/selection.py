@@ -20,6 +20,7 @@ import jmespath
 import numpy as np
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
+from jmespath.lexer import Lexer
 from jmespath.visitor import TreeInterpreter
 
 from ...datatypes import Data
@@ -28,6 +29,10 @@ from ...registry import did_you_mean
 
 Node = Any
 """A node of the tree that JMESPath's parser makes: a mapping of type, value and children."""
+
+
+MAX_LENGTH = 10_000
+"""Characters of an expression; real ones have some hundred."""
 
 
 class ExpressionError(ValueError):
@@ -64,6 +69,9 @@ def compile_expression(text: str) -> Expression:
     Raises:
         ExpressionError: it holds none.
     """
+    if len(text) > MAX_LENGTH:
+        message = f"expected at most {MAX_LENGTH} characters, found {len(text)}"
+        raise ExpressionError(message, "write a shorter one, or share the work out")
     try:
         root: Node = jmespath.compile(text).parsed
         complaint = next(_function_complaints(root), None)
@@ -92,6 +100,41 @@ def _function_complaints(node: Node) -> Iterator[ExpressionError]:
     for child in node["children"]:
         if isinstance(child, dict):  # the others are the numbers of a slice
             yield from _function_complaints(child)
+
+
+_COMPARATORS = frozenset({"eq", "ne", "lt", "lte", "gt", "gte"})
+_OPENING = frozenset({"lparen", "lbracket", "filter", "lbrace"})
+_CLOSING = frozenset({"rparen", "rbracket", "rbrace"})
+_TEXT_WANTED = frozenset({("starts_with", 1), ("ends_with", 1), ("contains", 1), ("join", 0)})
+"""Functions, and which of their arguments is a text that people write out."""
+
+
+def names_in_place_of_text(text: str) -> Iterator[str]:
+    """Names in double quotes that stand where text is likely meant, in single quotes.
+
+    *text* is an expression. JMESPath takes ``type=="x"`` for a comparison of two fields.
+    """
+    tokens = list(Lexer().tokenize(text))
+    calls: list[tuple[str, int]] = []
+    for index, token in enumerate(tokens[:-1]):
+        kind, before = token["type"], tokens[index - 1] if index else {"type": ""}
+        after = tokens[index + 1]["type"]
+        if kind in _OPENING:
+            function = kind == "lparen" and before["type"] == "unquoted_identifier"
+            calls.append((before["value"] if function else "", 0))
+        elif kind in _CLOSING and calls:
+            calls.pop()
+        elif kind == "comma" and calls:
+            calls[-1] = (calls[-1][0], calls[-1][1] + 1)
+        elif kind == "quoted_identifier" and after not in ("dot", "lbracket", "filter", "flatten"):
+            compared = before["type"] in _COMPARATORS or (
+                after in _COMPARATORS
+                and before["type"] != "dot"
+                and tokens[index + 2]["type"] not in ("literal", "quoted_identifier")
+            )
+            argument = before["type"] in ("lparen", "comma") and after in ("comma", "rparen")
+            if compared or (argument and calls and calls[-1] in _TEXT_WANTED):
+                yield token["value"]
 
 
 class Selector:

@@ -22,7 +22,7 @@ import trio
 from ...backoff import Backoff
 from ...bridge import Inbox, Worker
 from ...datatypes import Data, DataSpec, Kind, conform
-from ...descriptors import Services, SourceDescriptor, option, sources
+from ...descriptors import Place, Services, SourceDescriptor, option, sources
 from ...errors import ConformError, EndpointError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import STOP_GRACE, DataSource, Provenance, readable
@@ -30,6 +30,7 @@ from .client import Reading, Subscription, event_types, thread_context
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
+    attribute_place,
     device_name_faults,
     lengthened,
     type_faults,
@@ -83,6 +84,11 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
         doc="Whether to go on trying while the device cannot be subscribed to; "
         "otherwise the first failure is an error.",
     )
+
+    @property
+    def place(self) -> Place:
+        """The attribute of the device, by the name that is written."""
+        return attribute_place(self.device_name, self.attribute_name)
 
     @property
     def event_type(self) -> int:

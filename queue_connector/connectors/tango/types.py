@@ -18,6 +18,7 @@ import numpy as np
 from tango import AttrDataFormat, CmdArgType
 
 from ...datatypes import Data, DataSpec, Kind, conform
+from ...descriptors import Place
 from ...errors import ConformError, Fault
 
 TANGO_KINDS = frozenset({Kind.BYTES, Kind.STR, Kind.BOOL, Kind.INT, Kind.FLOAT})
@@ -175,6 +176,17 @@ def attribute_name_faults(name: str, path: str = "$.attribute_name") -> Iterator
             f"{name!r} is not the name of a Tango attribute",
             "write letters, digits, '_', '-' and '.', beginning with a letter",
         )
+
+
+def attribute_place(device: str, attribute: str) -> Place:
+    """An attribute of another device as what is read or written there.
+
+    A device may send no event for a value that it has, so not all comes back that is written.
+    """
+    device = device.lower().removeprefix("tango:").removeprefix("//").removesuffix("#dbase=yes")
+    name = f"{device}/{attribute.lower()}"
+    what = f"the attribute {name!r}"
+    return Place("attribute_name", what, frozenset({("tango", name)}), passes_all=False)
 
 
 OWN_ATTRIBUTES = ("State", "Status", "versionId", "groups", "statistics", "configuration")

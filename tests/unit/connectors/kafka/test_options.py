@@ -242,7 +242,7 @@ def test_no_secret_that_is_written_inline_shows_in_anything_that_reading_says(dr
     logger.addHandler(handler)
     try:
         reading = config.examine(text)
-        said += [repr(reading), *map(str, reading.faults), *map(str, reading.deprecated)]
+        said += [repr(reading), *map(str, reading.faults), *map(str, reading.warnings)]
         with contextlib.suppress(ConfigError):
             said.append(repr(config.parse(text)))
         for fault in reading.faults:
