@@ -20,8 +20,8 @@ from .descriptors import QueueConnectorDescriptor, step
 from .errors import ConfigError, Fault
 from .reading import Reading, read
 
-MAX_SIZE = 4 * 2**20
-"""Bytes of a configuration; real ones have some ten thousand."""
+MAX_SIZE = 2**20
+"""Bytes of a configuration; real ones have some ten thousand. It takes a second or two to read."""
 
 MAX_DEPTH = 64
 """Levels of objects and lists in one another; numpy's arrays have at most 64 dimensions."""
@@ -35,12 +35,16 @@ def parse(text: str | bytes) -> QueueConnectorDescriptor:
     Raises:
         ConfigError: with everything that is wrong with it.
     """
+    return examine(text).configuration()
+
+
+def take(text: str | bytes) -> QueueConnectorDescriptor:
+    """The same for a device that is to do what it says: the log tells the warnings."""
     reading = examine(text)
-    if reading.descriptor is None:
-        raise ConfigError(reading.faults)
+    descriptor = reading.configuration()
     for warning in reading.warnings:
         log.warning("%s", warning)
-    return reading.descriptor
+    return descriptor
 
 
 def examine(text: str | bytes) -> Reading:

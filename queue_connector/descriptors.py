@@ -692,7 +692,9 @@ class ExchangeDescriptor(Descriptor):
         if outputs is None:
             refused = list(common(self._pipe_faults, specs))
             yield from refused
-            outputs = specs_like() if refused else [self.pipe.output(spec) for spec in specs]
+            outputs = (
+                specs_like(self.dtype) if refused else [self.pipe.output(spec) for spec in specs]
+            )
         for path, sink in _paths("sink", self.sink):
             yield from (fault.below(path) for fault in common(sink.faults, outputs))
             yield from (fault.below(path) for fault in self._echoes(sink))

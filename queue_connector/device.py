@@ -136,7 +136,7 @@ class SDPQueueConnector(Device):
         text = "\n".join(self.exchanges_json)  # tools make a value of each line
         if text.strip():
             try:
-                descriptor = config.parse(text)
+                descriptor = config.take(text)
             except QueueConnectorError as error:
                 refusal = error
         self._define_now(descriptor or QueueConnectorDescriptor())
@@ -384,7 +384,8 @@ class SDPQueueConnector(Device):
             self._ask("Configure", self._configure_from, configuration)
             return
         try:
-            descriptor = config.parse(configuration)
+            with tango.AutoTangoAllowThreads(self):  # a large one takes a second
+                descriptor = config.take(configuration)
         except Exception as error:
             raise _dev_failed(error, f"{self.get_name()}/Configure") from error
         self._command("configure", descriptor)

@@ -13,17 +13,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
 
 from . import config, texts
 from .backoff import Backoff
+from .bridge import Worker
 from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
-from .errors import ConfigError, Fault, leaves
+from .errors import ConfigError, ConfigWarning, Fault, leaves
 from .group import FaultRecord
 from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate
@@ -40,6 +41,12 @@ MAX_SURPRISE = 300
 
 _WATCHING, _TELLING = "watching", "telling the states"
 
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+READ_AT_ONCE = 32768
+"""Bytes of configurations that are read without a thread: some 30 ms of work."""
+
 NOTICE_PERIOD = 1.0
 """Seconds between two looks at what is wrong with the connection."""
 
@@ -55,6 +62,7 @@ class Child:
     refusal: ConfigError | None = None
     claims: tuple[Claim, ...] = ()
     """What it must have for itself, with paths."""
+    warnings: tuple[ConfigWarning, ...] = ()
 
     @classmethod
     def read(cls, name: str, value: Versioned) -> Child:
@@ -63,7 +71,8 @@ class Child:
             if not is_name(name):
                 message = f"{texts.name(name)} is no name of a group"
                 raise ConfigError([Fault("$", message, "use printable characters only")])
-            descriptor = config.parse(value.value)
+            reading = config.examine(value.value)
+            descriptor = reading.configuration()
             claims = tuple(
                 claim.below(path)
                 for path, exchange in descriptor.placed()
@@ -76,7 +85,7 @@ class Child:
             message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
             refusal = ConfigError([Fault("$", message, "see the log of the device")])
             return cls(value.mod_revision, refusal=refusal)
-        return cls(value.mod_revision, descriptor, claims=claims)
+        return cls(value.mod_revision, descriptor, None, claims, reading.warnings)
 
     def groups(self, name: str) -> Mapping[str, Any]:
         """Name of the group → its exchanges, for the child of this name; "" is the path itself."""
@@ -101,21 +110,47 @@ def is_configuration(value: bytes) -> bool:
         return False
 
 
+async def _in_turn(value: Versioned, function: Callable[[*Args], T], *args: *Args) -> T:
+    """Call a function that reads *value*, then let others have their turn."""
+    if len(value.value) > READ_AT_ONCE:
+        return await Worker().run(function, *args)
+    result = function(*args)
+    await trio.lowlevel.checkpoint()
+    return result
+
+
 class Reader:
     """Views of a path → what is wanted of each group; remembers what it judged and accepted."""
 
     def __init__(self) -> None:
         self._judged: dict[str, Child] = {}
         self._accepted: dict[str, Child] = {}
+        self._own: tuple[int, bool] = (0, False)
         self.owners: dict[str, str] = {}
         """Name of each group → that of the child it comes from; "" is the path itself."""
+        self._told: dict[str, int] = {}
 
     async def examine(self, view: Children) -> None:
-        """Judge what is new in *view*, and let others have their turn after each child."""
-        for name, value in view.values.items():
-            if name not in (STATE, FAULT) and not self._knows(name, value):
-                self._judged[name] = Child.read(name, value)
-                await trio.lowlevel.checkpoint()
+        """Judge what is new in *view*, and let others have their turn after each child.
+
+        A large one is judged in a thread, where the loop goes on meanwhile.
+        """
+        values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
+        if view.own is not None and view.own.mod_revision != self._own[0]:
+            is_one = await _in_turn(view.own, is_configuration, view.own.value)
+            self._own = (view.own.mod_revision, is_one)
+            if is_one:
+                values[""] = view.own
+        for name, value in values.items():
+            if not self._knows(name, value):
+                self._judged[name] = await _in_turn(value, Child.read, name, value)
+
+    def warnings(self) -> Iterator[tuple[str, ConfigWarning]]:
+        """Those of the children that were not told yet, with the children's names."""
+        told, self._told = self._told, {n: child.revision for n, child in self._judged.items()}
+        for name, child in self._judged.items():
+            if told.get(name) != child.revision:
+                yield from ((name, warning) for warning in child.warnings)
 
     def _knows(self, name: str, value: Versioned) -> bool:
         return name in self._judged and self._judged[name].revision == value.mod_revision
@@ -123,15 +158,18 @@ class Reader:
     def wanted(self, view: Children) -> dict[str, Wanted]:
         """What *view* wants of each group."""
         values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
-        if view.own is not None and is_configuration(view.own.value):
-            values[""] = view.own
+        if view.own is not None:
+            if self._own[0] != view.own.mod_revision:
+                self._own = (view.own.mod_revision, is_configuration(view.own.value))
+            if self._own[1]:
+                values[""] = view.own
         self._judged = {
             name: self._judged[name] if self._knows(name, value) else Child.read(name, value)
             for name, value in values.items()
         }
         self._accepted = {n: child for n, child in self._accepted.items() if n in values}
         found: dict[str, Wanted] = {}
-        self.owners = {}
+        owners: dict[str, str] = {}
         claimed: dict[Hashable, str] = {}
         for name, child in sorted(self._judged.items(), key=self._seniority):
             refusal = child.refusal or self._conflict(name, child, claimed, found)
@@ -142,12 +180,13 @@ class Reader:
                 claimed[claim.key] = name
             groups = standing.groups(name) if standing else {name or DEFAULT_GROUP: []}
             for group, exchanges in groups.items():
-                self.owners[group] = name
+                owners[group] = name
                 found[group] = (
                     Wanted(child.revision, exchanges)
                     if refusal is None
                     else Wanted(child.revision, refusal=refusal)
                 )
+        self.owners = owners
         return found
 
     def _seniority(self, item: tuple[str, Child]) -> tuple[bool, int, str]:
@@ -237,7 +276,9 @@ class Monitor:
         async with self._database.watch(self.path, on_connected=self._connection) as self._watch:
             async for view in self._watch:
                 await self._reader.examine(view)
-                self._supervisor.follow(self._reader.wanted(view))
+                wanted = self._reader.wanted(view)
+                tell_warnings(self._reader, self.path)
+                self._supervisor.follow(wanted)
                 self._groups = {}
                 for group, child in self._reader.owners.items():
                     self._groups.setdefault(child, []).append(group)
@@ -283,6 +324,12 @@ def _fault_record(fault: FaultRecord, revision: int) -> dict[str, Any]:
     return {**attrs.asdict(fault), "revision": fault.revision or revision}
 
 
+def tell_warnings(reader: Reader, path: str) -> None:
+    """Log what is likely not meant in the configurations below a path that were read last."""
+    for child, warning in reader.warnings():
+        log.warning("%s: %s", f"{path}/{child}".rstrip("/"), warning)
+
+
 async def read_once(database: ConfigDatabase, path: str) -> QueueConnectorDescriptor:
     """The configuration that stands at *path* now, with its children as groups.
 
@@ -291,7 +338,10 @@ async def read_once(database: ConfigDatabase, path: str) -> QueueConnectorDescri
         EndpointError: the database cannot be read.
     """
     reader = Reader()
-    wanted = reader.wanted(await database.children(path))
+    view = await database.children(path)
+    await reader.examine(view)
+    wanted = reader.wanted(view)
+    tell_warnings(reader, path)
     faults = [
         fault.below(f"{path}/{reader.owners[group]}".rstrip("/") + " $")
         for group, found in wanted.items()

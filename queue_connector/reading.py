@@ -34,10 +34,13 @@ from .descriptors import (
     specs_like,
     step,
 )
-from .errors import ConfigWarning, Fault
+from .errors import ConfigError, ConfigWarning, Fault
 
 MAX_EXCHANGES = 1000
 """Exchanges of one configuration, those of all its groups together."""
+
+MAX_GROUPS = 1000
+"""Groups of one configuration, empty ones too."""
 
 
 @attrs.frozen
@@ -58,6 +61,16 @@ class Reading:
         """All that is wrong."""
         return (*self.structure, *self.meaning)
 
+    def configuration(self) -> QueueConnectorDescriptor:
+        """The descriptor.
+
+        Raises:
+            ConfigError: there are faults.
+        """
+        if self.descriptor is None:
+            raise ConfigError(self.faults)
+        return self.descriptor
+
 
 def read(value: object) -> Reading:
     """Read a whole configuration, and find everything that is wrong with it.
@@ -67,6 +80,11 @@ def read(value: object) -> Reading:
     if (number := sum(1 for _ in _exchanges(value))) > MAX_EXCHANGES:
         message = f"expected at most {MAX_EXCHANGES} exchanges, found {number}; they are unread"
         hint = "share them out among several connectors, or let one exchange carry an array"
+        return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
+    groups = value.get("exchanges") if isinstance(value, dict) else None
+    if isinstance(groups, dict) and len(groups) > MAX_GROUPS:
+        message = f"expected at most {MAX_GROUPS} groups, found {len(groups)}; they are unread"
+        hint = "put exchanges that start and stop together into one group"
         return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
     attempt = read_as(value, QueueConnectorDescriptor)
     descriptor: QueueConnectorDescriptor | None = attempt.made
@@ -142,9 +160,11 @@ class _InPart:
     def faults(self) -> Iterator[Fault]:
         """What is wrong with it whatever the unread parts may be."""
         candidates = [parse_dtype(name) for name in ANY_DTYPE]
-        with dtypes_taken_for(candidates[0]) as used:
+        with dtypes_taken_for(candidates[0]) as replaced:
             self._read()
-        return common(self._faults_as, candidates if used else candidates[:1])
+        if not any("byte" in str(written)[:100].lower() for written in replaced):
+            candidates.remove(np.dtype("S"))  # which goes with encodings that there are not
+        return common(self._faults_as, candidates if replaced else candidates[:1])
 
     def claims(self) -> Iterator[Claim]:
         """What can be read of its claims."""
@@ -159,7 +179,7 @@ class _InPart:
             return exchange.faults()
         shape = None if "shape" in unread else exchange.shape
         specs = specs_like(exchange.dtype, shape, exchange.labels)
-        return exchange.part_faults(specs, specs_like() if "pipe" in unread else None)
+        return exchange.part_faults(specs, specs_like(exchange.dtype) if "pipe" in unread else None)
 
     def _read(self) -> tuple[ExchangeDescriptor, set[str]]:
         """The exchange with stand-ins, and the keys that cannot be read."""

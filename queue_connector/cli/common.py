@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from .. import config, configdb, texts
-from ..errors import ConfigError, Fault, QueueConnectorError, counted, leaves
+from ..errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -69,11 +69,7 @@ def unreadable(name: str, error: OSError) -> str:
 
 def faults(text: bytes) -> tuple[Fault, ...]:
     """All that is wrong with a configuration."""
-    try:
-        config.parse(text)
-    except ConfigError as error:
-        return error.faults
-    return ()
+    return config.examine(text).faults
 
 
 def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
@@ -83,6 +79,12 @@ def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
     for fault in found:
         print(f"  {texts.printable(str(fault))}", file=sys.stderr)
     return 1
+
+
+def warn(name: str, warnings: Iterable[Finding]) -> None:
+    """Name what is likely not meant in a file, on stderr."""
+    for warning in warnings:
+        print(f"{name}: warning: {warning}", file=sys.stderr)
 
 
 def ask_device(device: str, *attributes: str) -> list[str]:

@@ -17,7 +17,7 @@ from ..configdb import ABSENT, Children, ConfigDatabase, Versioned
 from ..errors import ConfigError, counted
 from ..monitor import Child, Reader, is_configuration, is_name
 from ..reporter import FAULT, STATE
-from .common import ENVIRONMENT, failure, faults, misuse, path, positive, read, tell, with_database
+from .common import ENVIRONMENT, failure, misuse, path, positive, read, tell, warn, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -92,9 +92,10 @@ def add_to(commands: Commands) -> None:
 
 def _put(options: argparse.Namespace) -> int:
     text = read(options.file)
-    found = faults(text)
-    if found and not options.force:
-        return tell(options.file, found, "nothing was written")
+    reading = config.examine(text)
+    if reading.faults and not options.force:
+        return tell(options.file, reading.faults, "nothing was written")
+    warn(options.file, reading.warnings)
     name = options.path.rpartition("/")[2]
     if name in (STATE, FAULT):
         misuse(f"{options.path}: {name} is what a device writes, and no name of a group")

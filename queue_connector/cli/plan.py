@@ -16,7 +16,7 @@ from ..errors import ConfigError, Fault
 from ..monitor import Reader
 from ..plan import Groups, Plan, compare
 from ..reporter import FAULT, STATE
-from .common import ask_device, misuse, path, read, tell, with_database
+from .common import ask_device, misuse, path, read, tell, warn, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.group is not None and (options.group in ("", STATE, FAULT) or "/" in options.group):
         misuse(f"--group: {options.group!r} is no name of a group")
     text = read(options.file)
+    warn(options.file, config.examine(text).warnings)
     if options.device is not None:
         present = configuration_of(options.device)
         return _tell(options, lambda: of_device(present, text, options.group))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import config
-from ..errors import ConfigError, Fault, counted
-from .common import contents, unreadable
+from ..errors import Fault, counted
+from .common import contents, unreadable, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -22,8 +21,9 @@ def add_to(commands: Commands) -> None:
         "validate",
         help="check configuration files, and name every fault",
         description="Exit status 0 when every file is valid, 1 when one is not, 2 when one cannot "
-        "be read. Files and variables that a configuration refers to and that are not here are "
-        "told as warnings: the device needs them where it runs.",
+        "be read. Warnings, on stderr, refuse nothing: of what is likely not meant, and of files "
+        "and variables that a configuration refers to and that are not here, where the device may "
+        "not run.",
     )
     validate.add_argument("files", nargs="+", metavar="FILE", help="a configuration; - for stdin")
     validate.add_argument(
@@ -57,13 +57,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(name: str) -> Sequence[Fault]:
-    try:
-        descriptor = config.parse(contents(name))
-    except ConfigError as error:
-        return error.faults
-    for absence in descriptor.absences():
-        print(f"{name}: warning: {absence}", file=sys.stderr)
-    return ()
+    reading = config.examine(contents(name))
+    warn(name, reading.warnings)
+    if reading.descriptor is not None:
+        warn(name, reading.descriptor.absences())
+    return reading.faults
 
 
 def _tell(name: str, faults: Sequence[Fault]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from queue_connector.cli import main
+from queue_connector.config import MAX_SIZE
 from queue_connector.configdb.memory import MemoryDatabase
 
 
@@ -227,7 +228,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_being_checked(
 @pytest.mark.parametrize("command", [["validate"], ["serve"], ["config", "put", "/a"]])
 def test_a_file_without_an_end_is_read_no_further_than_a_configuration_may_be_long(command, capsys):
     assert status(*command, "/dev/zero") == 1
-    assert "expected at most 4194304 bytes, found more" in "".join(capsys.readouterr())
+    assert f"expected at most {MAX_SIZE} bytes, found more" in "".join(capsys.readouterr())
 
 
 def test_what_a_configuration_refers_to_and_is_not_here_is_warned_of(files, monkeypatch, capsys):
@@ -318,3 +319,22 @@ def test_a_device_or_database_that_is_away_is_exit_status_1(files, monkeypatch, 
     told = capsys.readouterr().err
     assert "cannot be asked for its configuration" in told
     assert "127.0.0.1:1" in told
+
+
+def test_a_warning_is_told_and_refuses_nothing(path, files, capsys):
+    attribute = {"attribute_name": "a", "dtype": "int64", "filter": 'type=="x"'}
+    sink = {"type": "TangoObjectScatterAttributeSink", "attributes": [attribute]}
+    source = {"type": "InMemorySource", "data": []}
+    exchange = {"dtype": "object", "source": source, "sink": sink}
+    file = files.text(json.dumps({"exchanges": [exchange]}))
+    assert status("validate", file) == 0
+    for command in (
+        ("validate", file),
+        ("validate", "--json", file),
+        ("config", "put", f"{path}/one", file),
+        ("plan", file, "--config-path", path, "--group", "two"),
+    ):
+        status(*command)
+        told = f"{file}: warning: $.exchanges[0].sink.attributes[0].filter: "
+        assert told in capsys.readouterr().err
+    assert trio.run(MemoryDatabase().get, f"{path}/one") is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.config import MAX_DEPTH, MAX_SIZE, examine, load, parse
+from queue_connector.config import MAX_DEPTH, MAX_SIZE, examine, load, parse, take
 from queue_connector.descriptors import QueueConnectorDescriptor, sinks
 from queue_connector.errors import ConfigError
 
@@ -166,8 +166,23 @@ def test_an_older_spelling_is_logged_with_its_path(caplog):
             "$.exchanges[0].sink.type"
         ]
     with caplog.at_level(logging.WARNING):
-        parse(CONFIG)
+        take(CONFIG)
     assert caplog.records == []
+
+
+def test_what_a_device_takes_is_logged_with_its_warnings(caplog):
+    circle = [
+        {"source": {"type": "KafkaConsumerSource", "servers": "a", "topic": one},
+         "sink": {"type": "KafkaProducerSink", "servers": "a", "topic": other}}
+        for one, other in ("xy", "yx")
+    ]  # fmt: skip
+    text = json.dumps({"exchanges": circle})
+    assert parse(text)
+    assert caplog.records == []
+    assert take(text)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "$.exchanges[0]: what it writes comes round" in record.getMessage()
 
 
 def judged(text):

@@ -299,14 +299,14 @@ async def test_after_a_surprise_it_tells_the_states_again_and_says_so(autojump_c
 async def test_what_cannot_be_read_for_any_reason_is_a_fault_of_its_child(
     autojump_clock, monkeypatch
 ):
-    parse = config.parse
+    examine = config.examine
 
     def surprised(text):
         if b"surprise" in text:
             raise RuntimeError("nobody has thought of this")
-        return parse(text)
+        return examine(text)
 
-    monkeypatch.setattr(config, "parse", surprised)
+    monkeypatch.setattr(config, "examine", surprised)
     async with watching() as setting:
         await setting.put("bad", text(exchange("surprise")))
         await setting.put("good", text(exchange("a")))
@@ -335,3 +335,44 @@ async def test_a_revision_is_told_when_all_groups_of_the_child_have_taken_it_on(
         hold.set()
         await setting.settles(**{"my_id.one": State.ON, "my_id.two": State.ON})
         await until(lambda: setting.applied("my_id", second))
+
+
+async def test_warnings_are_logged_once_for_each_revision(autojump_clock, caplog):
+    warned = {
+        "dtype": "object",
+        "source": {"type": "InMemorySource", "data": [{}], "delay": 1000},
+        "sink": {
+            "type": "TangoObjectScatterAttributeSink",
+            "attributes": [{"attribute_name": "a", "dtype": "int64", "filter": 'type=="x"'}],
+        },
+    }
+    async with watching() as setting:
+        await setting.put("one", text(warned))
+        await setting.settles(one=State.ON)
+        for key in ("x", "y"):
+            await setting.put("two", text(exchange(key=key)))
+            await setting.settles(one=State.ON, two=State.ON)
+    told = [record.getMessage() for record in caplog.records if '"x"' in record.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith(f"{PATH}/one: $.exchanges[0].sink.attributes[0].filter")
+
+
+async def test_a_large_configuration_is_read_while_the_loop_goes_on():
+    """On the real clock: a thread reads, and the loop is held for one switch at a time."""
+    large = {**exchange(), "sink": {"type": "InMemorySink", "key": "k"}}
+    large["source"] = {"type": "InMemorySource", "data": list(range(140_000)), "delay": 1}
+    pauses = []
+
+    async def beat():
+        while True:
+            began = trio.current_time()
+            await trio.sleep(0.001)
+            pauses.append(trio.current_time() - began)
+
+    async with watching() as setting, trio.open_nursery() as nursery:
+        nursery.start_soon(beat)
+        await trio.sleep(0.05)
+        await setting.put("large", text(large))
+        await setting.settles(large=State.ON)
+        nursery.cancel_scope.cancel()
+    assert max(pauses) < 0.2, max(pauses)

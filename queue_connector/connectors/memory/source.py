@@ -16,6 +16,9 @@ from ...errors import ConformError, Fault
 from ...ledger import Batch
 from ...stream import DataSource
 
+SLICE = 1000
+"""Values that are dealt with in one go, before others have their turn."""
+
 
 @sources.register("InMemorySource")
 @attrs.frozen(kw_only=True)
@@ -56,10 +59,11 @@ class InMemorySource(DataSource):
 
     async def start(self) -> None:
         """Check that every value fits; raises `ConformError` for the first that does not."""
-        self._pending.extend(
-            conform(value, self._spec, shorter=True) for value in self._descriptor.data
-        )
         await trio.lowlevel.checkpoint()
+        for index, value in enumerate(self._descriptor.data, 1):
+            self._pending.append(conform(value, self._spec, shorter=True))
+            if not index % SLICE:  # there may be so many that others would wait for long
+                await trio.lowlevel.checkpoint()
 
     async def stop(self) -> None:
         """Forget what was not sent yet: nobody has handed it over."""
@@ -77,9 +81,8 @@ class InMemorySource(DataSource):
         return self._pending.popleft()  # after the sleep: a cancelled wait loses nothing
 
     async def receive_batch(self) -> Batch:
-        """All values at once when there is no delay between them."""
-        batch = Batch([await self.receive()])
+        """Up to `SLICE` values at once when there is no delay between them."""
+        values = [await self.receive()]
         if not self._descriptor.delay:
-            batch = Batch([*batch.values, *self._pending])
-            self._pending.clear()
-        return batch
+            values += [self._pending.popleft() for _ in range(min(SLICE - 1, len(self._pending)))]
+        return Batch(values)

@@ -227,3 +227,16 @@ class TestFaults:
             "$.exchanges[1].sink.attribute_name",
         ]
         assert reading.descriptor is None
+
+
+def test_double_quotes_around_text_are_a_warning_and_no_fault():
+    sink = described(
+        {"dtype": "int64", "path": "a"},
+        {"dtype": "int64", "path": '[?b=="x"]', "filter": 'type=="visibility_receive"'},
+        {"dtype": "int64", "path": "(("},
+    )
+    assert [fault.path for fault in sink.faults(OBJECT)] == ["$.attributes[2].path"]
+    first, second = sink.warnings()
+    assert first.path == "$.attributes[1].path"
+    assert second.path == "$.attributes[1].filter"
+    assert "'visibility_receive'" in second.hint

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.connectors.tango.selection import (
+    MAX_LENGTH,
     EvaluationError,
     ExpressionError,
     Selector,
     as_json,
     compile_expression,
+    names_in_place_of_text,
 )
 from tests.data import json_like
 
@@ -158,3 +160,45 @@ class TestAsJson:
     def test_nan_stays(self):
         [row] = as_json(np.array([(np.nan,)], [("x", "f4")]))
         assert math.isnan(row["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('type=="x"', "x"),
+        ('type == "x" && other', "x"),
+        ('"x" == type', "x"),
+        ('[?type!="x"].a', "x"),
+        ('[?a.type=="x y"] | [0]', "x y"),
+        ('starts_with(name, "SKA")', "SKA"),
+        ('[?contains(name, "SKA")]', "SKA"),
+        ('ends_with(name, "1") && a', "1"),
+        ('join(",", names)', ","),
+        ('!(type=="x")', "x"),
+        ('{a: type=="x"}', "x"),
+        ('"a"=="x"', "x"),
+    ],
+)
+def test_a_name_in_double_quotes_where_text_is_meant_is_found(text, name):
+    compile_expression(text)
+    assert list(names_in_place_of_text(text)) == [name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type=='x'", "type==`\"x\"`", '"my-key"==\'x\'', '"my-key"', '"a b"."c d"',
+        'a."b c"==\'x\'',
+        'a=="b c".d', 'a=="b c"[0]', 'contains("a b", \'x\')', 'keys("a b")', '{"a b": c}',
+        '["a b", c]', 'sort_by(@, &"a b")', "a==b", 'max_by("a b", &c)', "@",
+    ],
+)  # fmt: skip
+def test_names_that_stand_where_names_are_meant_are_not(text):
+    compile_expression(text)
+    assert list(names_in_place_of_text(text)) == []
+
+
+def test_an_expression_has_a_largest_length():
+    assert compile_expression("a" * MAX_LENGTH)
+    with pytest.raises(ExpressionError, match="expected at most 10000 characters, found 10001"):
+        compile_expression("a" * (MAX_LENGTH + 1))
