@@ -373,6 +373,8 @@ async def test_a_large_configuration_is_read_while_the_loop_goes_on():
         nursery.start_soon(beat)
         await trio.sleep(0.05)
         await setting.put("large", text(large))
-        await setting.settles(large=State.ON)
+        with trio.move_on_after(30):
+            await setting.settles(large=State.ON)
+        assert setting.states() == {"large": State.ON}, setting.supervisor.status
         nursery.cancel_scope.cancel()
     assert max(pauses) < 0.2, max(pauses)
