@@ -1,5 +1,6 @@
 """What the documentation says is true, where that is cheap to find out."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -16,6 +17,7 @@ from queue_connector.descriptors import error_policies, pipes, sinks, sources
 from queue_connector.metrics import FAMILIES
 from queue_connector.schema import descriptors, rows
 from queue_connector.state import TRANSITIONS
+from tests.matrix import ENCODINGS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -79,6 +81,42 @@ def test_every_target_of_make_that_a_page_names_exists(page):
         r"`make((?: [a-z-]+)+)", text
     ):
         assert {*command.split()} <= targets
+
+
+@pytest.mark.parametrize("text", blocks("bash"))
+def test_every_command_of_a_page_is_where_make_install_puts_it(text):
+    bare = re.findall(
+        r"^ *(?:[A-Z_]+=\S+ +)*(queue-connector|SDPQueueConnector|pytest)\b", text, re.M
+    )
+    assert bare == []
+
+
+def test_the_device_of_the_compose_file_is_reached_from_the_host():
+    text = (ROOT / "compose.yaml").read_text()
+    options = dict(re.findall(r"^ *- --([a-z-]+)=(\S+)", text, re.M))
+    first = int(options["event-port"])
+    for port in (int(options["port"]), first, first + 1):
+        assert f'"127.0.0.1:{port}:{port}"' in text
+    assert (options["host"], options["publish"]) == ("0.0.0.0", "127.0.0.1")
+    assert "init: true" in text
+
+
+def test_the_table_that_a_new_encoding_goes_into_is_where_the_guide_says():
+    guide = (DOCS / "how-to" / "add-a-connector.md").read_text("utf-8")
+    assert "`ENCODINGS` in `tests/matrix.py`" in guide
+    assert {*ENCODINGS} == {*codecs} - {"bytes"}
+
+
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [("command-line.md", "queue_connector.cli"), ("device.md", "queue_connector.server")],
+)
+def test_every_exit_status_is_in_the_reference(page, module):
+    told = importlib.import_module(module).__doc__.split("status", 1)[1]
+    statuses = {"0", "1", *re.findall(r"\b(2|130|141|143|255)\b", told)}
+    text = (DOCS / "reference" / page).read_text("utf-8")
+    assert len(statuses) >= 4
+    assert statuses <= {*re.findall(r"^\| (\d+) \|", text, re.M)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
