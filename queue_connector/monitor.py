@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
@@ -24,7 +24,7 @@ from .backoff import Backoff
 from .bridge import Worker
 from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
-from .errors import ConfigError, ConfigWarning, Fault, leaves
+from .errors import ConfigError, ConfigWarning, Fault, counted, leaves
 from .group import FaultRecord
 from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate
@@ -57,12 +57,17 @@ log = logging.getLogger(__name__)
 class Child:
     """The configuration at one key, and what it says."""
 
-    revision: int
+    value: Versioned
     descriptor: QueueConnectorDescriptor | None = None
     refusal: ConfigError | None = None
     claims: tuple[Claim, ...] = ()
     """What it must have for itself, with paths."""
     warnings: tuple[ConfigWarning, ...] = ()
+
+    @property
+    def revision(self) -> int:
+        """That of the value."""
+        return self.value.mod_revision
 
     @classmethod
     def read(cls, name: str, value: Versioned) -> Child:
@@ -79,13 +84,13 @@ class Child:
                 for claim in exchange.claims()
             )
         except ConfigError as error:
-            return cls(value.mod_revision, refusal=error)
+            return cls(value, refusal=error)
         except Exception as error:
             log.critical("a configuration cannot be read", exc_info=error)
             message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
             refusal = ConfigError([Fault("$", message, "see the log of the device")])
-            return cls(value.mod_revision, refusal=refusal)
-        return cls(value.mod_revision, descriptor, None, claims, reading.warnings)
+            return cls(value, refusal=refusal)
+        return cls(value, descriptor, None, claims, reading.warnings)
 
     def groups(self, name: str) -> Mapping[str, Any]:
         """Name of the group → its exchanges, for the child of this name; "" is the path itself."""
@@ -125,7 +130,7 @@ class Reader:
     def __init__(self) -> None:
         self._judged: dict[str, Child] = {}
         self._accepted: dict[str, Child] = {}
-        self._own: tuple[int, bool] = (0, False)
+        self._own: tuple[Versioned | None, bool] = (None, False)
         self.owners: dict[str, str] = {}
         """Name of each group → that of the child it comes from; "" is the path itself."""
         self._told: dict[str, int] = {}
@@ -136,9 +141,9 @@ class Reader:
         A large one is judged in a thread, where the loop goes on meanwhile.
         """
         values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
-        if view.own is not None and view.own.mod_revision != self._own[0]:
+        if view.own is not None and view.own != self._own[0]:
             is_one = await _in_turn(view.own, is_configuration, view.own.value)
-            self._own = (view.own.mod_revision, is_one)
+            self._own = (view.own, is_one)
             if is_one:
                 values[""] = view.own
         for name, value in values.items():
@@ -153,14 +158,15 @@ class Reader:
                 yield from ((name, warning) for warning in child.warnings)
 
     def _knows(self, name: str, value: Versioned) -> bool:
-        return name in self._judged and self._judged[name].revision == value.mod_revision
+        # The value, too: a database that was restored counts some revisions again.
+        return name in self._judged and self._judged[name].value == value
 
     def wanted(self, view: Children) -> dict[str, Wanted]:
         """What *view* wants of each group."""
         values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
         if view.own is not None:
-            if self._own[0] != view.own.mod_revision:
-                self._own = (view.own.mod_revision, is_configuration(view.own.value))
+            if self._own[0] != view.own:
+                self._own = (view.own, is_configuration(view.own.value))
             if self._own[1]:
                 values[""] = view.own
         self._judged = {
@@ -316,12 +322,16 @@ class Monitor:
         state = aggregate(group.state for group in groups)
         return {
             STATE: {"state": state.value, "revision": revision},
-            FAULT: _fault_record(faults[0], revision) if faults else None,
+            FAULT: _fault_record(faults, revision) if faults else None,
         }
 
 
-def _fault_record(fault: FaultRecord, revision: int) -> dict[str, Any]:
-    return {**attrs.asdict(fault), "revision": fault.revision or revision}
+def _fault_record(faults: Sequence[FaultRecord], revision: int) -> dict[str, Any]:
+    """The first of them, with how many more there are."""
+    record = {**attrs.asdict(faults[0]), "revision": faults[0].revision or revision}
+    if len(faults) > 1:
+        record["message"] += f"\nand {counted(len(faults) - 1, 'more group')} with a fault"
+    return record
 
 
 def tell_warnings(reader: Reader, path: str) -> None:

@@ -95,6 +95,7 @@ class Supervisor:
         self._commands = trio.Lock()
         self._followed: dict[str, _Follower] = {}
         self._released = trio.Event()
+        self._turn = trio.Lock()
         self._closed = False
 
     @property
@@ -179,7 +180,12 @@ class Supervisor:
             while name in self._followed:
                 await follower.changed.wait()
                 follower.changed = trio.Event()
-                await self._apply(name, follower)
+                async with self._turn:  # of a thousand groups, one at each turn of the loop
+                    await trio.lowlevel.checkpoint()
+                try:
+                    await self._apply(name, follower)
+                except Exception as error:  # of this group, whatever it is: the others go on
+                    self._surprised(name, follower, error)
                 self._changed()
 
     async def _apply(self, name: str, follower: _Follower) -> None:
@@ -212,6 +218,15 @@ class Supervisor:
             else:
                 group.mend()
             group.revision = wanted.revision  # not before: the state that is told is that of it
+
+    def _surprised(self, name: str, follower: _Follower, error: Exception) -> None:
+        """What is wanted could not be applied; the next change of anything tries again."""
+        told = texts.name(name)
+        self._log.critical("group %s: what is wanted of it is not applied", told, exc_info=error)
+        follower.applied = None
+        if group := self.groups.get(name):
+            reason = texts.one_line(repr(error), MAX_FAULT_LINE)
+            group.refuse(EndpointError(f"group {told}", "change", f"unexpected {reason}"))
 
     async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
         """Wait until no other group holds attributes of these names."""

@@ -378,3 +378,48 @@ async def test_a_large_configuration_is_read_while_the_loop_goes_on():
         assert setting.states() == {"large": State.ON}, setting.supervisor.status
         nursery.cancel_scope.cancel()
     assert max(pauses) < 0.2, max(pauses)
+
+
+async def test_what_is_left_over_and_cannot_be_removed_stops_nothing(autojump_clock, caplog):
+    """Attributes of before an Init, which nobody wants any more, and Tango keeps."""
+    async with watching() as setting:
+        setting.attributes.owned["gone"] = ["old"]
+        define = setting.attributes.define
+
+        async def refusing(owner, wanted):
+            if owner == "gone":
+                raise RuntimeError("Tango keeps it")
+            await define(owner, wanted)
+
+        setting.attributes.define = refusing
+        await setting.put("first", text(exchange("a")))
+        await setting.settles(first=State.ON)
+        assert "group gone: what is wanted of it is not applied" in caplog.text
+        setting.attributes.define = define
+        await setting.put("second", text(exchange("b")))
+        await setting.settles(first=State.ON, second=State.ON)
+        await until(lambda: setting.attributes.owned == {"first": ["a"], "second": ["b"]})
+
+
+async def test_the_same_revision_with_another_value_is_another_configuration(autojump_clock):
+    """A database that was restored counts revisions again that we have seen already."""
+    async with watching() as setting:
+        saved = setting.database.save()
+        revision = await setting.put("my_id", text(exchange("a")))
+        await setting.settles(my_id=State.ON)
+        setting.database.cut()
+        setting.database.restore(saved)
+        setting.database.mend()
+        assert await setting.put("my_id", text(exchange("b"))) == revision
+        await until(lambda: setting.attributes.owned == {"my_id": ["b"]})
+
+
+async def test_of_several_groups_of_a_child_that_fail_one_is_told_and_the_others_counted(
+    autojump_clock,
+):
+    async with watching() as setting:
+        setting.attributes.refuse = True
+        await setting.put("my_id", text(one=[exchange("a")], two=[exchange("b")]))
+        await setting.settles(**{"my_id.one": State.FAULT, "my_id.two": State.FAULT})
+        fault = await until(lambda: setting.told("my_id", "fault"))
+        assert fault["message"] == "host: define failed: refused\nand 1 more group with a fault"
