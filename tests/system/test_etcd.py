@@ -344,7 +344,13 @@ async def test_a_password_is_exchanged_for_tokens_that_expire(
             await database.put(f"{PATH}/a", "1")
             await reaches(watch, lambda view: contents(view) == {"a": b"1"})
             first = database._gateway._token
+            lease = await database.grant_lease(30)
             await trio.sleep(3)
+            assert await database.renew_lease(lease)  # with a token that is too old
+            assert await database.lease_remaining(lease) > 20
+            await database.transact({f"{PATH}/leased": "1"}, lease=lease)
+            await database.revoke_lease(lease)
+            assert await database.get(f"{PATH}/leased") is None
             await database.put(f"{PATH}/a", "2")
             await reaches(watch, lambda view: contents(view) == {"a": b"2"})
             assert database._gateway._token != first
@@ -356,9 +362,11 @@ async def test_a_password_is_exchanged_for_tokens_that_expire(
             await database.put(f"{PATH}/a", "3")
             await reaches(watch, lambda view: contents(view) == {"a": b"3"})
             # After a restart the server knows no token of before.
+            lease = await database.grant_lease(30)
             server.kill()
             await trio.to_thread.run_sync(server.start)
             await eventually(lambda: watch.connected)
+            assert await database.renew_lease(lease)
             await database.put(f"{PATH}/a", "4")
             await reaches(watch, lambda view: contents(view) == {"a": b"4"})
             texts.append(database._gateway._token)
