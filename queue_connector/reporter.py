@@ -49,8 +49,11 @@ PERIOD = LEASE / 3
 PAUSE = 0.05
 """Seconds from one round of writing to the next: what changes meanwhile is told together."""
 
-FIRST_RETRY, MAX_RETRY = 0.05, 30.0
-"""Seconds before a write that failed is tried again: the first time, and at most."""
+FIRST_RETRY = 0.05
+"""Seconds before a write that failed is tried again for the first time."""
+
+MAX_RETRY = 30.0
+"""Seconds before a write that failed is tried again, at most."""
 
 FAREWELL = 1.0
 """Seconds in which the lease is revoked at the end; else it ends by itself."""
