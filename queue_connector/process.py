@@ -37,6 +37,9 @@ START_GRACE = 10.0
 MAX_UNWRITTEN = 4 * 2**20
 """Bytes of log that may wait for somebody to read them; beyond them lines are only counted."""
 
+MANY_THREADS = 256
+"""Threads from which on their number is taken for unlimited; counting them takes some 50 ms."""
+
 LAST_WORDS = 1.0
 """Seconds in which the end of the log must be taken, when the process ends."""
 
@@ -202,11 +205,31 @@ class Writer:
 # -- threads ---------------------------------------------------------------------------------------
 
 
-def spare_threads(most: int) -> int:
-    """How many more threads this process may have, counted up to *most* by starting them.
+_limit = math.inf
+
+
+def measure_threads() -> int:
+    """How many more threads can be started, counted up to `MANY_THREADS`; see `threads_left`.
 
     For the time before others are there: whoever else wants a thread meanwhile may get none.
     """
+    global _limit
+    found = spare_threads(MANY_THREADS)
+    _limit = math.inf if found == MANY_THREADS else _threads() + found
+    return found
+
+
+def threads_left() -> float:
+    """How many more threads can be started now, as far as `measure_threads` met a limit."""
+    return math.inf if _limit == math.inf else _limit - _threads()
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def spare_threads(most: int) -> int:
+    """How many threads can be started, up to *most*, found out by starting them."""
     over = threading.Event()
     started = []
     try:

@@ -29,7 +29,7 @@ from .bridge import CANCEL_GRACE
 from .device import SHUTDOWN_MARGIN, SDPQueueConnector
 from .errors import counted
 from .logs import STDERR, configure_logging, level_of
-from .process import Signals, spare_threads
+from .process import Signals, measure_threads
 
 THREADS = 24
 """Threads without which it does not begin: some 12 when idle, and some for its clients."""
@@ -121,7 +121,7 @@ def _longest_end() -> float:
 
 
 def _need_threads() -> None:
-    found = spare_threads(THREADS)
+    found = measure_threads()
     if found < THREADS:
         raise CannotStartError(
             f"no more than {counted(found, 'thread')} can be started here, and it needs "

@@ -139,6 +139,32 @@ def test_too_few_threads_are_told_in_one_sentence(tmp_path, empty):
 
 
 @needs_root
+def test_clients_for_which_there_are_no_threads_are_a_fault_of_their_group_alone(tmp_path):
+    kafka = {"type": "KafkaConsumerSource", "servers": "127.0.0.1:1"}
+    tango_sink = {"type": "TangoLocalAttributeSink"}
+    many = [
+        {
+            "source": {**kafka, "topic": f"t{number}"},
+            "sink": {**tango_sink, "attribute_name": f"a{number}"},
+        }
+        for number in range(12)
+    ]
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"exchanges": {"many": many, "one": endless()["exchanges"]}}))
+    under = [*as_stranger("123459"), "bash", "-c", 'ulimit -u 40; exec "$@"', "bash"]
+    with process(tmp_path, "serve", str(file), under=under) as running:
+        proxy = tango.DeviceProxy(running.address())
+        groups = eventually(lambda: (found := json.loads(proxy.groups))["many"]["fault"] and found)
+        assert (
+            "no more threads can be started here; raise the limit"
+            in groups["many"]["fault"]["message"]
+        )
+        assert groups["one"]["state"] == "ON"
+        running.signal(signal.SIGTERM)
+        assert running.ends() == 0
+
+
+@needs_root
 @pytest.mark.parametrize("user", [[], as_stranger()], ids=["root", "no name"])
 @pytest.mark.parametrize("writable", ["/tmp", "/dev/shm"])
 def test_it_runs_as_any_user_on_a_file_system_that_cannot_be_written(

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +25,9 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from ...bridge import check_cancelled
+from ...bridge import OneAtATime, check_cancelled
 from ...errors import EndpointError
+from ...process import threads_left
 from .options import Value, resolve
 
 T = TypeVar("T")
@@ -36,6 +38,17 @@ REFUSAL_GRACE = 5.0
 STRANDED = 10.0
 """Seconds without an answer after which a client is compared with a new one."""
 
+CLIENT_THREADS = 5
+"""Threads that a client has with one broker."""
+
+THREADS_FOR_OTHERS = 8
+"""Threads that clients leave to Tango and to what else there is."""
+
+_NO_THREADS = (
+    "no more threads can be started here; raise the limit (ulimit -u, TasksMax of systemd, the "
+    "pids limit of the container)"
+)
+_ONE_CLIENT_AT_A_TIME = OneAtATime()
 _SECOND_CHANCE = 6.0  # s for it to be answered after all: more than its longest back-offs
 _PROBE = 1.0  # s that the new one has to be answered
 _LONGEST_QUESTION = 0.5  # s to wait for one answer of a broker before looking at cancellation
@@ -183,10 +196,17 @@ class TopicClient:
         """A client of librdkafka.
 
         Raises:
-            EndpointError: it takes a setting not; what librdkafka says names it, not its value.
+            EndpointError: it takes a setting not; what librdkafka says names it, not its value. Or
+                there are no threads for it.
         """
         try:
-            return client(settings)
+            if threads_left() == math.inf:
+                return client(settings)
+            # librdkafka ends the process where it can start no thread; it starts them at once.
+            with _ONE_CLIENT_AT_A_TIME:
+                if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
+                    raise EndpointError(self._endpoint, self._operation, _NO_THREADS)
+                return client(settings)
         except KafkaException as exception:
             raise self.failed(error_of(exception)) from None
 
@@ -227,6 +247,8 @@ class TopicClient:
         if time.monotonic() - self._heard_at < STRANDED:
             return False
         self._heard_at = time.monotonic()  # the next comparison comes as late again
+        if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
+            return False
         settings = {**self._common_settings(), "log_level": 0}
         del settings["error_cb"], settings["logger"]
         try:
