@@ -216,6 +216,7 @@ class SDPQueueConnector(Device):
                 self._nursery = nursery
                 self._on_change = on_change
                 nursery.start_soon(announce)
+                nursery.start_soon(self._attributes.subscribers.watch, lane, on_change)
                 self._serve_metrics()
                 on_change()
                 ready()
@@ -310,6 +311,7 @@ class SDPQueueConnector(Device):
             lines.extend(self._monitor.problems)
         if self._http is not None and self._http.problem:
             lines.append(self._http.problem)
+        lines += self._attributes.subscribers.told()
         return legible("\n".join(lines))
 
     def _crashed(self, error: BaseException) -> None:

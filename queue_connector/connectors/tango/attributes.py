@@ -33,6 +33,7 @@ from ...bridge import Lane
 from ...datatypes import Data, Kind
 from ...descriptors import PublishedAttribute
 from ...errors import EndpointError
+from .subscribers import Subscribers
 from .types import dimensions, tango_type, wire
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class DynamicAttributes:
 
     def __init__(self, device: Any) -> None:
         self._device = device
+        self.subscribers = Subscribers(_administrator)
         self._lane: Lane | None = None
         self._current: dict[str, _Current] = {}
         self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
@@ -272,7 +274,7 @@ class DynamicAttributes:
             log.warning("subscribers are not taken on again: %s", error.args[0].desc)
 
     def _publish_now(self, values: Sequence[tuple[str, Data]]) -> None:
-        when = time.time()
+        when, largest = time.time(), 0
         device = self._device
         for name, value in values:
             current = self._current.get(name.lower())
@@ -286,6 +288,8 @@ class DynamicAttributes:
                 device.push_archive_event(name, *reading)
             except tango.DevFailed as error:
                 raise self._refused(name, error.args[0].desc) from None
+            largest = max(largest, getattr(value, "nbytes", 0))
+        self.subscribers.pushed(largest)
 
     def _read(self, _device: Any, attr: Any) -> None:
         """Answer a client, in a thread of Tango's that holds the device's monitor."""

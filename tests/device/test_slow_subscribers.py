@@ -1,0 +1,176 @@
+"""Subscribers that are stopped, slow or mute: nobody else notices, and they come back."""
+
+import itertools
+import socket
+import threading
+import time
+
+import pytest
+import tango
+
+from tests.device.connector import connector, eventually
+from tests.device.test_device import config, memory
+from tests.faults.processes import TelescopeProcess
+from tests.faults.records import Records
+
+LONGEST = 0.2
+"""Seconds that a fault of one client may hold up anybody else: SPEC 9."""
+
+HURT = 3.0
+"""Seconds that a client is hurt; what Tango and the kernel keep for it is full before."""
+
+SIZES = {"spectrum": (2_100,), "image": (362, 362), "scalar": ()}
+
+
+def stream(attribute, delay):
+    """For longer than all tests together."""
+    shape = SIZES.get(attribute, ())
+    return memory(list(range(30_000)), attribute, delay=delay, dtype="float64", shape=shape)
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory):
+    exchanges = {
+        "spectrum": stream("spectrum", 0.004),
+        "image": stream("image", 0.02),
+        "scalar": stream("scalar", 0.004),
+        "other": stream("other", 0.02),
+    }
+    groups = {"exchanges": {name: [exchange] for name, exchange in exchanges.items()}}
+    with connector(tmp_path_factory.mktemp("device"), groups) as running:
+        eventually(lambda: running.proxy().state() == tango.DevState.ON)
+        yield running
+
+
+@pytest.fixture
+def telescope(device, tmp_path):
+    """Start clients that subscribe, each in a process of its own."""
+    started = []
+
+    def start(*attributes, pondering=0.0):
+        client = TelescopeProcess(
+            tmp_path / str(len(started)), device.device_name, attributes, pondering
+        )
+        started.append(client)
+        client.start()
+        return client
+
+    yield start
+    for client in started:
+        client.kill()
+
+
+class Pauses:
+    """The longest of a stream to another subscriber, of a read, and of ``State``, while inside."""
+
+    def __init__(self, device, telescope, attribute):
+        self._proxy = device.proxy()
+        self._client = telescope("other")
+        self._attribute = attribute
+        self._over = threading.Event()
+        self.longest = {"stream": 0.0, "read": 0.0, "State": 0.0}
+
+    def __enter__(self):
+        self._began = time.time()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self._over.set()
+        self._thread.join()
+        times = [r.time for r in Records(self._client.file).read() if r.time >= self._began]
+        times = [self._began, *times, time.time()]
+        self.longest["stream"] = max(b - a for a, b in itertools.pairwise(times))
+
+    def _ask(self):
+        calls = {"read": lambda: self._proxy.read_attribute(self._attribute)}
+        calls["State"] = self._proxy.state
+        with tango.EnsureOmniThread():
+            while not self._over.wait(0.01):
+                for name, call in calls.items():
+                    began = time.monotonic()
+                    call()
+                    self.longest[name] = max(self.longest[name], time.monotonic() - began)
+
+
+def seen(client, attribute):
+    return [r for r in Records(client.file).read() if r.name == attribute]
+
+
+def values_after(client, attribute, when):
+    return [r for r in seen(client, attribute) if r.time > when and not r.value.startswith("!")]
+
+
+def wait(seconds):
+    time.sleep(seconds)  # that nothing happens for so long is what is tested
+
+
+@pytest.mark.parametrize("attribute", SIZES)
+def test_a_stopped_subscriber_holds_up_nobody_and_gets_values_again(device, telescope, attribute):
+    client = telescope(attribute)
+    with Pauses(device, telescope, attribute) as pauses:
+        client.freeze()
+        wait(HURT)
+        status = device.proxy().status()
+    assert max(pauses.longest.values()) <= LONGEST, pauses.longest
+    if attribute == "spectrum":
+        assert "does not take its events" in status
+    client.thaw()
+    thawed = time.time()
+    eventually(lambda: len(values_after(client, attribute, thawed + 1)) > 10, 30)
+    eventually(lambda: "does not take its events" not in device.proxy().status(), 5)
+
+
+@pytest.mark.parametrize("attribute", ["spectrum", "scalar"])
+def test_a_slow_subscriber_holds_up_nobody(device, telescope, attribute):
+    telescope(attribute, pondering=1.0)
+    with Pauses(device, telescope, attribute) as pauses:
+        wait(HURT)
+    assert max(pauses.longest.values()) <= LONGEST, pauses.longest
+
+
+@pytest.mark.parametrize("attribute", ["spectrum", "image"])
+def test_a_connection_with_nobody_at_its_end_holds_up_nobody(device, telescope, attribute):
+    """What a client leaves whose machine went away without a word, or that speaks to nobody."""
+    with Pauses(device, telescope, attribute) as pauses, mute_subscriber(device, attribute) as mute:
+        name = "{}:{}".format(*mute.getsockname())
+        told = f"the subscriber at {name} does not take its events"
+        if attribute == "image":  # what would wait for it is too much
+            eventually(lambda: f"the subscriber at {name} is cut off" in device.log())
+        else:
+            eventually(lambda: told in device.proxy().status())
+            assert told in device.log()
+        wait(HURT)
+        assert (told in device.proxy().status()) is (attribute == "spectrum")
+    assert max(pauses.longest.values()) <= LONGEST, pauses.longest
+
+
+def mute_subscriber(device, attribute):
+    """Subscribe as Tango and ZeroMQ do, and never read: a connection to close."""
+    what = [device.proxy().dev_name(), attribute, "subscribe", "change", "6"]
+    _, told = tango.DeviceProxy(device.admin_name).command_inout("ZmqEventSubscriptionChange", what)
+    host, _, port = told[1].removeprefix("tcp://").partition(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((host, int(port)))
+    client.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    client.recv(64, socket.MSG_WAITALL)  # a greeting, too
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB"
+    client.sendall(bytes((4, len(ready))) + ready)
+    client.recv(2 + len(ready), socket.MSG_WAITALL)  # as ready; what comes too early is refused
+    topic = b"\x01" + told[2].encode()
+    client.sendall(bytes((0, len(topic))) + topic)
+    return client
+
+
+def test_the_end_comes_in_time_while_a_subscriber_is_stopped(tmp_path):
+    with connector(tmp_path, config(stream("spectrum", 0.004))) as running:
+        eventually(lambda: running.proxy().state() == tango.DevState.ON)
+        with mute_subscriber(running, "spectrum"):
+            eventually(lambda: "does not take its events" in running.proxy().status())
+            began = time.monotonic()
+            running.proxy().Abort()
+            assert running.proxy().state() == tango.DevState.OFF
+            assert running.terminate() == 0
+            assert time.monotonic() - began < 2
