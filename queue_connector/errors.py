@@ -19,7 +19,7 @@ from typing import Self
 
 import attrs
 
-from .texts import first, shortened
+from .texts import first, printable, shortened
 
 MAX_FAULTS_TOLD = 20
 """Faults of a configuration that its error tells; programs find all of them in ``faults``."""
@@ -44,7 +44,7 @@ class Finding:
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return printable(f"{self.path}: {self.message}" + (f" ({self.hint})" if self.hint else ""))
 
     def below(self, prefix: str) -> Self:
         """The same finding seen from further up: ``$.a`` below ``$.b[0]`` is ``$.b[0].a``."""

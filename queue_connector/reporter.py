@@ -46,7 +46,7 @@ LEASE = 10
 PERIOD = LEASE / 3
 """Seconds between two renewals of the lease, and between two looks at what stands there."""
 
-PAUSE = 0.05
+PAUSE = 0.02
 """Seconds from one round of writing to the next: what changes meanwhile is told together."""
 
 FIRST_RETRY = 0.05

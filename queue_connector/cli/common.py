@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from .. import config, configdb, texts
+from .. import config, configdb
 from ..errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:
     found = tuple(faults)
     print(f"{name}: {counted(len(found), 'fault')}; {consequence}", file=sys.stderr)
     for fault in found:
-        print(f"  {texts.printable(str(fault))}", file=sys.stderr)
+        print(f"  {fault}", file=sys.stderr)
     return 1
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import texts
 from .common import DEFAULT_DEVICE, ask_device, failure, positive
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ class _Part:
 
 
 def _parts(statistics: Mapping[str, Any]) -> Iterator[_Part]:
-    for exchange, ledger in statistics.items():
+    for name, ledger in statistics.items():
+        exchange = texts.name(name)
         yield _Part(exchange, "", "", ledger)
         for kind in ("source", "sink"):
             for part in ledger.get(f"{kind}s", ()):
-                yield _Part(exchange, kind, part["name"], part)
+                yield _Part(exchange, kind, texts.name(part["name"]), part)
 
 
 def _table(parts: Sequence[_Part]) -> Iterator[str]:

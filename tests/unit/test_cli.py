@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_being_checked(
         f"{tmp_path}: 1 fault",
         f"  $: cannot read {tmp_path}: Is a directory",
         f"{fifo}: 1 fault",
-        f"  $: cannot read {fifo}: no file has a NUL in its name",
+        r"  $: cannot read x\x00y: no file has a NUL in its name",
         f"{bad}: 1 fault",
         told[-1],
     ]
@@ -338,3 +338,23 @@ def test_a_warning_is_told_and_refuses_nothing(path, files, capsys):
         told = f"{file}: warning: $.exchanges[0].sink.attributes[0].filter: "
         assert told in capsys.readouterr().err
     assert trio.run(MemoryDatabase().get, f"{path}/one") is not None
+
+
+def test_names_of_a_device_write_nothing_to_the_terminal(capsys, monkeypatch):
+    ledger = {
+        **dict.fromkeys(("received", "delivered", "failed", "in_flight"), 0),
+        **{"dropped": {}, "upstream": {}, "sources": [], "sinks": []},
+    }
+    told = [json.dumps({"a\x1b[2J\nb[0]": ledger}), "{}", "1"]
+    monkeypatch.setattr("queue_connector.cli.statistics.ask_device", lambda *_: told)
+    assert status("statistics") == 0
+    assert "a\\x1b[2J\\nb[0]" in (output := capsys.readouterr().out)
+    assert "\x1b" not in output
+
+
+def test_a_key_that_writes_to_the_terminal_is_shown_escaped(files, capsys):
+    file = files.text(json.dumps({"exchanges": {"a\x1b[2J\nb": [{"sink": 1, "\x1b": 2}]}}))
+    assert status("validate", file) == 1
+    output = capsys.readouterr()
+    assert "\\x1b" in output.out + output.err
+    assert "\x1b" not in output.out + output.err
