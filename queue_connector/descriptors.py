@@ -401,11 +401,11 @@ class SourceDescriptor(EndpointDescriptor):
         return None
 
     def reads(self) -> Iterable[Hashable]:
-        """What it reads, as the sinks that write it name it in `SinkDescriptor.writes`.
+        """What it may read, as the sinks that write it name it in `SinkDescriptor.writes`.
 
         An exchange of the same group that writes it waits until this source has started.
         """
-        return ()
+        return self.place.keys if self.place is not None else ()
 
     @abc.abstractmethod
     def build(self, spec: DataSpec, services: Services) -> DataSource:
@@ -442,8 +442,9 @@ class SinkDescriptor(EndpointDescriptor):
         return ()
 
     def writes(self) -> Iterable[Hashable]:
-        """What it writes, as the sources that read it name it in `SourceDescriptor.reads`."""
-        return ()
+        """What it writes, as the sources that may read it name it in `SourceDescriptor.reads`."""
+        attributes = {("attribute", name.lower()) for _, name in self.claims()}
+        return attributes | (self.place.keys if self.place is not None else frozenset())
 
     @abc.abstractmethod
     def build(self, spec: DataSpec, services: Services) -> DataSink:
@@ -494,6 +495,10 @@ class ErrorPolicyDescriptor(Descriptor):
     def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
         """What of an exchange does not go with it; paths are relative to this descriptor."""
         yield from ()
+
+    def writes(self) -> Iterable[Hashable]:
+        """What it writes, as in `SinkDescriptor.writes`."""
+        return self.place.keys if self.place is not None else ()
 
     @abc.abstractmethod
     def build(self, services: Services) -> ErrorPolicy:
@@ -648,6 +653,14 @@ class ExchangeDescriptor(Descriptor):
         """Every attribute that the sinks publish."""
         for sink in self.sinks:
             yield from sink.publishes(self.output)
+
+    def reads(self) -> set[Hashable]:
+        """What its sources read, as others name what they write."""
+        return {key for source in self.sources for key in source.reads()}
+
+    def writes(self) -> set[Hashable]:
+        """What its sinks and its error policy write."""
+        return {*self.error_policy.writes(), *(k for sink in self.sinks for k in sink.writes())}
 
     def claims(self) -> Iterator[Claim]:
         """What it must have for itself: attributes, and where positions are kept."""

@@ -1,9 +1,8 @@
 """A group of exchanges: its state machine, and the nursery in which its exchanges live.
 
-A session is the time from OPEN to OFF. Exchanges that start together are all started before any
-of them streams, so that one which reads what another one writes misses nothing. An exchange that
-fails takes its group to FAULT, after the others of the group have been stopped in order; other
-groups do not notice.
+A session is the time from OPEN to OFF. Each exchange streams as soon as it can, see `session`; the
+group is ON when all have started. An exchange that fails takes its group to FAULT, after the others
+of the group have been stopped in order; other groups do not notice.
 
 `Group.reconfigure` changes exchanges while the others of the group go on streaming.
 """
@@ -11,7 +10,7 @@ groups do not notice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -20,13 +19,16 @@ import trio
 
 from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
 from .errors import ConfigError, QueueConnectorError, leaves
-from .exchange import Exchange, Marks
-from .ledger import ABORTED, Ledger
+from .exchange import Marks
 from .plan import kept_attributes, match, published, same
+from .session import Stream, Trouble, feeding
 from .shared import Shared
 from .state import State, Trigger, advance
 from .texts import MAX_NAME, shortened
 from .timescale import utc_now
+
+MAX_ENDPOINTS = 500
+"""Endpoints whose conditions stand in the attribute ``groups``, of all groups together."""
 
 
 @attrs.frozen
@@ -50,56 +52,6 @@ class FaultRecord:
         path = cause.faults[0].path if isinstance(cause, ConfigError) and cause.faults else ""
         message = shortened(str(error) or repr(error))
         return cls(type(cause).__name__, message, shortened(path, MAX_NAME), revision)
-
-
-@attrs.define(eq=False)
-class Stream:
-    """An exchange as it is configured, over all its sessions."""
-
-    descriptor: ExchangeDescriptor
-    ledger: Ledger = attrs.field(init=False)
-    exchange: Exchange | None = None
-    """The exchange at work, while one is."""
-    streaming: bool = False
-    """Whether it has started, as have those that started together with it."""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    ended: trio.Event = attrs.field(factory=trio.Event)
-
-    @ledger.default
-    def _new_ledger(self) -> Ledger:
-        return Ledger(
-            [source.label for source in self.descriptor.sources],
-            [sink.label for sink in self.descriptor.sinks],
-        )
-
-    def request_stop(self, grace: float) -> None:
-        """End in order within *grace* seconds; one that has not begun to stream ends at once."""
-        if self.exchange is not None and self.streaming:
-            self.exchange.request_stop()
-            self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace)
-        else:
-            self.scope.cancel()
-
-
-class _Barrier:
-    """Opens when every one of a number of tasks has reached it."""
-
-    def __init__(self, count: int) -> None:
-        self._missing = count
-        self._opened = trio.Event()
-        self._look()
-
-    async def reach(self) -> None:
-        self._missing -= 1
-        self._look()
-        await self._opened.wait()
-
-    async def wait(self) -> None:
-        await self._opened.wait()
-
-    def _look(self) -> None:
-        if not self._missing:
-            self._opened.set()
 
 
 async def _unclaimed(_group: Group, _names: AbstractSet[str]) -> None:
@@ -158,9 +110,15 @@ class Group:
         """What is configured."""
         return [stream.descriptor for stream in self.streams]
 
-    def exchange_name(self, index: int) -> str:
-        """The name of an exchange, for errors, statistics and log lines."""
-        return f"{self.name}[{index}]"
+    @property
+    def _at_work(self) -> bool:
+        return self.state in (State.OPEN, State.ON)
+
+    def _arrange(self, streams: Iterable[Stream]) -> None:
+        """These are its exchanges from now on, named after their places."""
+        self.streams = list(streams)
+        for index, stream in enumerate(self.streams):
+            stream.name.text = f"{self.name}[{index}]"
 
     def _advance(self, trigger: Trigger) -> None:
         state = advance(self.state, trigger)
@@ -193,7 +151,7 @@ class Group:
 
     def refuse(self, error: QueueConnectorError, revision: int = 0) -> None:
         """What was to be configured is wrong: what streams goes on, else FAULT."""
-        streaming = self.state in (State.OPEN, State.ON)
+        streaming = self._at_work
         manner = " goes on as it was" if streaming else ""
         self._log.error("group %s%s: %s", self.name, manner, error)
         self.fault = FaultRecord.of(error, revision)  # of several, the last is what stands there
@@ -226,7 +184,7 @@ class Group:
         self._halted = False
         if await self._exchange_streams(exchanges, marks):
             return
-        if self.state in (State.OPEN, State.ON):
+        if self._at_work:
             leaving = [stream.exchange for stream in self.streams if stream.exchange]
             self._close()
             await self._idle.wait()  # bounded by the stop grace
@@ -254,7 +212,7 @@ class Group:
         """Change what differs inside the running session; whether that was possible."""
         kept = self._matched(exchanges)
         nursery = self._session_nursery
-        if self.state is not State.ON or nursery is None or not any(kept):
+        if not self._at_work or nursery is None or not any(kept):
             return False
         done = trio.Event()
         completed = False
@@ -269,20 +227,14 @@ class Group:
                 if self._claiming.cancelled_caught:
                     return
                 await self._define(published(exchanges))
-                if self.state is not State.ON:
+                if not self._at_work:
                     return
-                streams = [
+                self._arrange(
                     stream or Stream(exchange)
                     for stream, exchange in zip(kept, exchanges, strict=True)
-                ]
-                self.streams = streams
-                for index, stream in enumerate(streams):
-                    if stream.exchange is not None:
-                        stream.exchange.name = self.exchange_name(index)
-                self._launch(
-                    [stream for stream, old in zip(streams, kept, strict=True) if old is None],
-                    marks,
                 )
+                self._launch([stream for stream in self.streams if stream not in kept], marks)
+                self._look()
                 self.fault = None
                 completed = True
                 self._on_change()
@@ -318,7 +270,7 @@ class Group:
             self._fail(error)
             raise
         if not same(self.exchanges, exchanges):
-            self.streams = [Stream(exchange) for exchange in exchanges]
+            self._arrange(Stream(exchange) for exchange in exchanges)
         self.fault = None
         self._errors = []
         self._advance(trigger)
@@ -356,12 +308,8 @@ class Group:
         self.halt()
 
     def _close(self) -> None:
-        opening = self.state is State.OPEN
         self._advance(Trigger.STOP)
-        if opening:
-            self._scope.cancel()  # nothing streams yet, so there is nothing to drain
-        else:
-            self._drain()
+        self._drain()
 
     async def abort(self) -> None:
         """End the session at once and drain nothing; it has ended on return."""
@@ -394,22 +342,16 @@ class Group:
 
     def _fail_exchange(self, error: BaseException) -> None:
         """One exchange cannot go on: stop the others of the group in order."""
-        opening = self.state is State.OPEN
         self._fail(error)
-        if opening:
-            self._scope.cancel()
-        else:
-            self._drain()
+        self._drain()
 
     async def _session(self, marks: Marks) -> None:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._session_nursery = nursery
-                    barrier = self._launch(self.streams, marks)
-                    await barrier.wait()
-                    if self.state is State.OPEN:
-                        self._advance(Trigger.OPENED)
+                    if self.state is State.OPEN:  # it was not stopped before it began
+                        self._launch(self.streams, marks)
         except* Exception as errors:
             self._fail(next(leaves(errors)))
         finally:
@@ -420,55 +362,55 @@ class Group:
         if self.state is State.CLOSE:
             self._advance(Trigger.CLOSED)
 
-    def _launch(self, streams: Sequence[Stream], marks: Marks) -> _Barrier:
-        """Start these in the session; none of them streams before all have started."""
+    def _launch(self, streams: Sequence[Stream], marks: Marks) -> None:
+        """Start these in the session."""
         assert self._session_nursery is not None
-        barrier = _Barrier(len(streams))
+        readers = feeding(self.streams)
         for stream in streams:
-            name = self.exchange_name(self.streams.index(stream))
-            stream.ended = trio.Event()
-            stream.scope = trio.CancelScope()
-            stream.streaming = False
-            stream.exchange = Exchange.build(
-                name,
-                stream.descriptor,
-                stream.ledger,
-                self._attributes,
-                self._log,
-                self._fail_exchange,
-                shared=self._shared,
-            )
-            stream.exchange.take_up(marks)
-            self._session_nursery.start_soon(
-                self._stream, stream, stream.exchange, barrier, name=name
-            )
-        return barrier
+            stream.build(self._shared, self._attributes, self._log, self._fail_exchange, marks)
+            self._session_nursery.start_soon(self._stream, stream, readers[stream])
 
-    async def _stream(self, stream: Stream, exchange: Exchange, barrier: _Barrier) -> None:
-        before = stream.ledger.dropped[ABORTED.detail]
+    async def _stream(self, stream: Stream, readers: Sequence[Stream]) -> None:
         try:
-            with stream.scope:
-                async with exchange:
-                    await barrier.reach()
-                    stream.streaming = True
-                    await exchange.run()
+            await stream.run(readers, self._look, self._log)
         except* Exception as errors:
             self._fail_exchange(next(leaves(errors)))
         finally:
-            stream.exchange = None
-            stream.ended.set()
-            if lost := stream.ledger.dropped[ABORTED.detail] - before:
-                grace = " after the stop grace" if stream.scope.cancelled_caught else ""
-                told = f"{lost} data in flight were not delivered, as far as is known"
-                self._log.warning("%s: cut off%s: %s", exchange.name, grace, told)
+            self._look()
 
-    def as_dict(self) -> dict[str, Any]:
-        """State, revision, fault and exchanges, for the device's attribute ``groups``."""
+    def _look(self) -> None:
+        """An exchange has started or ended: ON once all have started."""
+        if self.state is State.OPEN and all(stream.started.is_set() for stream in self.streams):
+            self._advance(Trigger.OPENED)
+
+    # -- how it is ---------------------------------------------------------------------------------
+
+    @property
+    def degraded(self) -> bool:
+        """Whether something of it cannot go on, or it has a fault that did not stop it."""
+        return self.fault is not None or any(stream.degraded for stream in self.streams)
+
+    def troubles(self) -> Iterator[Trouble]:
+        """What cannot go on: exchange, endpoint, what it waits for, since when."""
+        for stream in self.streams:
+            yield from stream.troubles()
+
+    def as_dict(self, most: int = MAX_ENDPOINTS) -> dict[str, Any]:
+        """State, revision, fault, exchanges and endpoints, for the device's attribute ``groups``.
+
+        Of the endpoints *most* are told, those that cannot go on before the others.
+        """
+        endpoints = [each for stream in self.streams for each in stream.endpoints()]
+        endpoints.sort(key=lambda each: not each["waiting_for"])
         return {
             "state": self.state.value,
+            "degraded": self.degraded,
             "revision": self.revision,
             "fault": attrs.asdict(self.fault) if self.fault else None,
-            "exchanges": [self.exchange_name(index) for index in range(len(self.streams))],
+            "exchanges": [stream.name.text for stream in self.streams],
+            "opening": [stream.name.text for stream in self.streams if stream.opening],
+            "endpoints": endpoints[:most],
+            "endpoints_left_out": max(0, len(endpoints) - most),
         }
 
 

@@ -31,6 +31,16 @@ class State(enum.StrEnum):
     FAULT = "FAULT"
 
 
+class Health(enum.IntEnum):
+    """How well a device does what it is configured to do, as SKA's ``healthState`` numbers it."""
+
+    OK = 0
+    DEGRADED = 1
+    """It streams, but something of it waits, or a new configuration was refused."""
+    FAILED = 2
+    UNKNOWN = 3
+
+
 class Trigger(enum.Enum):
     """What may change a state; the value names it in refusals, as the command if it is one."""
 

@@ -11,7 +11,7 @@ collapses into the last.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,10 +30,10 @@ from .errors import (
     StateError,
     counted,
 )
-from .group import Group
+from .group import MAX_ENDPOINTS, Group
 from .plan import same
 from .shared import Shared
-from .state import State, Trigger, aggregate, allowed
+from .state import Health, State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
 """Default seconds in which an orderly stop delivers what is in flight."""
@@ -46,6 +46,18 @@ MAX_STATUS = 32_768
 
 MANY_GROUPS = 30
 """Groups that have room in the status, whatever is wrong with them."""
+
+MAX_TROUBLES = 20
+"""Endpoints of a group that have a line of their own in the status."""
+
+LOOK_PERIOD = 1.0
+"""Seconds between two looks at the conditions of all endpoints."""
+
+REMINDER_PERIOD = 60.0
+"""Seconds between two log lines about an endpoint that waits."""
+
+MAX_REMINDERS = 20
+"""Log lines that remind of endpoints that wait, at one time."""
 
 CLAIM_GRACES = 3
 """Stop graces after which an attribute that another group should release is given up."""
@@ -104,19 +116,45 @@ class Supervisor:
         return aggregate(group.state for group in self.groups.values())
 
     @property
+    def health(self) -> Health:
+        """Whether what is configured is done."""
+        groups = self.groups.values()
+        if any(group.state is State.FAULT for group in groups):
+            return Health.FAILED
+        return Health.DEGRADED if any(group.degraded for group in groups) else Health.OK
+
+    @property
     def status(self) -> str:
-        """The state in words, a line per group; where they are many, those with faults first."""
+        """The state in words, a line per group, and below it one for each endpoint that waits.
+
+        Where groups are many, those with faults come first, then those that are degraded.
+        """
         if not self.groups:
             return "STANDBY: not configured"
-        lines = [
-            f"{texts.name(group.name)}: {group.state}, {counted(len(group.exchanges), 'exchange')}"
-            + (f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else "")
-            for group in sorted(
-                self.groups.values(),
-                key=lambda group: len(self.groups) > MANY_GROUPS and group.fault is None,
-            )
-        ]
-        return texts.within(lines, MAX_STATUS, "more groups")
+        groups = list(self.groups.values())
+        if len(groups) > MANY_GROUPS:
+            groups.sort(key=lambda group: (group.fault is None, not group.degraded))
+        return texts.within(map(_told, groups), MAX_STATUS, "more groups")
+
+    async def watch(self) -> None:
+        """Look at every endpoint once in a while: tell of changes, and remind of what lasts."""
+        told = self._troubles()
+        reminded: dict[Hashable, float] = {}
+        while True:
+            await trio.sleep(LOOK_PERIOD)
+            if (troubles := self._troubles()) != told:
+                told = troubles
+                self._on_change()
+            now = trio.current_time()
+            reminded = {what: reminded.get(what, now) for what in troubles}
+            due = [what for what, then in reminded.items() if now - then >= REMINDER_PERIOD]
+            reminded.update(dict.fromkeys(due, now))
+            lines = [troubles[what] for what in due]
+            for line in texts.first(lines, MAX_REMINDERS, "more endpoints wait, see groups"):
+                self._log.warning("%s", line)
+
+    def _troubles(self) -> dict[Hashable, str]:
+        return dict(trouble for group in self.groups.values() for trouble in group.troubles())
 
     async def configure(self, descriptor: QueueConnectorDescriptor) -> None:
         """Make the groups those of *descriptor*: add, keep the equal ones, change, remove.
@@ -346,8 +384,9 @@ class Supervisor:
             await group.wait_idle()
 
     def as_dict(self) -> dict[str, Any]:
-        """State, fault and exchanges of every group."""
-        return {name: group.as_dict() for name, group in self.groups.items()}
+        """State, fault, exchanges and endpoints of every group, `MAX_ENDPOINTS` of them all."""
+        most = max(1, MAX_ENDPOINTS // max(1, len(self.groups)))
+        return {name: group.as_dict(most) for name, group in self.groups.items()}
 
     def configuration(self) -> dict[str, Any]:
         """What every group is configured with, as a configuration would write it."""
@@ -358,17 +397,31 @@ class Supervisor:
         )
 
     def statistics(self) -> dict[str, Any]:
-        """The ledger of every exchange, by the exchange's name."""
+        """The ledger of every exchange with the conditions of its ends, by the exchange's name."""
         return {
-            group.exchange_name(index): stream.ledger.as_dict()
+            stream.name.text: stream.statistics()
             for group in self.groups.values()
-            for index, stream in enumerate(group.streams)
+            for stream in group.streams
         }
+
+
+def _told(group: Group) -> str:
+    """A group in the status."""
+    exchanges = counted(len(group.exchanges), "exchange")
+    troubles = [line for _, line in group.troubles()]
+    at_work = group.state in (State.OPEN, State.ON)
+    degraded = ", degraded" if troubles and at_work else ""
+    fault = f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else ""
+    more = texts.first(troubles, MAX_TROUBLES, "more endpoints wait")
+    first = f"{texts.name(group.name)}: {group.state}{degraded}, {exchanges}{fault}"
+    return "\n  ".join([first, *more])
 
 
 @asynccontextmanager
 async def open_supervisor(**options: Any) -> AsyncIterator[Supervisor]:
     """A `Supervisor` in a nursery of its own; on leaving, what streams is cut off."""
     async with trio.open_nursery() as nursery:
-        yield Supervisor(nursery, **options)
+        supervisor = Supervisor(nursery, **options)
+        nursery.start_soon(supervisor.watch)
+        yield supervisor
         nursery.cancel_scope.cancel()

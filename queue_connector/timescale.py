@@ -137,5 +137,13 @@ def _excerpt(values: Array) -> str:
 
 def utc_now() -> str:
     """The time, as records carry it: ISO 8601, UTC, ms."""
-    now = datetime.datetime.now(datetime.UTC)
-    return now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return _written(datetime.datetime.now(datetime.UTC))
+
+
+def utc_text(unix: float) -> str:
+    """A Unix time in s, as records carry it."""
+    return _written(datetime.datetime.fromtimestamp(unix, datetime.UTC))
+
+
+def _written(when: datetime.datetime) -> str:
+    return when.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -156,20 +156,31 @@ class Hasty(Keeper):
 
 @attrs.frozen(kw_only=True)
 class Given(SourceDescriptor):
-    """Builds what a test made beforehand, or anew for each session."""
+    """Builds what a test made beforehand, or anew for each session; *seen* gets its services."""
 
     make: Callable[[], DataSource]
+    reading: tuple[str, ...] = ()
+    seen: Callable[[Services], object] = attrs.field(default=str, eq=False)
+
+    def reads(self) -> tuple[str, ...]:
+        return self.reading
 
     def build(self, spec: DataSpec, services: Services) -> DataSource:
+        self.seen(services)
         return self.make()
 
 
 @attrs.frozen(kw_only=True)
 class Taken(SinkDescriptor):
-    """Builds what a test made beforehand; claims attributes by name."""
+    """Builds what a test made beforehand; claims attributes by name; *seen* gets its services."""
 
     make: Callable[[], DataSink]
     names: tuple[str, ...] = ()
+    writing: tuple[str, ...] = ()
+    seen: Callable[[Services], object] = attrs.field(default=str, eq=False)
+
+    def writes(self) -> tuple[str, ...]:
+        return self.writing
 
     def claims(self) -> Iterator[tuple[str, str]]:
         return (("$", name) for name in self.names)
@@ -178,6 +189,7 @@ class Taken(SinkDescriptor):
         return tuple(PublishedAttribute(name, spec, 0) for name in self.names)
 
     def build(self, spec: DataSpec, services: Services) -> DataSink:
+        self.seen(services)
         return self.make()
 
 

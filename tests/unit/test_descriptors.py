@@ -1,3 +1,4 @@
+import json
 import math
 
 import attrs
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queue_connector.config import parse
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
 from queue_connector.datatypes import DataSpec, conform
@@ -260,3 +262,42 @@ class TestDefaults:
             return
         again = conform(found, spec, shorter=True)
         np.testing.assert_array_equal(found, again)
+
+
+def test_an_exchange_tells_what_it_reads_and_writes_by_the_same_keys():
+    exchanges = parse(
+        json.dumps(
+            {
+                "exchanges": [
+                    {
+                        "source": {
+                            "type": "TangoSubscriptionSource",
+                            "device_name": "a/b/c",
+                            "attribute_name": "Pointing",
+                        },
+                        "sink": [
+                            {"type": "KafkaProducerSink", "servers": "k", "topic": "t"},
+                            {
+                                "type": "TangoRemoteAttributeSink",
+                                "device_name": "a/b/d",
+                                "attribute_name": "Other",
+                            },
+                        ],
+                        "on_error": {"type": "dead_letter", "servers": ["k"], "topic": "bad"},
+                    },
+                    {
+                        "source": [
+                            {"type": "KafkaConsumerSource", "servers": "k:9092", "topic": "t"},
+                            {"type": "KafkaConsumerSource", "servers": "j,k", "topic": "bad"},
+                        ],
+                        "sink": {"type": "TangoLocalAttributeSink", "attribute_name": "pointing"},
+                    },
+                ]
+            }
+        )
+    ).groups["default"]
+    first, second = exchanges
+    topic = {("kafka", "k:9092", "t"), ("kafka", "k:9092", "bad")}
+    assert first.writes() & second.reads() == topic
+    assert second.writes() & first.reads() == {("attribute", "pointing")}
+    assert ("attribute", "other") in first.writes()

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
-from queue_connector.descriptors import ExchangeDescriptor
+from queue_connector.descriptors import ExchangeDescriptor, Services
 from queue_connector.errors import EndpointError, StateError
 from queue_connector.group import Group
 from queue_connector.state import State
@@ -22,6 +22,7 @@ class Setting:
         self.states: list[State] = []
         self.sources: list[Numbers] = []
         self.sinks: list[Keeper] = []
+        self.services: list[Services] = []
         self.group = Group(
             "g",
             nursery=nursery,
@@ -37,7 +38,14 @@ class Setting:
         if not self.states or self.states[-1] is not state:
             self.states.append(state)
 
-    def exchange(self, name: str = "", sink: dict | None = None, **source) -> ExchangeDescriptor:
+    def exchange(
+        self,
+        name: str = "",
+        sink: dict | None = None,
+        reads: tuple[str, ...] = (),
+        writes: tuple[str, ...] = (),
+        **source,
+    ) -> ExchangeDescriptor:
         def make_source() -> Numbers:
             self.sources.append(Numbers(self.record, **{"period": 1, **source}))
             return self.sources[-1]
@@ -46,10 +54,11 @@ class Setting:
             self.sinks.append(Keeper(self.record, **(sink or {})))
             return self.sinks[-1]
 
+        names = (name,) if name else ()
         return ExchangeDescriptor(
             dtype="int64",
-            source=Given(make=make_source),
-            sink=Taken(make=make_sink, names=(name,) if name else ()),
+            source=Given(make=make_source, reading=reads, seen=self.services.append),
+            sink=Taken(make=make_sink, names=names, writing=writes, seen=self.services.append),
         )
 
     async def reaches(self, state: State) -> None:
@@ -99,17 +108,75 @@ async def test_it_closes_by_itself_when_all_sources_have_ended(setting, autojump
     assert [sink.kept for sink in setting.sinks] == [[0, 1], [0, 1, 2, 3]]
 
 
-async def test_nothing_streams_before_all_have_started(setting, autojump_clock):
+async def test_an_exchange_that_cannot_open_holds_up_no_other(setting, autojump_clock):
+    group = setting.group
+    await group.configure([setting.exchange(), setting.exchange(start=trio.sleep_forever)])
+    group.start()
+    await trio.sleep(29.5)
+    assert group.state is State.OPEN
+    assert setting.sinks[0].kept == list(range(29))
+    assert group.as_dict()["opening"] == ["g[1]"]
+    assert [line for _, line in group.troubles()] == ["g[1] is opening"]
+    group.request_stop()
+    await setting.reaches(State.OFF)
+    assert setting.sinks[0].kept == setting.sources[0].handed
+    assert setting.record.open == 0
+
+
+async def test_one_that_fails_while_another_opens_ends_both_in_order(setting, autojump_clock):
+    group = setting.group
+    streaming = setting.exchange(sink={"period": 0.5})
+    bad = setting.exchange(bad=[3])
+    await group.configure([streaming, bad, setting.exchange(start=trio.sleep_forever)])
+    group.start()
+    await setting.reaches(State.FAULT)
+    await group.wait_idle()
+    assert setting.sinks[0].kept == setting.sources[0].handed
+    assert setting.record.open == 0
+
+
+async def test_what_is_read_in_the_group_is_not_written_before_its_reader_has_started(
+    setting, autojump_clock
+):
     async def slow():
         await trio.sleep(30)
 
     group = setting.group
-    await group.configure([setting.exchange(), setting.exchange(start=slow)])
+    writer = setting.exchange(writes=("topic", "other"))
+    await group.configure(
+        [writer, setting.exchange(reads=("topic",), start=slow), setting.exchange(reads=("x",))]
+    )
     group.start()
     await trio.sleep(29)
     assert group.state is State.OPEN
-    assert setting.sources[0].handed == []
+    assert [bool(source.handed) for source in setting.sources] == [False, False, True]
     await setting.reaches(State.ON)
+    await trio.sleep(5.5)
+    assert len(setting.sinks[0].kept) == len(setting.sinks[1].kept) == 5
+
+
+async def test_exchanges_that_feed_each_other_in_a_circle_start(setting, autojump_clock):
+    group = setting.group
+    await group.configure(
+        [
+            setting.exchange(reads=("a",), writes=("b",)),
+            setting.exchange(reads=("b",), writes=("a", "b")),
+        ]
+    )
+    group.start()
+    await setting.reaches(State.ON)
+
+
+async def test_an_exchange_is_changed_while_another_is_still_opening(setting, autojump_clock):
+    group = setting.group
+    kept, stuck = setting.exchange(), setting.exchange(start=trio.sleep_forever)
+    await group.configure([kept, stuck])
+    group.start()
+    await trio.sleep(10)
+    await group.reconfigure([setting.exchange(), kept])
+    assert group.state is State.ON
+    assert len(setting.sources) == 3
+    assert len(setting.sources[0].handed) == 10, "it was stopped"
 
 
 async def test_stop_while_opening_gives_the_start_up(setting, autojump_clock):

@@ -166,9 +166,9 @@ async def test_statistics_name_each_exchange(autojump_clock):
         await supervisor.start()
         await reaches(supervisor, State.OFF)
         assert supervisor.statistics()["one[0]"]["delivered"] == 3
-        assert supervisor.as_dict() == {
-            "one": {"state": "OFF", "revision": 0, "fault": None, "exchanges": ["one[0]"]}
-        }
+        told = supervisor.as_dict()["one"]
+        assert (told["state"], told["revision"], told["fault"]) == ("OFF", 0, None)
+        assert told["exchanges"] == ["one[0]"]
 
 
 def test_cancelled_anywhere_it_leaves_nothing_open_and_the_ledgers_balance():

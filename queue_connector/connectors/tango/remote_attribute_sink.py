@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -77,6 +77,10 @@ class TangoRemoteAttributeSinkDescriptor(SinkDescriptor):
         yield from type_faults(spec)
         yield from device_name_faults(self.device_name)
         yield from attribute_name_faults(self.attribute_name)
+
+    def writes(self) -> Iterable[Hashable]:
+        """The attribute, whatever device it is of."""
+        return [("attribute", self.attribute_name.lower())]
 
     def build(self, spec: DataSpec, services: Services) -> TangoRemoteAttributeSink:
         """The sink, not started."""

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import attrs
 import trio
@@ -102,6 +102,10 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
         yield from device_name_faults(self.device_name)
         yield from attribute_name_faults(self.attribute_name)
         yield from event_type_faults(self.etype)
+
+    def reads(self) -> Iterable[Hashable]:
+        """The attribute, whatever device it is of: this one may be written in several ways."""
+        return [("attribute", self.attribute_name.lower())]
 
     def build(self, spec: DataSpec, services: Services) -> TangoSubscriptionSource:
         """The source, not started."""
