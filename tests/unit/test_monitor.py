@@ -1,5 +1,6 @@
 """The same logic as on etcd, on the database in memory and a virtual clock."""
 
+import itertools
 import json
 import socket
 from contextlib import asynccontextmanager
@@ -423,3 +424,29 @@ async def test_of_several_groups_of_a_child_that_fail_one_is_told_and_the_others
         await setting.settles(**{"my_id.one": State.FAULT, "my_id.two": State.FAULT})
         fault = await until(lambda: setting.told("my_id", "fault"))
         assert fault["message"] == "host: define failed: refused\nand 1 more group with a fault"
+
+
+async def test_others_have_their_turn_between_two_of_many_children(autojump_clock):
+    """Reading a child takes a millisecond, and so does making its group."""
+    number, turns = 300, []
+    async with watching() as setting, trio.open_nursery() as nursery:
+
+        async def beat():
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns.append((len(setting.monitor._reader._judged), len(streaming())))
+
+        def streaming():
+            return [g for g in setting.supervisor.groups.values() if g.state is not State.STANDBY]
+
+        for begin in range(0, number, 100):
+            many = {f"{PATH}/g{n}": text(exchange(key=str(n))) for n in range(begin, begin + 100)}
+            await setting.database.transact(many)
+        nursery.start_soon(beat)
+        with trio.fail_after(60):
+            while len(streaming()) < number:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    for before, after in itertools.pairwise(turns):
+        assert after[0] - before[0] <= 2
+        assert after[1] - before[1] <= 2
