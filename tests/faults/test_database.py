@@ -45,3 +45,19 @@ def test_database_lost(etcd, kafka, publish):
             eventually(lambda: rig.connector.proxy().IsMonitoringDB(), rig.report)
 
         publish(endure(rig, "configuration database killed and started", hurt))
+
+
+def test_database_frozen(etcd, kafka, publish):
+    with WatchedRig(kafka.bootstrap_servers, etcd) as rig:
+
+        def hurt() -> None:
+            etcd.freeze()
+            try:
+                eventually(lambda: not rig.connector.proxy().IsMonitoringDB(), rig.report)
+                rig.await_flow(time.time())
+                rig.connector.proxy().State()
+            finally:
+                etcd.thaw()
+            eventually(lambda: rig.connector.proxy().IsMonitoringDB(), rig.report)
+
+        publish(endure(rig, "configuration database stopped and continued (SIGSTOP)", hurt))
