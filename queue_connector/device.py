@@ -31,7 +31,7 @@ from .http_server import Answer, HttpServer
 from .logs import device_name
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
-from .state import State
+from .state import Health, State
 from .supervisor import STOP_GRACE, Supervisor, open_supervisor
 
 T = TypeVar("T")
@@ -48,6 +48,9 @@ PATIENCE = 2.0
 
 ANNOUNCEMENTS = 256
 """State changes that may wait to be pushed; beyond them the oldest are only logged."""
+
+Told = tuple[State, str, Health]
+"""What is pushed together: the state, the state in words, how well it is."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +99,8 @@ class SDPQueueConnector(Device):
         """Begin, at the server's start and at every ``Init``; an error leads to FAULT."""
         super().init_device()
         device_name.set(self.get_name())
-        self._state = self._pushed = (State.INIT, "starting")
+        self._state: Told = (State.INIT, "starting", Health.UNKNOWN)
+        self._pushed = self._state
         self._supervisor: Supervisor | None = None
         self._monitor: Monitor | None = None
         self._http: HttpServer | None = None
@@ -109,7 +113,7 @@ class SDPQueueConnector(Device):
             if name in self._before:  # DevRestart made a new device object
                 self._attributes.adopt_now(self._before[name])
             self._before[name] = self._attributes
-            for attribute_name in ("State", "Status"):
+            for attribute_name in ("State", "Status", "healthState"):
                 self.set_change_event(attribute_name, True, False)
                 self.set_archive_event(attribute_name, True, False)
         try:
@@ -180,13 +184,13 @@ class SDPQueueConnector(Device):
 
     async def _main(self, ready: Callable[[], None], stopping: trio.Event) -> None:
         device_name.set(self.get_name())
-        announcements: deque[tuple[State, str]] = deque(maxlen=ANNOUNCEMENTS)
+        announcements: deque[Told] = deque(maxlen=ANNOUNCEMENTS)
         changed = trio.Event()
 
         def on_change() -> None:
             assert self._supervisor is not None
             nonlocal changed
-            state = (self._supervisor.state, self._told_status())
+            state = self._told_state(self._supervisor)
             if self._monitor is not None:
                 self._monitor.group_changed()
             if state != self._state:
@@ -304,27 +308,25 @@ class SDPQueueConnector(Device):
 
     # -- state -----------------------------------------------------------------------------------
 
-    def _told_status(self) -> str:
-        assert self._supervisor is not None
-        lines = [self._supervisor.status]
-        if self._monitor is not None:
-            lines.extend(self._monitor.problems)
+    def _told_state(self, supervisor: Supervisor) -> Told:
+        problems = [] if self._monitor is None else list(self._monitor.problems)
         if self._http is not None and self._http.problem:
-            lines.append(self._http.problem)
-        lines += self._attributes.subscribers.told()
-        return legible("\n".join(lines))
+            problems.append(self._http.problem)
+        health = max(supervisor.health, Health.DEGRADED if problems else Health.OK)
+        lines = [supervisor.status, *problems, *self._attributes.subscribers.told()]
+        return (supervisor.state, legible("\n".join(lines)), health)
 
     def _crashed(self, error: BaseException) -> None:
         self._fail("the Trio loop crashed; use Init", error)
 
     def _fail(self, what: str, error: BaseException) -> None:
         _log.critical("%s", what, exc_info=error)
-        self._state = (State.FAULT, legible(f"{what}: {error!r}"))
+        self._state = (State.FAULT, legible(f"{what}: {error!r}"), Health.FAILED)
         if not tango.Util.instance().is_svr_starting():
             self._push_states([self._state])
 
-    def _push_states(self, states: Sequence[tuple[State, str]]) -> None:
-        for state, status in states:
+    def _push_states(self, states: Sequence[Told]) -> None:
+        for state, status, health in states:
             # An event of State or Status carries what was set, whatever it is pushed with.
             if state is not self._pushed[0]:
                 value = getattr(tango.DevState, state.value)
@@ -335,7 +337,10 @@ class SDPQueueConnector(Device):
                 self.set_status(status)
                 self.push_change_event("Status", status)
                 self.push_archive_event("Status", status)
-            self._pushed = (state, status)
+            if health is not self._pushed[2]:
+                self.push_change_event("healthState", health)
+                self.push_archive_event("healthState", health)
+            self._pushed = (state, status, health)
 
     def dev_state(self) -> tango.DevState:
         """The state as it is now: Tango's own answer reads attributes, and may be ALARM."""
@@ -435,9 +440,14 @@ class SDPQueueConnector(Device):
         """The version of the software."""
         return __version__
 
+    @attribute(dtype=Health)
+    def healthState(self) -> Health:
+        """How well the device does what it is configured to do, as SKA devices tell it."""
+        return self._state[2]
+
     @attribute(dtype=str)
     def groups(self) -> str:
-        """State, fault and exchanges of each group, as JSON."""
+        """State, fault, exchanges and endpoints of each group, as JSON."""
         return self._told(Supervisor.as_dict)
 
     @attribute(dtype=str)

@@ -75,7 +75,15 @@ class Watcher(Connector):
         return bool(self.proxy().IsMonitoringDB())
 
     def attributes(self) -> set[str]:
-        own = {"State", "Status", "versionId", "groups", "configuration", "statistics"}
+        own = {
+            "State",
+            "Status",
+            "healthState",
+            "versionId",
+            "groups",
+            "configuration",
+            "statistics",
+        }
         return set(self.proxy().get_attribute_list()) - own
 
     def memory(self) -> float:

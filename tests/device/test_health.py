@@ -1,0 +1,74 @@
+"""What the device tells of ends that cannot go on, and that they hold up nobody else."""
+
+import json
+import signal
+import socket
+
+import tango
+
+from queue_connector.state import Health
+from tests.device.connector import Events, connector, eventually
+from tests.device.test_device import endless, memory
+
+DevState = tango.DevState
+
+
+def unreachable():
+    """A port where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def from_kafka(servers, name):
+    return {
+        "dtype": "int64",
+        "source": {"type": "KafkaConsumerSource", "servers": servers, "topic": "t"},
+        "sink": {"type": "TangoLocalAttributeSink", "attribute_name": name},
+    }
+
+
+def test_one_dead_broker_holds_up_its_own_exchange_alone_and_is_told(tmp_path):
+    exchanges = [endless("alive"), from_kafka(unreachable(), "dead")]
+    with connector(tmp_path, {"exchanges": exchanges}) as running:
+        proxy = running.proxy()
+        healths = Events(proxy, "healthState")
+        values = Events(proxy, "alive")
+        eventually(lambda: len(values.values) > 100)
+        eventually(lambda: healths.values[-1:] == [Health.DEGRADED])
+        assert proxy.healthState == Health.DEGRADED
+        assert proxy.State() == DevState.OPEN
+        assert "default: OPEN, degraded, 2 exchanges" in proxy.Status()
+        assert "\n  default[1]" in proxy.Status()
+        told = running.groups()["default"]
+        assert (told["degraded"], told["opening"]) == (True, ["default[1]"])
+        proxy.Stop()
+        eventually(lambda: proxy.State() == DevState.OFF)
+        statistics = running.statistics()["default[0]"]
+        assert statistics["delivered"] == statistics["received"] > 100
+        eventually(lambda: healths.values[-1] == Health.OK)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def test_health_is_failed_with_the_state_and_an_event_tells(tmp_path):
+    with connector(tmp_path, {}) as running:
+        proxy = running.proxy()
+        healths = Events(proxy, "healthState")
+        archived = Events(proxy, "healthState", tango.EventType.ARCHIVE_EVENT)
+        assert proxy.healthState == Health.OK
+        assert list(proxy.get_attribute_config("healthState").enum_labels) == [
+            health.name for health in Health
+        ]
+        bad = memory([json.dumps({"value": 1})], dtype="object")
+        bad["sink"] = {
+            "type": "TangoObjectScatterAttributeSink",
+            "attributes": [{"attribute_name": "x", "dtype": "int64", "path": "value"}],
+        }
+        bad["source"]["data"] = [{"value": "no number"}]
+        proxy.Configure(json.dumps({"exchanges": [bad]}))
+        proxy.Start()
+        eventually(lambda: proxy.State() == DevState.FAULT)
+        proxy.Reset()
+        eventually(lambda: healths.values == [Health.OK, Health.FAILED, Health.OK])
+        assert archived.values == healths.values
