@@ -43,7 +43,7 @@ ANSWER = 3.0
 REMINDER = 60.0
 """Seconds after which the log says again what is waited for."""
 
-SOCKET_DIRECTORIES = (os.environ.get("TMPDIR", ""), "/tmp", "/dev/shm", "/var/tmp", ".")
+SOCKET_DIRECTORIES = ("/tmp", os.environ.get("TMPDIR", ""), "/dev/shm", "/var/tmp", ".")
 """Where omniORB's Unix sockets may be, the best first."""
 
 _log = logging.getLogger(__name__)

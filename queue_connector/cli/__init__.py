@@ -8,6 +8,7 @@ reader of the output has gone, 143 ended by SIGTERM.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -17,6 +18,9 @@ from .. import __version__
 from ..errors import leaves
 from ..process import INTERRUPTED, release_signals
 from . import config, demo, plan, schema, serve, statistics, validate
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+"""What the system says of an output that cannot be written."""
 
 PIPE_CLOSED = 141
 """The exit status where the reader of the output has gone, as shells have it for SIGPIPE."""
@@ -38,22 +42,24 @@ examples:
 
 def run() -> int:
     """What the console script does: `main`, with the signals that were held until now."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name or an arrow must not end it
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed when we began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as we live
+        elif isinstance(stream, io.TextIOWrapper):  # a name or an arrow must not end it
             stream.reconfigure(errors="backslashreplace")
     try:
         release_signals()
         try:
             return main()
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        if error.filename is not None:
-            raise
-        return _unwritten(error)
+        if error.filename is None and error.errno in UNWRITABLE:
+            return _unwritten(error)
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

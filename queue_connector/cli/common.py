@@ -26,6 +26,12 @@ _DEVICE_NAME = re.compile(f"{_MEMBER}/{_MEMBER}/{_MEMBER}")
 ENVIRONMENT = "The SDP_CONFIG_ variables of the environment say where the database is."
 
 
+_ASKED_WRONG = (
+    "is it running, and is that its name? Without a Tango database it is what serve prints: "
+    "tango://HOST:PORT/a/b/c#dbase=no"
+)
+
+
 def misuse(message: str) -> NoReturn:
     """End: the command line asks for what makes no sense."""
     print(f"queue-connector: {message}", file=sys.stderr)
@@ -96,7 +102,7 @@ def ask_device(device: str, *attributes: str) -> list[str]:
         return [proxy.read_attribute(name).value for name in attributes]
     except tango.DevFailed as error:
         reason = " ".join(error.args[0].desc.split())
-        failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}")
+        failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}; {_ASKED_WRONG}")
 
 
 def positive(text: str) -> float:

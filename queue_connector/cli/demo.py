@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..demo.routes import MOST_DISHES
-from .common import positive
+from .common import failure, positive
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -33,7 +35,11 @@ def run(options: argparse.Namespace) -> int:
     """Run it until it has been long enough."""
     from ..demo.run import run_demo
 
-    return run_demo(seconds=options.seconds, dishes=options.dishes, rate=options.rate)
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="queue-connector-demo-"))
+    except OSError as error:
+        failure(f"nowhere to keep the logs of the demonstration: {error.strerror}; set TMPDIR")
+    return run_demo(directory, seconds=options.seconds, dishes=options.dishes, rate=options.rate)
 
 
 def _dishes(text: str) -> int:

@@ -15,7 +15,6 @@ import math
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -47,9 +46,11 @@ KILLED = 130
 LOOK = 0.05  # s between two looks at what is awaited
 
 
-def run_demo(*, seconds: float | None, dishes: int, rate: float) -> int:
-    """Run it for *seconds* or until Ctrl-C, with pointings at *rate* Hz; return the exit status."""
-    directory = Path(tempfile.mkdtemp(prefix="queue-connector-demo-"))
+def run_demo(directory: Path, *, seconds: float | None, dishes: int, rate: float) -> int:
+    """Run it for *seconds* or until Ctrl-C, with pointings at *rate* Hz; return the exit status.
+
+    The logs are in *directory*, which goes with them unless something went wrong.
+    """
     keep = True
     try:
         status = trio.run(Demo(directory, seconds, dishes, rate).run)

@@ -390,3 +390,22 @@ def test_names_that_the_locale_cannot_write_are_escaped(tmp_path):
     done = run("validate", str(file), env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert done.stdout.endswith("\\u2192.json: valid\n")
+
+
+@pytest.mark.parametrize("arguments", [["config", "list", "/a"], ["config", "get", "/a/b"]])
+def test_a_command_whose_output_is_closed_ends_without_a_traceback(arguments):
+    env = {**os.environ, "SDP_CONFIG_BACKEND": "memory"}
+    done = run(*arguments, under=["bash", "-c", 'exec "$@" >&-', "bash"], env=env)
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
+
+
+@needs_root
+def test_a_demonstration_that_can_keep_no_logs_says_so():
+    frozen = 'mount --make-rprivate / && mount -o remount,ro,bind / && cd / && exec "$@"'
+    read_only = "mount -o remount,ro,bind /dev/shm; " + frozen
+    under = ["unshare", "--mount", "bash", "-c", read_only, "bash"]
+    done = run("demo", "--seconds", "1", under=under)
+    assert done.returncode == 1
+    assert done.stderr.startswith("queue-connector: nowhere to keep the logs")
+    assert len(done.stderr.splitlines()) == 1
