@@ -25,7 +25,7 @@ from .bridge import Worker
 from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
 from .errors import ConfigError, ConfigWarning, Fault, counted, leaves
-from .group import FaultRecord
+from .group import FaultRecord, Group
 from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate
 from .supervisor import Supervisor, Wanted
@@ -39,6 +39,13 @@ SETTLED = 60.0
 MAX_SURPRISE = 300
 """Characters of a surprise that are told; the log has all of it."""
 
+MAX_WAITING = 20
+"""Endpoints of a child that wait and are told in its state, and exchanges that still open."""
+
+MAX_CONDITION = 300
+"""Characters of each thing that is told of them."""
+
+_CONDITION = ("exchange", "kind", "name", "waiting_for", "since", "error")
 _WATCHING, _TELLING = "watching", "telling the states"
 
 T = TypeVar("T")
@@ -321,9 +328,27 @@ class Monitor:
         faults = [group.fault for group in groups if group.fault is not None]
         state = aggregate(group.state for group in groups)
         return {
-            STATE: {"state": state.value, "revision": revision},
+            STATE: {"state": state.value, "revision": revision, **_condition_record(groups)},
             FAULT: _fault_record(faults, revision) if faults else None,
         }
+
+
+def _condition_record(groups: Sequence[Group]) -> dict[str, Any]:
+    """Whether all goes on, and what does not; without numbers, which change all the time."""
+    waiting = [
+        {key: texts.shortened(each[key], MAX_CONDITION) for key in _CONDITION}
+        for group in groups
+        for stream in group.streams
+        for each in stream.endpoints()
+        if each["waiting_for"]
+    ]
+    opening = [stream.name.text for group in groups for stream in group.streams if stream.opening]
+    return {
+        "degraded": any(group.degraded for group in groups),
+        "opening": [texts.shortened(name, MAX_CONDITION) for name in opening[:MAX_WAITING]],
+        "waiting": waiting[:MAX_WAITING],
+        "waiting_left_out": max(0, len(waiting) - MAX_WAITING),
+    }
 
 
 def _fault_record(faults: Sequence[FaultRecord], revision: int) -> dict[str, Any]:

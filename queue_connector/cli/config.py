@@ -227,14 +227,28 @@ class _Entry:
         """What a device has told."""
         if not self.state:
             return "no state: not watched"
-        words = [str(self.state.get("state"))]
+        words = [
+            str(self.state.get("state")) + (", degraded" if self.state.get("degraded") else "")
+        ]
         if not self.applied:
             words.append(f"not applied yet: this is of revision {self.state.get('revision')}")
         if "device" in self.state:
             words.append(f"by {self.state['device']} on {self.state.get('host')}")
         if self.fault:
             words.append(f"{self.fault.get('error')}: {self.fault.get('message')}")
+        words += self._waiting()
         return texts.one_line("  ".join(words))
+
+    def _waiting(self) -> list[str]:
+        """What the first endpoint waits for that does, and how many more do."""
+        waiting = self.state.get("waiting")
+        if not (isinstance(waiting, list) and waiting and isinstance(waiting[0], dict)):
+            return []
+        first = waiting[0]
+        told = f"{first.get('exchange')} {first.get('name')} waits for {first.get('waiting_for')}"
+        left_out = self.state.get("waiting_left_out")
+        more = len(waiting) - 1 + (left_out if isinstance(left_out, int) else 0)
+        return [told + (f" and {more} more" if more else "")]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""

@@ -433,7 +433,7 @@ def test_an_older_snapshot_is_restored(own_etcd: EtcdServer, path: str, tmp_path
         own_etcd.start()
         eventually(lambda: running.attributes() == {"steady", "before"}, SETTLED)
         eventually(running.monitoring, SETTLED)
-        assert running.states() == {"steady": "ON", "changes": "ON"}
+        eventually(lambda: running.states() == {"steady": "ON", "changes": "ON"}, SETTLED)
         eventually(lambda: value_at(own_etcd, f"{path}/changes/state")["state"] == "ON")
 
 

@@ -133,7 +133,9 @@ def test_a_list_says_what_is_not_applied_yet_and_keeps_each_child_on_a_line(path
     author = {"device": "d/e/f", "host": "node\x1b[2J"}
     write(f"{path}/a/state", json.dumps({"state": "ON", "revision": revision - 1, **author}))
     write(f"{path}/a/fault", json.dumps({"error": "E", "message": "one\ntwo\x1b[2J" * 9999}))
-    write(f"{path}/b/state", json.dumps({"state": "ON", "revision": revision + 99}))
+    waiting = [{"exchange": f"b[{n}]", "name": "topic", "waiting_for": "a broker"} for n in (0, 1)]
+    degraded = {"degraded": True, "waiting": waiting, "waiting_left_out": 7}
+    write(f"{path}/b/state", json.dumps({"state": "ON", "revision": revision + 99, **degraded}))
     capsys.readouterr()
     assert status("config", "list", path) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -141,7 +143,7 @@ def test_a_list_says_what_is_not_applied_yet_and_keeps_each_child_on_a_line(path
     assert "E: one; two" in first
     assert first.isprintable()
     assert len(first) < 10_000
-    assert second.endswith("1 exchange  ON")
+    assert second.endswith("ON, degraded  b[0] topic waits for a broker and 8 more")
     assert status("config", "list", "--json", path) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(each["path"], each["applied"]) for each in told] == [

@@ -55,6 +55,10 @@ class Setting:
         found = await self.database.get(f"{PATH}/{name}/{what}")
         return None if found is None else json.loads(found.value)
 
+    async def told_with(self, name, **wanted):
+        state = await self.told(name)
+        return state if wanted.items() <= state.items() else None
+
     async def applied(self, name, revision):
         return (await self.told(name))["revision"] == revision
 
@@ -93,7 +97,10 @@ async def test_a_child_is_a_group_that_streams_and_whose_state_is_written(autoju
         assert state.pop("last_updated").endswith("Z")
         lease = int(state.pop("lease"), 16)
         assert await setting.database.renew_lease(lease)
-        assert state == {"state": "ON", "revision": revision, "device": "a/b/c", "host": HOST}
+        assert state == {
+            **{"state": "ON", "revision": revision, "device": "a/b/c", "host": HOST},
+            **{"degraded": False, "opening": [], "waiting": [], "waiting_left_out": 0},
+        }
         assert await setting.told("my_id", "fault") is None
         assert setting.attributes.owned == {"my_id": ["a"]}
 
@@ -318,7 +325,9 @@ async def test_what_cannot_be_read_for_any_reason_is_a_fault_of_its_child(
 
 async def test_a_revision_is_told_when_all_groups_of_the_child_have_taken_it_on(autojump_clock):
     async with watching() as setting:
-        first = await setting.put("my_id", text(one=[exchange("a")], two=[exchange("b")]))
+        first = await setting.put(
+            "my_id", text(one=[exchange("a", delay=100)], two=[exchange("b", delay=100)])
+        )
         await setting.settles(**{"my_id.one": State.ON, "my_id.two": State.ON})
         assert (await setting.told("my_id"))["revision"] == first
         hold, define = trio.Event(), setting.attributes.define
@@ -328,7 +337,9 @@ async def test_a_revision_is_told_when_all_groups_of_the_child_have_taken_it_on(
             await define(owner, wanted)
 
         setting.attributes.define = held
-        second = await setting.put("my_id", text(one=[exchange("a")], two=[exchange("c")]))
+        second = await setting.put(
+            "my_id", text(one=[exchange("a", delay=100)], two=[exchange("c", delay=100)])
+        )
         await trio.sleep(5)
         assert setting.supervisor.groups["my_id.one"].revision == second
         state = json.loads((await setting.database.get(f"{PATH}/my_id/state")).value)
@@ -450,3 +461,26 @@ async def test_others_have_their_turn_between_two_of_many_children(autojump_cloc
     for before, after in itertools.pairwise(turns):
         assert after[0] - before[0] <= 2
         assert after[1] - before[1] <= 2
+
+
+async def test_a_state_tells_which_endpoints_wait_for_what(autojump_clock):
+    async with watching() as setting:
+        many = [exchange(f"a{number}", delay=100) for number in range(25)]
+        await setting.put("my_id", text(*many))
+        await setting.settles(my_id=State.ON)
+        assert (await setting.told("my_id"))["degraded"] is False
+        streams = setting.supervisor.groups["my_id"].streams
+        for stream in streams:
+            stream.conditions[0].waits("a broker", "refused\n" * 1000)
+        state = await until(lambda: setting.told_with("my_id", degraded=True))
+        assert state["state"] == "ON"
+        first = state["waiting"][0]
+        assert (first["exchange"], first["kind"]) == ("my_id[0]", "source")
+        assert first["name"] == "InMemorySource"
+        assert (first["waiting_for"], first["since"][-1]) == ("a broker", "Z")
+        assert len(json.dumps(state)) < 20_000
+        assert len(state["waiting"]) + state["waiting_left_out"] == 25
+        for stream in streams:
+            stream.conditions[0].is_well()
+        state = await until(lambda: setting.told_with("my_id", degraded=False))
+        assert state["waiting"] == []
