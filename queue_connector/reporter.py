@@ -118,7 +118,7 @@ class Reporter:
         self._rivals: dict[int, _Rival] = {}
         self._connected = False
         self._lease: int | None = None
-        self._problem = ""
+        self._problem = self._reason = ""
         self._next_look = math.inf
         self._changed = trio.Event()
         self._up_to_date = trio.Event()
@@ -251,18 +251,17 @@ class Reporter:
 
     def _tell_failures(self) -> None:
         failing = sorted(c for c, record in self._records.items() if record.reason)
-        problem = ""
+        problem = reason = ""
         if failing:
             reason = texts.one_line(self._records[failing[0]].reason)
             others = f" and {counted(len(failing) - 1, 'other')}" if len(failing) > 1 else ""
             named = texts.name(failing[0]) or "the path itself"
             problem = f"{self._path}: the state of {named}{others} is not written: {reason}"
+        if reason != self._reason:  # how many it are changes more often
+            self._reason = reason
+            level = logging.WARNING if problem else logging.INFO
+            log.log(level, "%s", problem or f"{self._path}: states are written again")
         if problem != self._problem:
-            log.log(
-                logging.WARNING if problem else logging.INFO,
-                "%s",
-                problem or f"{self._path}: states are written again",
-            )
             self._problem = problem
             self._on_change()
 
