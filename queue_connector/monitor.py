@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
@@ -26,6 +26,7 @@ from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
 from .errors import ConfigError, ConfigWarning, Fault, counted, leaves
 from .group import FaultRecord, Group
+from .reading import MAX_GROUP_NAME
 from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate
 from .supervisor import Supervisor, Wanted
@@ -82,7 +83,8 @@ class Child:
         try:
             if not is_name(name):
                 message = f"{texts.name(name)} is no name of a group"
-                raise ConfigError([Fault("$", message, "use printable characters only")])
+                hint = f"use printable characters, at most {MAX_GROUP_NAME}"
+                raise ConfigError([Fault("$", message, hint)])
             reading = config.examine(value.value)
             descriptor = reading.configuration()
             claims = tuple(
@@ -111,7 +113,7 @@ class Child:
 
 def is_name(child: str) -> bool:
     """Whether a state can be told below a key of this name; "" is the path itself."""
-    return child.isprintable()
+    return child.isprintable() and len(child) <= MAX_GROUP_NAME
 
 
 def is_configuration(value: bytes) -> bool:
@@ -191,7 +193,7 @@ class Reader:
             standing = self._accepted.get(name)
             for claim in standing.claims if standing else ():
                 claimed[claim.key] = name
-            groups = standing.groups(name) if standing else {name or DEFAULT_GROUP: []}
+            groups = standing.groups(name) if standing else {_stand_in(name, found): []}
             for group, exchanges in groups.items():
                 owners[group] = name
                 found[group] = (
@@ -221,6 +223,14 @@ class Reader:
             if group in found
         ]
         return ConfigError(faults) if faults else None
+
+
+def _stand_in(name: str, taken: Container[str]) -> str:
+    """The name of the group that has the fault of a child of which nothing stands."""
+    group = texts.name(name) or DEFAULT_GROUP
+    while group in taken:  # by another child, which is not to suffer for it
+        group += " (refused)"
+    return group
 
 
 class Monitor:

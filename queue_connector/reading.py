@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -41,6 +41,9 @@ MAX_EXCHANGES = 1000
 
 MAX_GROUPS = 1000
 """Groups of one configuration, empty ones too."""
+
+MAX_GROUP_NAME = 255
+"""Characters of the name of a group."""
 
 
 @attrs.frozen
@@ -86,6 +89,8 @@ def read(value: object) -> Reading:
         message = f"expected at most {MAX_GROUPS} groups, found {len(groups)}; they are unread"
         hint = "put exchanges that start and stop together into one group"
         return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
+    if isinstance(groups, dict) and (faults := tuple(_long_names(groups))):
+        return Reading(None, meaning=faults[:MAX_FAULTS])
     attempt = read_as(value, QueueConnectorDescriptor)
     descriptor: QueueConnectorDescriptor | None = attempt.made
     placed: list[tuple[str, ExchangeDescriptor]] = []
@@ -112,6 +117,14 @@ def read(value: object) -> Reading:
         meaning,
         tuple(itertools.islice(_warnings(value, placed), MAX_FAULTS)),
     )
+
+
+def _long_names(groups: Iterable[object]) -> Iterator[Fault]:
+    """Each exchange is told with the name of its group, wherever it is told."""
+    for name in groups:
+        if isinstance(name, str) and len(name) > MAX_GROUP_NAME:
+            expected = f"expected names of at most {MAX_GROUP_NAME} characters"
+            yield Fault("$.exchanges", f"{expected}, found {name[:20]!r}… with {len(name)}")
 
 
 def _warnings(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import socket
+import uuid
 from contextlib import asynccontextmanager
 
 import pytest
@@ -82,7 +83,7 @@ async def watching():
         ) as supervisor,
         trio.open_nursery() as nursery,
     ):
-        database = MemoryDatabase(str(id(attributes)))
+        database = MemoryDatabase(uuid.uuid4().hex)
         monitors.append(Monitor(database, PATH, supervisor, device="a/b/c"))
         nursery.start_soon(monitors[0].run)
         yield Setting(database, supervisor, monitors[0], attributes)
@@ -484,3 +485,25 @@ async def test_a_state_tells_which_endpoints_wait_for_what(autojump_clock):
             stream.conditions[0].is_well()
         state = await until(lambda: setting.told_with("my_id", degraded=False))
         assert state["waiting"] == []
+
+
+async def test_a_refused_child_takes_nothing_from_a_group_that_has_its_name(autojump_clock):
+    async with watching() as setting:
+        await setting.put("a", text(b=[exchange("x", delay=100)]))
+        await setting.settles(**{"a.b": State.ON})
+        await setting.put("a.b", text(exchange("y")))
+        await setting.settles(**{"a.b": State.ON, "a.b (refused)": State.FAULT})
+        assert (await setting.told("a"))["state"] == "ON"
+        assert await setting.told("a", "fault") is None
+        assert "there is a group 'a.b' already" in (await setting.told("a.b", "fault"))["message"]
+        await setting.database.delete(f"{PATH}/a.b")
+        await setting.settles(**{"a.b": State.ON})
+
+
+async def test_the_name_of_a_group_in_a_configuration_has_a_limit(autojump_clock):
+    async with watching() as setting:
+        await setting.put("a", text(**{"x" * 500_000: [exchange("x")]}))
+        await setting.settles(a=State.FAULT)
+        message = (await setting.told("a", "fault"))["message"]
+        assert message.startswith("$.exchanges: expected names of at most 255 characters, found 'x")
+        assert len(message) < 200
