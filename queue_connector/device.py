@@ -32,7 +32,8 @@ from .logs import device_name
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
 from .state import Health, State
-from .supervisor import STOP_GRACE, Supervisor, open_supervisor
+from .supervisor import MAX_STATUS, STOP_GRACE, Supervisor, open_supervisor
+from .texts import shortened
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -493,7 +494,8 @@ def _dev_failed(error: Exception, origin: str) -> tango.DevFailed:
         _log.error("unexpected error in %s", origin, exc_info=error)
     failed = tango.DevError()
     failed.reason = type(error).__name__
-    failed.desc = legible(str(error) if known else f"unexpected error: {error!r}; see the log")
+    told = str(error) if known else f"unexpected error: {shortened(repr(error))}; see the log"
+    failed.desc = legible(shortened(told, MAX_STATUS))
     failed.origin = origin
     failed.severity = tango.ErrSeverity.ERR
     return tango.DevFailed(failed)

@@ -148,6 +148,8 @@ class Reporter:
         """The database is there, or not; after an outage it may have lost what was written."""
         self._connected = connected
         self._next_look = trio.current_time() + PERIOD
+        if not connected:  # nothing is written now, and why is told by the watch
+            self._problem = self._reason = ""
         self._forget()
 
     async def reported(self) -> None:

@@ -13,7 +13,7 @@ from .. import config, texts
 from ..configdb import Children, ConfigDatabase, Versioned
 from ..descriptors import QueueConnectorDescriptor
 from ..errors import ConfigError, Fault
-from ..monitor import Reader
+from ..monitor import Reader, is_name
 from ..plan import Groups, Plan, compare
 from ..reporter import FAULT, STATE
 from .common import ask_device, misuse, path, read, tell, warn, with_database
@@ -50,8 +50,10 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare and print."""
-    if options.group is not None and (options.group in ("", STATE, FAULT) or "/" in options.group):
-        misuse(f"--group: {options.group!r} is no name of a group")
+    if (group := options.group) is not None and (
+        group in ("", STATE, FAULT) or "/" in group or not is_name(group)
+    ):
+        misuse(f"--group: {group!r:.300} is no name of a group")
     text = read(options.file)
     warn(options.file, config.examine(text).warnings)
     if options.device is not None:

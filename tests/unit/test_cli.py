@@ -291,6 +291,7 @@ def test_ctrl_c_in_a_database_command_is_no_traceback(monkeypatch, capsys):
         ["statistics", "a/b/c", "--format", "yaml"],
         ["plan", "x.json", "--device", "a/b/c", "--config-path", "/a"],
         ["plan", "x.json", "--config-path", "/a", "--group", "a/b"],
+        ["plan", "x.json", "--config-path", "/a", "--group", "a\nb"],
         ["config"],
         ["config", "put", "/a"],
         ["config", "put", "a", "x.json"],
