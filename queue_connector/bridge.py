@@ -6,6 +6,7 @@ bridge          from → to                       what it is for
 `Worker`        Trio → a thread, and back       blocking calls of one client, one at a time
 `Lane`          Trio → one ordered thread       many small jobs that must keep their order
 `Inbox`         any thread → Trio               callbacks that must not block
+`Bell`          any thread → Trio               a burst of news that one function looks at
 `TrioThread`    any thread → the Trio loop      the loop itself, in a thread of its own
 `OneAtATime`    between worker threads          what a library cannot do in several at once
 ==============  ==============================  ==============================================
@@ -96,7 +97,7 @@ class OneAtATime:
 class _Job:
     __slots__ = ("function", "outcome", "task", "withdrawn")
 
-    def __init__(self, function: Callable[[], Any], task: trio.lowlevel.Task) -> None:
+    def __init__(self, function: Callable[[], Any], task: trio.lowlevel.Task | None) -> None:
         self.function = function
         self.task = task
         self.withdrawn = False
@@ -170,6 +171,14 @@ class Lane:
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
 
+    def post(self, function: Callable[[], None]) -> None:
+        """Do ``function()`` in the thread, for nobody who waits; from any thread.
+
+        It has to see to its own errors, as *turn* has. Once the lane has ended nothing is done.
+        """
+        if self._open:
+            self._jobs.put(_Job(function, None))
+
     def _loop(self) -> None:
         ending = False
         while not ending:
@@ -190,8 +199,12 @@ class Lane:
                             continue
                         function, job.function = job.function, _begun
                     job.outcome = outcome.capture(function)
-                    done.append(job)
-            self._token.run_sync_soon(self._wake, done)
+                    if job.task is not None:
+                        done.append(job)
+                    elif isinstance(job.outcome, outcome.Error):
+                        self.failure = job.outcome.error
+            if done:
+                self._token.run_sync_soon(self._wake, done)
         self._token.run_sync_soon(self._ended.set)
 
     def _take_turn(self) -> None:
@@ -207,11 +220,35 @@ class Lane:
     def _wake(done: list[_Job]) -> None:
         for job in done:
             assert job.outcome is not None
+            assert job.task is not None
             trio.lowlevel.reschedule(job.task, job.outcome)
 
 
 def _begun() -> None:
     """Marks a job of a `Lane` whose turn has come."""
+
+
+class Bell:
+    """Has a function called on the Trio thread, once for all the rings since it was called last.
+
+    Made on the Trio thread. The function has to see to its own errors: nobody waits for it.
+    """
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._rung = False
+        self._token = trio.lowlevel.current_trio_token()
+
+    def ring(self) -> None:
+        """Have it called soon; from any thread."""
+        if not self._rung:
+            self._rung = True
+            with suppress(trio.RunFinishedError):  # the loop is over, and so is who would look
+                self._token.run_sync_soon(self._answer)
+
+    def _answer(self) -> None:
+        self._rung = False  # before it looks: what comes while it does rings again
+        self._function()
 
 
 class Inbox(Generic[T]):

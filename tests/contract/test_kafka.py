@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from queue_connector.codecs import codecs
-from queue_connector.connectors.kafka import reader, writer
+from queue_connector.connectors.kafka import producer, reader, writer
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
@@ -152,7 +152,7 @@ async def test_the_single_form_raises_for_a_bad_message_and_goes_on(broker, topi
 async def test_a_value_that_does_not_fit_or_is_too_large_is_refused_alone(broker, topic):
     spec = DataSpec("str")
     async with make_sink(broker, topic, spec, encoding="utf-8", message_max_bytes=1000) as sink:
-        delivery = Delivery(["a" * 1000, "b" * 1001, 3, "c"])
+        delivery = Delivery(["a" * 1000, "b" * 1001, b"\xff", "c"])
         await sink.awrite_batch(delivery)
         assert delivery.accepted == [True, False, False, True]
         assert isinstance(delivery.refused[1], TooLargeError)
@@ -166,14 +166,14 @@ async def test_a_value_that_does_not_fit_or_is_too_large_is_refused_alone(broker
 async def test_what_the_broker_refuses_for_its_size_is_a_data_error(broker, topic, monkeypatch):
     async with make_sink(broker, topic, DataSpec("str"), encoding="utf-8") as sink:
         monkeypatch.setattr(sink, "_limit", 10**9)  # so that librdkafka is who refuses
-        delivery = Delivery(["a", "b" * 3_000_000, "c"])
+        delivery = Delivery(["a", "b" * (producer.LARGE + 1024), "c"])
         await sink.awrite_batch(delivery)
     assert delivery.accepted == [True, False, True]
     assert "max.message.bytes" in str(delivery.refused[1])
 
 
 async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monkeypatch):
-    monkeypatch.setattr(writer, "_SEND_QUEUE", 64)
+    monkeypatch.setattr(writer, "MOST_BYTES", 64 * 1024)
     options = {"encoding": "utf-8", "message_max_bytes": 10_000}
     async with make_sink(broker, topic, DataSpec("str"), **options) as sink:
         values = [f"{number:08}" * 1000 for number in range(200)]
@@ -291,7 +291,7 @@ async def test_stopping_at_a_frozen_broker_is_bounded(own_broker):
 
 async def test_a_write_under_way_gets_a_grace_when_the_sink_is_stopped(own_broker, monkeypatch):
     servers, process = own_broker
-    monkeypatch.setattr("queue_connector.connectors.kafka.sender.FLUSH_GRACE", 0.5)
+    monkeypatch.setattr("queue_connector.connectors.kafka.writer.FLUSH_GRACE", 0.5)
     remembered: list[EndpointError] = []  # with its traceback, as a group keeps its fault
     sink = make_sink(servers, "t")
     await sink.start()

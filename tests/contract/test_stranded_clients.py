@@ -68,7 +68,7 @@ async def test_a_sink_sends_what_it_has_in_hand_with_another_client(broker, topi
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(sink.awrite_batch, delivery)
                 await trio.sleep(0.2)
-                sink._sender._writer._servers = broker
+                sink._writer._client.servers = broker
         assert all(delivery.accepted)
     arrived = [payload for part in read_all(broker, topic).values() for payload in part]
     assert arrived == [b"%d" % number for number in range(100)]
@@ -80,7 +80,7 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         await sink.awrite(0)
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [0]
-        consumer, producer = source._reader._consumer, sink._sender._writer._producer
+        consumer, producer = source._reader._consumer, sink._writer._client._producer
         freeze(process.pid)
         with trio.move_on_after(4):
             await source.receive_batch()
@@ -89,4 +89,4 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [1]
         assert source._reader._consumer is consumer
-        assert sink._sender._writer._producer is producer
+        assert sink._writer._client._producer is producer

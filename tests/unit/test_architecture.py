@@ -31,7 +31,7 @@ FLOORS = [
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "server", "cli", "demo"},
     "confluent_kafka": {
-        *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "writer")),
+        *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "producer")),
         "embedded_broker",
         "demo",
     },

@@ -9,6 +9,7 @@ import trio
 
 from queue_connector import bridge
 from queue_connector.bridge import (
+    Bell,
     Inbox,
     Lane,
     LoopStoppedError,
@@ -465,3 +466,41 @@ async def test_a_turn_that_raises_is_told_and_the_lane_still_does_jobs():
         await until(lambda: lane.failure is not None)
         assert isinstance(lane.failure, OSError)
         assert await lane.run(lambda: "done") == "done"
+
+
+async def test_a_lane_does_what_was_posted_by_any_thread_and_tells_what_it_raises():
+    done = []
+    async with Lane("test-posts") as lane:
+        lane.post(lambda: done.append(1))
+        await trio.to_thread.run_sync(lane.post, lambda: done.append(2))
+        assert await lane.run(lambda: list(done)) == [1, 2]
+        lane.post(lambda: 1 / 0)
+        assert await lane.run(lambda: 3) == 3
+        assert isinstance(lane.failure, ZeroDivisionError)
+    lane.post(lambda: done.append(4))
+    assert done == [1, 2]
+
+
+# Bell
+
+
+async def test_a_bell_that_is_rung_often_is_answered_once_and_again_when_it_rings_meanwhile():
+    answered = []
+
+    def answer():
+        answered.append(threading.current_thread().name)
+        if len(answered) == 1:
+            bell.ring()
+
+    bell = Bell(answer)
+    await trio.to_thread.run_sync(lambda: [bell.ring() for _ in range(1000)])
+    await until(lambda: len(answered) == 2)
+    await trio.sleep(0.05)
+    assert answered == [threading.current_thread().name] * 2
+
+
+def test_a_bell_may_be_rung_when_the_loop_is_over():
+    async def main():
+        return Bell(lambda: None)
+
+    trio.run(main).ring()

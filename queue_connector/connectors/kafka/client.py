@@ -30,6 +30,13 @@ from ...errors import EndpointError
 from ...process import threads_left
 from .options import Value, resolve
 
+__all__ = [  # of the library, for those who do not import it
+    "KafkaError",
+    "KafkaException",
+    *("HOPELESS", "STRANDED", "TopicClient", "Trouble"),
+    *("common_settings", "describe", "error_of", "is_answered", "make_client"),
+]
+
 T = TypeVar("T")
 
 REFUSAL_GRACE = 5.0
@@ -122,13 +129,14 @@ class Trouble:
 
     def settings(self) -> dict[str, Any]:
         """Make a client speak to this object instead of to stderr."""
-        return {"error_cb": self._on_error, "logger": self}
+        return {"error_cb": self.on_error, "logger": self}
 
     def log(self, level: int, _format: str, facility: str, _client: str, text: str) -> None:
         """What librdkafka calls in place of `logging.Logger.log`; it knows no other signature."""
         self._report(min(level, logging.WARNING), f"{facility} {text}")
 
-    def _on_error(self, error: KafkaError) -> None:
+    def on_error(self, error: KafkaError) -> None:
+        """What librdkafka has to say of a broker or a connection."""
         if _is_refusal(error):
             self._note_refusal(error)
         self._report(logging.WARNING, describe(error))
@@ -160,6 +168,57 @@ def error_of(exception: KafkaException) -> KafkaError:
     return error
 
 
+def common_settings(
+    servers: str, options: Mapping[str, Value], endpoint: str, operation: str
+) -> dict[str, Any]:
+    """What every client is told; what its `options` refer to is read now.
+
+    Raises:
+        EndpointError: a reference leads to nothing that can be used.
+    """
+    return {
+        "bootstrap.servers": servers,
+        "client.id": "queue-connector",
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 2000,
+        "socket.keepalive.enable": True,
+        "log_level": 2,  # the rest comes as errors too, and nobody polls an idle producer
+        **resolve(options, endpoint, operation),
+    }
+
+
+def make_client(
+    client: Callable[[dict[str, Any]], T], settings: dict[str, Any], endpoint: str, operation: str
+) -> T:
+    """A client of librdkafka.
+
+    Raises:
+        EndpointError: it takes a setting not; what librdkafka says names it, not its value. Or
+            there are no threads for it.
+    """
+    try:
+        if threads_left() == math.inf:
+            return client(settings)
+        # librdkafka ends the process where it can start no thread; it starts them at once.
+        with _ONE_CLIENT_AT_A_TIME:
+            if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
+                raise EndpointError(endpoint, operation, _NO_THREADS)
+            return client(settings)
+    except KafkaException as exception:
+        raise EndpointError(endpoint, operation, describe(error_of(exception))) from None
+
+
+def is_answered(settings: Mapping[str, Any]) -> bool:
+    """Whether a client that is made now is told of brokers, within `_PROBE` seconds."""
+    if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
+        return False
+    try:
+        client = AdminClient({**settings, "log_level": 0})
+        return bool(client.list_topics(timeout=_PROBE).brokers)
+    except KafkaException:
+        return False
+
+
 class TopicClient:
     """What reader and writer share: whom they talk to, and how they ask."""
 
@@ -182,33 +241,13 @@ class TopicClient:
 
     def _common_settings(self) -> dict[str, Any]:
         return {
-            "bootstrap.servers": self._servers,
-            "client.id": "queue-connector",
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": 2000,
-            "socket.keepalive.enable": True,
-            "log_level": 2,  # the rest comes as errors too, and nobody polls an idle producer
+            **common_settings(self._servers, self._options, self._endpoint, self._operation),
             **self._trouble.settings(),
-            **resolve(self._options, self._endpoint, self._operation),
         }
 
     def _make(self, client: Callable[[dict[str, Any]], T], settings: dict[str, Any]) -> T:
-        """A client of librdkafka.
-
-        Raises:
-            EndpointError: it takes a setting not; what librdkafka says names it, not its value. Or
-                there are no threads for it.
-        """
-        try:
-            if threads_left() == math.inf:
-                return client(settings)
-            # librdkafka ends the process where it can start no thread; it starts them at once.
-            with _ONE_CLIENT_AT_A_TIME:
-                if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
-                    raise EndpointError(self._endpoint, self._operation, _NO_THREADS)
-                return client(settings)
-        except KafkaException as exception:
-            raise self.failed(error_of(exception)) from None
+        """A client of librdkafka, see `make_client`."""
+        return make_client(client, settings, self._endpoint, self._operation)
 
     def _check_refusal(self) -> None:
         """Raise when nobody accepts the log-in or the certificate, or theirs cannot be trusted.
@@ -247,16 +286,10 @@ class TopicClient:
         if time.monotonic() - self._heard_at < STRANDED:
             return False
         self._heard_at = time.monotonic()  # the next comparison comes as late again
-        if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
-            return False
-        settings = {**self._common_settings(), "log_level": 0}
-        del settings["error_cb"], settings["logger"]
-        try:
-            answered = AdminClient(settings).list_topics(timeout=_PROBE).brokers
-        except KafkaException:
+        if not is_answered(
+            common_settings(self._servers, self._options, self._endpoint, self._operation)
+        ):
             return False  # an outage
-        if not answered:
-            return False
         until = time.monotonic() + _SECOND_CHANCE
         while time.monotonic() < until:
             check_cancelled()

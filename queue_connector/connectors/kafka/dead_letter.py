@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import trio
@@ -26,10 +26,10 @@ from ...errors import EndpointError, Fault
 from ...ledger import DEAD_LETTERED, Refusal
 from ...stream import ErrorPolicy
 from ...timescale import utc_now
-from .client import describe
-from .sender import REFUSALS, TopicSender
+from .client import KafkaError, describe
+from .producer import MAX_MESSAGE_BYTES
 from .topic import KafkaAddress
-from .writer import MAX_MESSAGE_BYTES, KafkaError, Outgoing
+from .writer import Outgoing, TopicWriter
 
 HEADERS = {
     "queue_connector.exchange": "the exchange that could not use it, as `group[index]`",
@@ -85,44 +85,54 @@ class DeadLetterPolicy(ErrorPolicy):
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes
         self._exchange = services.exchange
-        self._sender = TopicSender(descriptor, services, descriptor.message_max_bytes)
-        self._one_at_a_time = trio.Lock()
+        self._writer = TopicWriter(descriptor, services, descriptor.message_max_bytes)
 
     async def start(self) -> None:
         """Get ready to write; a broker that does not answer yet is no error."""
-        await self._sender.start()
+        await self._writer.start()
 
     async def stop(self) -> None:
         """Leave the broker."""
-        await self._sender.stop()
+        await self._writer.stop()
 
     async def take(self, refusals: Sequence[Refusal]) -> None:
         """Write a dead letter for each, and wait for every acknowledgement."""
+        if any(len(refusal.payload) > self._limit for refusal in refusals):
+            raise self._too_large(refusals, "too large")
         now = utc_now()
-        left = {
-            number: Outgoing(number, refusal.payload, headers=self._headers(refusal, now))
-            for number, refusal in enumerate(refusals)
-        }
+        left = len(refusals)
         refused: list[KafkaError] = []
+        failures: list[EndpointError] = []
+        over = trio.Event()
 
-        def report(number: int, error: KafkaError | None) -> bool:
-            final = error is None or error.code() in REFUSALS
-            if error is not None and final:
-                refused.append(error)
-            if final:
-                del left[number]
-            return final
+        def told(places: Sequence[int], errors: Mapping[int, KafkaError]) -> None:
+            nonlocal left
+            left -= len(places)
+            refused.extend(errors.values())
+            if not left:
+                over.set()
 
-        async with self._one_at_a_time:  # sources, pipe and sink may all find bad data
-            await self._sender.send(lambda: list(left.values()), report)
+        def failed(failure: EndpointError) -> None:
+            failures.append(failure)
+            over.set()
+
+        for refusal in refusals:
+            headers = self._headers(refusal, now)
+            await self._writer.send(Outgoing([refusal.payload], told, failed, headers=headers))
+        await over.wait()
+        for failure in failures:
+            raise failure
         if refused:
-            largest = max(len(refusal.payload) for refusal in refusals)
-            raise EndpointError(
-                f"Kafka topic {self._topic!r}",
-                "writing a dead letter",
-                f"{describe(refused[0])}; the largest of {len(refusals)} has {largest} B, "
-                f"message_max_bytes is {self._limit}; see max.message.bytes of the topic too",
-            )
+            raise self._too_large(refusals, describe(refused[0]))
+
+    def _too_large(self, refusals: Sequence[Refusal], reason: str) -> EndpointError:
+        largest = max(len(refusal.payload) for refusal in refusals)
+        return EndpointError(
+            f"Kafka topic {self._topic!r}",
+            "writing a dead letter",
+            f"{reason}; the largest of {len(refusals)} has {largest} B, "
+            f"message_max_bytes is {self._limit}; see max.message.bytes of the topic too",
+        )
 
     def _headers(self, refusal: Refusal, now: str) -> list[tuple[str, str | bytes | None]]:
         told = (

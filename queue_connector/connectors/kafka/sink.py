@@ -3,28 +3,37 @@
 * accepted  when every replica in sync has the message (``acks=all``); the idempotent producer
   writes it once and in order
 * order     of everything that one sink writes: all its messages go to one partition
-* thread    encoding is done where messages are sent, so that it never holds up the Trio loop
-* outages   and what is sent again, see `sender`
+* thread    data are encoded on the Trio thread; others have their turn every `ENCODE_BUDGET`
+            seconds. Where one datum takes longer, the next is encoded in a thread of its own
+* outages   what may be under way, and what is sent again, see `writer`
 * time      a message's timestamp is that of its sending, or taken from its datum
 * errors    a value that does not fit, is too large or has no timestamp is refused alone
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import attrs
+import trio
 
+from ...bridge import Worker
 from ...codecs import codec_for
 from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
-from .client import describe
-from .sender import TopicSender
+from .client import KafkaError, describe
+from .producer import MAX_MESSAGE_BYTES
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
-from .writer import MAX_MESSAGE_BYTES, KafkaError, Outgoing
+from .writer import MOST_BYTES, Outgoing, TopicWriter
+
+ENCODE_BUDGET = 0.005
+"""Seconds for which data are encoded before what there is is sent."""
 
 
 @attrs.define(eq=False, slots=False)
@@ -97,15 +106,17 @@ class KafkaProducerSink(DataSink):
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes
         self._timestamps = descriptor.timestamp_options
-        self._sender = TopicSender(descriptor, services, descriptor.message_max_bytes)
+        self._writer = TopicWriter(descriptor, services, descriptor.message_max_bytes)
+        self._worker = Worker()
+        self._slow = False  # whether the latest datum took long to encode
 
     async def start(self) -> None:
         """Get ready to write; a broker that does not answer yet is no error."""
-        await self._sender.start()
+        await self._writer.start()
 
     async def stop(self) -> None:
-        """Give a write under way some seconds, then leave the broker."""
-        await self._sender.stop()
+        """Give what is under way a moment, then leave the broker."""
+        await self._writer.stop()
 
     async def awrite(self, value: Data) -> None:
         """Send one datum; on return the broker has it for good."""
@@ -116,38 +127,79 @@ class KafkaProducerSink(DataSink):
 
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Send all, then wait for every acknowledgement."""
-        sizes: dict[int, int] = {}
+        await self.begin(delivery)
+        over = trio.Event()
+        delivery.on_told = lambda: over.set() if delivery.over else None
+        delivery.on_told()
+        await over.wait()
+        if delivery.failure is not None:
+            raise delivery.failure
 
-        def report(index: int, error: KafkaError | None) -> bool:
-            if error is None:
-                delivery.accept(index)
-            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                limit = "the broker refused it; see max.message.bytes of the topic"
-                delivery.refuse(index, TooLargeError(self._topic, sizes[index], limit))
-            elif error.code() == KafkaError.INVALID_TIMESTAMP:
-                reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"
-                delivery.refuse(index, TimestampError(reason))
-            elif error.code() == KafkaError.INVALID_RECORD:
-                delivery.refuse(index, RefusedError(self._topic, describe(error)))
-            return delivery.told(index)
+    async def begin(self, delivery: Delivery) -> None:
+        """Send all; they are under way on return."""
+        values, index = delivery.values, 0
+        while True:
+            numbers: list[int] = []
+            payloads: list[Any] = []
+            timestamps: list[int] = []
+            size, now = 0, time.monotonic()
+            until = now + ENCODE_BUDGET
+            while index < len(values) and now < until and size < MOST_BYTES:
+                try:
+                    if self._slow:
+                        payload, timestamp = await self._worker.run(self._encode, values[index])
+                    else:
+                        payload, timestamp = self._encode(values[index])
+                except DataError as error:
+                    delivery.refuse(index, error)
+                else:
+                    numbers.append(index)
+                    payloads.append(payload)
+                    timestamps.append(timestamp)
+                    size += len(payload)
+                index += 1
+                before, now = now, time.monotonic()
+                self._slow = now - before > ENCODE_BUDGET
+            told = partial(self._told, delivery, numbers, payloads)
+            await self._writer.send(Outgoing(payloads, told, delivery.fail, timestamps))
+            if index >= len(values):
+                return
 
-        await self._sender.send(lambda: self._encode(delivery, sizes), report)
-
-    def _encode(self, delivery: Delivery, sizes: dict[int, int]) -> Iterator[Outgoing]:
+    def _encode(self, value: Data) -> tuple[Any, int]:
+        fitting = conform(value, self._spec)
         timestamp = SENDING_TIME
-        for index, value in enumerate(delivery.values):
-            if delivery.told(index):
-                continue
-            try:
-                fitting = conform(value, self._spec)
-                if self._timestamps is not None:
-                    timestamp = self._timestamps.timestamp(fitting)
-                payload = self._codec.encode(fitting, self._spec)
-                if len(payload) > self._limit:
-                    limit = f"message_max_bytes is {self._limit}"
-                    raise TooLargeError(self._topic, len(payload), limit)
-            except DataError as error:
-                delivery.refuse(index, error)
+        if self._timestamps is not None:
+            timestamp = self._timestamps.timestamp(fitting)
+        payload = self._codec.encode(fitting, self._spec)
+        if len(payload) > self._limit:
+            limit = f"message_max_bytes is {self._limit}"
+            raise TooLargeError(self._topic, len(payload), limit)
+        return payload, timestamp
+
+    def _told(
+        self,
+        delivery: Delivery,
+        numbers: Sequence[int],
+        payloads: Sequence[Any],
+        places: Sequence[int],
+        errors: Mapping[int, KafkaError],
+    ) -> None:
+        """What became of messages; *numbers* are the places of their data in the delivery."""
+        if not errors and len(places) == delivery.untold:
+            delivery.accept_all()
+            return
+        for place in places:
+            if place in errors:
+                error = self._refusal(errors[place], len(payloads[place]))
+                delivery.refuse(numbers[place], error)
             else:
-                sizes[index] = len(payload)
-                yield Outgoing(index, payload, timestamp)
+                delivery.accept(numbers[place])
+
+    def _refusal(self, error: KafkaError, size: int) -> DataError:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            limit = "the broker refused it; see max.message.bytes of the topic"
+            return TooLargeError(self._topic, size, limit)
+        if error.code() == KafkaError.INVALID_TIMESTAMP:
+            reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"
+            return TimestampError(reason)
+        return RefusedError(self._topic, describe(error))

@@ -1,205 +1,382 @@
-"""Messages to a topic, sent by blocking calls in one `Worker` until each was reported on.
+"""Messages on their way to a topic, until each was accepted or refused.
 
-* source    librdkafka, CONFIGURATION.md; INTRODUCTION.md, "Message reliability"
+* window    `MOST` messages and `MOST_BYTES`, and one more, may be under way; then `send` waits
+* outages   waited out for as long as it takes. What was cut off and not accepted may arrive or not,
+            see `producer`
+* retries   librdkafka repeats what a broker did not take, once and in order. What it gives up, as
+            for a topic that was deleted, is sent anew once the topic is found again, and may then
+            come twice. Nothing overtakes it meanwhile
+* refusals  a broker that refuses one message refuses all that came in one batch with it, and says
+            nothing of which it was. So each of them is sent again alone; what is refused then is
+            meant. The others may come behind what was sent after them
+* errors    `EndpointError` where trying again would not help: then nothing more is sent
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
 
 import attrs
-from confluent_kafka import KafkaError, KafkaException, Producer
+import trio
 
-from ...bridge import TICK, check_cancelled
+from ...backoff import Backoff
+from ...descriptors import Services
 from ...errors import EndpointError
-from .client import HOPELESS, TopicClient, error_of
-from .options import Value
+from .client import HOPELESS, KafkaError, describe
+from .producer import KafkaProducer, key_of
+from .round import Round
+from .topic import KafkaAddress
 
-__all__ = ["FLUSH_GRACE", "MAX_MESSAGE_BYTES", "KafkaError", "Outgoing", "TopicWriter"]
+MOST = 10_000
+"""Messages that may be under way from one writer."""
 
-MAX_MESSAGE_BYTES = 999_000_000
-"""The largest message that librdkafka can be told to send, less its envelope."""
+MOST_BYTES = 16 * 2**20
+"""Bytes of messages beyond which a writer sends no more until some were accepted."""
 
-FLUSH_GRACE = 10.0
-"""Seconds that a write under way gets for its acknowledgements once the sink is to stop."""
+FLUSH_GRACE = 1.0
+"""Seconds that what is under way gets for its acknowledgements once the writer is to stop."""
 
-_ENVELOPE = 1024  # B, more than what Kafka's record batch adds to one payload
-_CHECK_TIMEOUT = 1.0  # s that a sink waits at its start for a broker to answer
-_PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
-_SEND_QUEUE = 32 * 1024  # KiB that wait to be sent, or twice the largest message
+START_GRACE = 1.0
+"""Seconds that a start waits for a broker to answer; later will do as well."""
+
+RETRY_FIRST = 0.25
+RETRY_MOST = 4.0
+"""Seconds before messages are sent anew, doubled up to the longest."""
+
+SLOW = 3.0
+"""Seconds without an acknowledgement after which a writer waits for one."""
+
+REFUSALS = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+    }
+)
+"""Errors that are a message's own, if it was sent alone."""
+
+_ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Outgoing:
-    """A message to be sent, with a number to report on it by."""
+    """Messages to be sent in order, and who is told what became of them, on the Trio thread.
 
-    number: int
-    payload: bytes
-    timestamp: int = 0
-    """In ms since the Unix epoch; 0 is the time of sending."""
-    headers: list[tuple[str, str | bytes | None]] = attrs.field(factory=list)
-
-
-class _Round:
-    """The messages of one write, until each was reported on."""
-
-    __slots__ = ("on_report", "pending")
-
-    def __init__(self, on_report: Callable[[int, KafkaError | None], None]) -> None:
-        self.on_report: Callable[[int, KafkaError | None], None] | None = on_report
-        self.pending = 0
-
-    def told(self, index: int, error: KafkaError | None, _message: object = None) -> None:
-        self.pending -= 1
-        if self.on_report is not None:
-            self.on_report(index, error)
-
-
-class TopicWriter(TopicClient):
-    """Writes to one topic; an acknowledgement means that every replica in sync has it.
-
-    Messages without a key go to one partition, so that their order is kept. No method keeps the
-    producer in a variable of its own: an exception's traceback would keep it alive, threads and
-    all, for as long as somebody remembers the exception.
+    ``told`` is called with places of messages and the errors of those that were refused for what
+    they are; ``failed`` with the reason for which nothing more will be told.
     """
 
-    def __init__(
-        self,
-        servers: str,
-        topic: str,
-        log: logging.Logger,
-        message_max_bytes: int,
-        options: Mapping[str, Value] | None = None,
-    ) -> None:
-        super().__init__(servers, topic, "writing", log, options or {})
-        self.give_up_at = float("inf")
-        self._message_max_bytes = message_max_bytes
-        self._producer: Producer | None = None
-        self._forsaken = 0
+    payloads: Sequence[Any]
+    """Bytes, arrays of bytes or, for tombstones, None."""
+    told: Callable[[Sequence[int], Mapping[int, KafkaError]], None]
+    failed: Callable[[EndpointError], None]
+    timestamps: Sequence[int] = ()
+    """In ms since the Unix epoch; none: the time of sending."""
+    key: bytes | None = None
+    headers: list[tuple[str, str | bytes | None]] | None = None
+    number: int = attrs.field(init=False, default=0)
+    left: int = attrs.field(init=False, default=0)
+    """Messages of which nothing was told yet."""
 
-    def open(self) -> None:
-        """Make the producer, and give the broker a moment to answer: later will do as well.
 
-        Asking makes the topic where the broker makes topics by itself.
-        """
-        self.close()
-        self.give_up_at = float("inf")
-        largest = self._message_max_bytes + _ENVELOPE
-        self._producer = self._make(
-            Producer,
-            {
-                **self._common_settings(),
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "consistent",
-                "linger.ms": 0,  # batches form by themselves while a request is on its way
-                "message.timeout.ms": 0,  # never: the caller cancels
-                "message.max.bytes": largest,
-                "queue.buffering.max.kbytes": max(_SEND_QUEUE, 2 * largest // 1024),
-            },
-        )
-        until = time.monotonic() + _CHECK_TIMEOUT
-        try:
-            while self._ask(self._known) is None:
-                if time.monotonic() >= until and self._trouble.refusal is None:
-                    self._log.warning("%s: no answer yet; what is written waits", self._endpoint)
-                    return
-                self._turn()
-        except BaseException:
-            self.close()
-            raise
+_Message = tuple[int, int, Outgoing]
+"""Number of what it is sent with, its place there, and that; they sort in the order of sending."""
 
-    def write(
-        self,
-        messages: Iterable[Outgoing],
-        on_report: Callable[[int, KafkaError | None], None],
-    ) -> None:
-        """Send messages in order; return once *on_report* was called for each of their numbers.
 
-        What was sent before it raises may still arrive, until `close`.
+class TopicWriter:
+    """Writes to one topic; all of it on the Trio thread."""
 
-        Raises:
-            EndpointError: the sink was stopped meanwhile, and the grace has passed; or nobody
-                accepts the log-in or the certificate.
-        """
+    def __init__(self, address: KafkaAddress, services: Services, message_max_bytes: int) -> None:
+        self.topic = address.topic
+        self.joined = False
+        self._servers = address.bootstrap
+        self._options = address.options
+        self._largest = message_max_bytes
+        self._services = services
+        self._condition = services.condition
+        self._condition.gauges["under_way"] = lambda: self._count
+        self._endpoint = f"Kafka topic {self.topic!r} at {self._servers}"
+        self._client: KafkaProducer | None = None
+        self._ends = AsyncExitStack()
+        self._in_turn = trio.Lock()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._forget()
 
-        def reported(number: int, error: KafkaError | None) -> None:
-            self._heard_at = time.monotonic()
-            if error is None:
-                self._trouble.refusal = None  # some broker has accepted us
-            on_report(number, error)
-
-        current = _Round(reported)
-        self._heard_at = time.monotonic()
-        try:
-            for message in messages:
-                check_cancelled()
-                self._produce(message, partial(current.told, message.number))
-                current.pending += 1
-            while current.pending:
-                self._turn()
-        except BaseException:
-            current.on_report = None
-            self._forsaken += current.pending
-            raise
-        self._trouble.over()
-
-    def close(self) -> None:
-        """Take back what no write waits for any more, and leave the broker."""
-        if self._producer is None:
-            return
-        if len(self._producer):
-            self._producer.purge()
-            self._producer.flush(_PURGE_TIMEOUT)
-        if self._forsaken:
-            self._log.warning(
-                "%s: of writes that were given up, up to %d messages did not arrive",
-                *(self._endpoint, self._forsaken),
-            )
-            self._forsaken = 0
-        self._producer = None  # joins librdkafka's threads
+    def _forget(self) -> None:
+        self._failure: EndpointError | None = None
+        self._rounds: dict[Round, None] = {}
+        self._open: dict[Outgoing, None] = {}
+        self._again: list[_Message] = []
+        self._alone: list[_Message] = []
+        self._sought = False
+        self._answered = False
+        self._by_itself = False
+        self._pauses = Backoff(RETRY_FIRST, RETRY_MOST)
+        self._number = self._count = self._bytes = 0
 
     @property
-    def _open_producer(self) -> Producer:
-        if self._producer is None:
+    def busy(self) -> bool:
+        """Whether something of it is in librdkafka's hands."""
+        return bool(self._rounds)
+
+    async def start(self) -> None:
+        """Get ready to write; a broker that does not answer yet is no error.
+
+        Raises:
+            EndpointError: options that cannot be used, or nobody accepts the log-in.
+        """
+        self._forget()
+
+        def make() -> KafkaProducer:
+            log = self._services.log
+            return KafkaProducer(self._servers, self._options, self._largest, log)
+
+        key = key_of(self._servers, self._options, self._largest)
+        client = await self._ends.enter_async_context(self._services.shared.use(key, make))
+        self._client = client
+        self.joined = True
+        client.join(self)
+        with trio.move_on_after(START_GRACE):
+            while not self._answered:
+                await self._changed.park()
+        while client.is_refused and self._failure is None and not self._answered:
+            await self._changed.park()  # until that has lasted, or some broker has accepted us
+        if self._failure is not None:
+            raise self._failure
+        if self._condition.waiting_for:
+            message = "%s: waits for %s (%s); so does what is written"
+            told = self._condition.waiting_for, self._condition.error
+            self._services.log.warning(message, self._services.exchange, *told)
+
+    async def stop(self) -> None:
+        """Give what is under way `FLUSH_GRACE` seconds, then leave the client to the others."""
+        client, self._client = self._client, None
+        if client is None:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            with trio.move_on_after(FLUSH_GRACE):
+                while self._count and self._failure is None:
+                    await self._changed.park()
+        finally:
+            self.joined = False
+            if self._count:
+                reason = f"not everything was acknowledged within {FLUSH_GRACE:g} s of the stop"
+                message = "%s: of writes that were given up, up to %d messages did not arrive"
+                self._services.log.warning(message, self._endpoint, self._count)
+                self.fail(reason)
+            client.leave(self)
+            self._condition.closed()
+            await self._ends.aclose()
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Send messages, behind those that were sent before; they are under way on return.
+
+        Cancelled, those that are not under way are not sent. What was sent is told of nevertheless.
+
+        Raises:
+            EndpointError: the writer has failed.
+        """
+        first, end = 0, len(outgoing.payloads)
+        async with self._in_turn:
+            while first < end:
+                while not self._may_send():
+                    await self._changed.park()
+                last = self._fitting(outgoing.payloads, first)
+                self._take_on(outgoing, range(first, last))
+                first = last
+
+    def _may_send(self) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        if self._client is None:
             raise RuntimeError("the sink is not started")
-        return self._producer
+        if self._again or self._alone or self._by_itself:
+            return False
+        if self._count >= MOST or self._bytes >= MOST_BYTES:
+            return False
+        return self._client.may_send(self)
 
-    def _known(self, timeout: float) -> bool:
-        found = self._open_producer.list_topics(self._topic, timeout).topics[self._topic]
-        if found.error is not None and found.error.code() in HOPELESS:
-            raise KafkaException(found.error)
-        return True
+    def _fitting(self, payloads: Sequence[Any], first: int) -> int:
+        """Behind which message the window is full."""
+        room, end = MOST_BYTES - self._bytes, min(len(payloads), first + MOST - self._count)
+        if sum(len(payload or b"") for payload in payloads[first:end]) <= room:
+            return end
+        for place in range(first, end):
+            room -= len(payloads[place] or b"")
+            if room <= 0:
+                return place + 1
+        return end
 
-    def _produce(
-        self, message: Outgoing, on_delivery: Callable[[KafkaError | None, object], None]
+    def _take_on(self, outgoing: Outgoing, places: range) -> None:
+        if not outgoing.number:
+            self._number += 1
+            outgoing.number = self._number
+            self._open[outgoing] = None
+        outgoing.left += len(places)
+        self._count += len(places)
+        self._bytes += _size(outgoing, places)
+        self._produce(outgoing, places)
+
+    def _produce(self, outgoing: Outgoing, places: Sequence[int], *, alone: bool = False) -> None:
+        assert self._client is not None
+        payloads, timestamps = outgoing.payloads, outgoing.timestamps
+        if len(places) != len(payloads):
+            payloads = [payloads[place] for place in places]
+            timestamps = [timestamps[place] for place in places] if timestamps else ()
+        batch = Round(self, payloads, timestamps, outgoing.key, outgoing.headers)
+        batch.note = (outgoing, places, alone)
+        self._rounds[batch] = None
+        self._client.produce(self.topic, batch)
+
+    # -- what the client says ----------------------------------------------------------------------
+
+    def over(self, batch: Round, errors: Mapping[int, KafkaError]) -> None:
+        """All messages of a round were reported on; these were not accepted."""
+        del self._rounds[batch]
+        if self._failure is not None:
+            return
+        outgoing, places, alone = batch.note
+        self._by_itself &= not alone
+        if len(errors) < len(places):
+            self._condition.is_well()
+            self._pauses.reset()
+        if not errors:
+            self._finish(outgoing, places, {})
+        else:
+            self._sort(outgoing, places, errors, alone)
+        self.proceed()
+
+    def _sort(
+        self,
+        outgoing: Outgoing,
+        places: Sequence[int],
+        errors: Mapping[int, KafkaError],
+        alone: bool,
     ) -> None:
-        while True:
-            try:
-                self._open_producer.produce(
-                    self._topic,
-                    message.payload,
-                    timestamp=message.timestamp,
-                    headers=message.headers,
-                    on_delivery=on_delivery,
-                )
-            except BufferError:
-                self._turn()  # reports make room
-            except KafkaException as exception:
-                on_delivery(error_of(exception), None)
-                return
+        """Tell of what is decided, and keep what is to be sent again."""
+        refused: dict[int, KafkaError] = {}
+        failed: list[KafkaError] = []
+        told: list[int] = []
+        for index, place in enumerate(places):
+            error = errors.get(index)
+            if error is None:
+                told.append(place)
+            elif error.code() in REFUSALS and alone:
+                told.append(place)
+                refused[place] = error
+            elif error.code() in REFUSALS:
+                self._alone.append((outgoing.number, place, outgoing))
             else:
+                failed.append(error)
+                again = self._alone if alone else self._again
+                again.insert(0 if alone else len(again), (outgoing.number, place, outgoing))
+        self._finish(outgoing, told, refused)
+        for error in failed:
+            if error.code() in HOPELESS:
+                self.fail(describe(error))
                 return
+        if failed:
+            self._seek(failed)
 
-    def _turn(self) -> None:
-        check_cancelled()
-        self._open_producer.poll(TICK)
-        self._check_refusal()
-        if self._stranded(self._known):
-            self._open_producer.purge()  # each is reported as that, and sent by another one
-        if time.monotonic() > self.give_up_at:
-            reason = f"not everything was acknowledged within {FLUSH_GRACE:g} s of the stop"
-            raise EndpointError(self._endpoint, self._operation, reason)
+    def _seek(self, errors: Sequence[KafkaError]) -> None:
+        """Have the topic looked for, before anything is sent again."""
+        assert self._client is not None
+        reason = f"{describe(errors[0])}; {len(errors)} messages are sent again"
+        log, name = self._services.log, self._services.exchange
+        log.warning("%s: Kafka topic %s: %s", name, self.topic, reason)
+        self._condition.waits(f"the topic {self.topic!r}", describe(errors[0]))
+        self._sought = True
+        self._client.inquiry.want(self.topic, self._pauses.next())
+
+    def _finish(
+        self, outgoing: Outgoing, places: Sequence[int], refused: Mapping[int, KafkaError]
+    ) -> None:
+        self._count -= len(places)
+        self._bytes -= _size(outgoing, places)
+        outgoing.left -= len(places)
+        if not outgoing.left:
+            self._open.pop(outgoing, None)
+        if places:
+            outgoing.told(places, refused)
+
+    def proceed(self) -> None:
+        """Do what can be done now."""
+        client = self._client
+        if client is not None and self._failure is None and client.ready:
+            if (self._again or self._alone) and not self._rounds and not self._sought:
+                if self._again:
+                    self._send_again()
+                elif client.go_alone(self):
+                    _, place, outgoing = self._alone.pop(0)
+                    self._by_itself = True
+                    self._produce(outgoing, [place], alone=True)
+            if not self._alone and not self._by_itself:
+                client.go_together(self)
+        self._changed.unpark_all()
+
+    def _send_again(self) -> None:
+        waiting, self._again = sorted(self._again, key=_order), []
+        while waiting:
+            outgoing = waiting[0][2]
+            places = [place for _, place, other in waiting if other is outgoing]
+            del waiting[: len(places)]
+            self._produce(outgoing, places)
+
+    def found(self, error: KafkaError | None) -> None:
+        """What a broker has answered when it was asked for the topic."""
+        if error is not None and error.code() in HOPELESS:
+            self.fail(describe(error))
+        elif error is not None:
+            self._miss(error)
+        else:
+            self._answered = True
+            self._sought = False
+            if not self._again and not self._alone:
+                self._condition.is_well()
+            self.proceed()
+
+    def _miss(self, error: KafkaError) -> None:
+        absent = ", which does not exist" if error.code() in _ABSENT else ""
+        self._condition.waits(f"the topic {self.topic!r}{absent}", describe(error))
+        self._changed.unpark_all()
+
+    def gone(self, reason: str) -> None:
+        """No broker answers."""
+        self._answered = self._client is None or not self._client.is_refused
+        self._condition.waits(f"a broker of {self._servers}", reason)
+        self._changed.unpark_all()
+
+    def up(self) -> None:
+        """Brokers answer again."""
+        if not self._sought:
+            self._condition.is_well()
+
+    def review(self, now: float) -> None:
+        """Look at what has been under way for long."""
+        oldest = next(iter(self._rounds), None)
+        if oldest is not None and now - oldest.begun > SLOW and not self._condition.waiting_for:
+            self._condition.waits(f"acknowledgements of the topic {self.topic!r}")
+
+    def fail(self, reason: str) -> None:
+        """Trying again would not help."""
+        if self._failure is None:
+            self._failure = EndpointError(self._endpoint, "writing", reason)
+            self._condition.waits("a restart", reason)
+            waiting, self._open = list(self._open), {}
+            for outgoing in waiting:
+                outgoing.failed(self._failure)
+        self._changed.unpark_all()
+
+
+def _order(message: _Message) -> tuple[int, int]:
+    return message[:2]
+
+
+def _size(outgoing: Outgoing, places: Sequence[int]) -> int:
+    payloads = outgoing.payloads
+    if len(places) == len(payloads):
+        return sum(len(payload or b"") for payload in payloads)
+    return sum(len(payloads[place] or b"") for place in places)

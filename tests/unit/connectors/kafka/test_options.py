@@ -21,8 +21,8 @@ from queue_connector.connectors.kafka.options import (
     faults_of_options,
     resolve,
 )
+from queue_connector.connectors.kafka.producer import KafkaProducer
 from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
-from queue_connector.connectors.kafka.writer import TopicWriter
 from queue_connector.errors import ConfigError, EndpointError
 
 SECRETS = [name for name, setting in SETTINGS.items() if setting.secret]
@@ -386,9 +386,9 @@ def test_what_librdkafka_says_of_a_bad_secret_does_not_show_it(name, tmp_path, c
         "ssl.keystore.password": {"ssl.keystore.location": str(tmp_path / "some.p12")},
     }
     options = {**TLS, **partners[name], name: "env:BAD"}
-    writer = TopicWriter("127.0.0.1:1", "t", logging.getLogger("kafka"), 1000, options)
+    producer = KafkaProducer("127.0.0.1:1", options, 1000, logging.getLogger("kafka"))
     with pytest.raises(EndpointError) as caught:
-        writer.open()
+        producer._open()
     assert "ssl.key" in str(caught.value)
     assert "hunter2" not in f"{caught.value!r} {caught.value} {caught.value.__dict__} {caplog.text}"
 
