@@ -345,8 +345,7 @@ class Exchange:
         assert part.account is not None
         source = self._inlet_of[part.account].source
         raw = None if part.raw is None else part.raw[index]
-        found = source.provenance(part.values[index], raw)
-        return Refusal(error, found.payload, found.position, path)
+        return source.provenance(part.values[index], raw).refusal(error, path)
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         """Hand bad data to the error policy, else deliver what is good, and then fail."""

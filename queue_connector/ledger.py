@@ -53,12 +53,15 @@ class Refusal:
     """A datum that could not be used: why, its bytes as they came, and where it came from.
 
     ``path`` leads from the exchange to what refused it: ``$.source``, ``$.pipe``, ``$.sink[1]``.
+    A payload of None is that of a message without one. ``key`` and ``headers`` came with it.
     """
 
     error: DataError
-    payload: bytes = b""
+    payload: bytes | None = b""
     position: str = ""
     path: str = ""
+    key: bytes | None = None
+    headers: Sequence[tuple[str, str | bytes | None]] = ()
 
 
 @attrs.define(eq=False)

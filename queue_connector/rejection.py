@@ -147,4 +147,4 @@ class Rejection:
 
 
 def _size(rejected: Sequence[Rejected]) -> int:
-    return sum(len(refusal.payload) for _, refusal in rejected)
+    return sum(len(refusal.payload or b"") for _, refusal in rejected)

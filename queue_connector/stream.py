@@ -69,10 +69,20 @@ class Endpoint(abc.ABC):
 
 @attrs.frozen
 class Provenance:
-    """What a datum was before it was one: its bytes as they came, and where they stood."""
+    """What a datum was before it was one: its bytes as they came, and where they stood.
 
-    payload: bytes = b""
+    What else came with them is there too, so that the message can be sent again as it was.
+    """
+
+    payload: bytes | None = b""
+    """None: a message without a value, which in Kafka is a tombstone."""
     position: str = ""
+    key: bytes | None = None
+    headers: Sequence[tuple[str, str | bytes | None]] = ()
+
+    def refusal(self, error: DataError, path: str = "") -> Refusal:
+        """That the datum cannot be used, and why; *path* leads to what refused it."""
+        return Refusal(error, self.payload, self.position, path, self.key, self.headers)
 
 
 class DataSource(Endpoint):

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 import trio
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from queue_connector.connectors.kafka.dead_letter import (
     HEADERS,
@@ -29,6 +29,14 @@ LIMIT = 15.0
 
 def letters(servers, topic):
     """Every message of a topic: payload, and headers as text, oldest first of each partition."""
+    return [
+        (message.value(), {name: text.decode() for name, text in message.headers()})
+        for message in messages(servers, topic)
+    ]
+
+
+def messages(servers, topic):
+    """Every message of a topic, oldest first of each partition."""
     consumer = Consumer(
         {"bootstrap.servers": servers, "group.id": "t", "fetch.wait.max.ms": 10, "log_level": 0}
     )
@@ -43,8 +51,7 @@ def letters(servers, topic):
                 assert message is not None
                 assert message.error() is None
                 low = message.offset() + 1
-                headers = {name: text.decode() for name, text in message.headers()}
-                found.append((message.value(), headers))
+                found.append(message)
         return found
     finally:
         consumer.close()
@@ -109,6 +116,39 @@ async def test_a_message_that_does_not_decode_is_set_aside_as_it_came(broker, to
     assert headers["queue_connector.position"] == f"{topic}[0]@1"
     when = datetime.datetime.fromisoformat(headers["queue_connector.time"])
     assert abs(datetime.datetime.now(datetime.UTC) - when) < datetime.timedelta(seconds=60)
+
+
+async def test_key_and_headers_stay_and_a_tombstone_stays_one(broker, topic):
+    own = ("queue_connector.path", b"of an earlier dead letter")
+    theirs = [("trace", b"\x00\xff"), ("empty", b""), ("trace", b"again"), ("none", None)]
+    producer = Producer({"bootstrap.servers": broker, "log_level": 0})
+    producer.produce(topic, b"bad", b"key \xff", 0, headers=[*theirs[:2], own, *theirs[2:]])
+    producer.produce(topic, None, b"gone", 0)
+    producer.produce(topic, None, None, 0)
+    assert producer.flush(LIMIT) == 0
+    made = exchange(broker, topic)
+    await stream_until(made, lambda: made.ledger.failed == 3)
+    found = {message.value(): [] for message in messages(broker, f"{topic}-dead")}
+    for message in messages(broker, f"{topic}-dead"):
+        found[message.value()].append(message)
+    (bad,) = found.pop(b"bad")
+    assert bad.key() == b"key \xff"
+    assert [header for header in bad.headers() if header[0] not in HEADERS] == theirs
+    assert [name for name, _ in bad.headers() if name in HEADERS] == list(HEADERS)
+    assert dict(bad.headers())["queue_connector.path"] == b"$.source"
+    assert list(found) == [None]
+    assert {message.key() for message in found[None]} == {b"gone", None}
+
+
+async def test_what_a_sink_refuses_keeps_the_key_of_its_message(broker, topic):
+    producer = Producer({"bootstrap.servers": broker, "log_level": 0})
+    producer.produce(topic, b"1" * 19, b"key", 0, headers=[("trace", b"1")])
+    assert producer.flush(LIMIT) == 0
+    sink = {"type": "KafkaProducerSink", "servers": broker, "topic": f"{topic}-out"}
+    made = exchange(broker, topic, sink={**sink, "message_max_bytes": 10})
+    await stream_until(made, lambda: made.ledger.failed == 1)
+    (letter,) = messages(broker, f"{topic}-dead")
+    assert (letter.key(), letter.headers()[0]) == (b"key", ("trace", b"1"))
 
 
 async def test_what_a_sink_refuses_is_set_aside_with_the_bytes_of_its_source(broker, topic):

@@ -1,8 +1,10 @@
 """Set data that cannot be used aside in a topic, and go on.
 
-* value     the datum's bytes as they came from Kafka; of a datum that was never bytes, text as
-            Python writes it
-* headers   `HEADERS`, all UTF-8
+* value     the datum's bytes as they came from Kafka, none for a tombstone; of a datum that was
+            never bytes, text as Python writes it
+* key       as it came
+* headers   those that came, in their order, then `HEADERS`, all UTF-8. Of a dead letter that could
+            not be used again, only the latest `HEADERS` are kept
 * done      when the broker has acknowledged it, as for any sink; until then the stream waits
 * errors    `EndpointError` when the topic does not take it, for its size for example: then the
             exchange ends in FAULT, and the datum is not lost where its source can repeat it
@@ -97,7 +99,7 @@ class DeadLetterPolicy(ErrorPolicy):
 
     async def take(self, refusals: Sequence[Refusal]) -> None:
         """Write a dead letter for each, and wait for every acknowledgement."""
-        if any(len(refusal.payload) > self._limit for refusal in refusals):
+        if _largest(refusals) > self._limit:
             raise self._too_large(refusals, "too large")
         now = utc_now()
         left = len(refusals)
@@ -118,7 +120,8 @@ class DeadLetterPolicy(ErrorPolicy):
 
         for refusal in refusals:
             headers = self._headers(refusal, now)
-            await self._writer.send(Outgoing([refusal.payload], told, failed, headers=headers))
+            letter = [refusal.payload], told, failed, (), refusal.key, headers
+            await self._writer.send(Outgoing(*letter))
         await over.wait()
         for failure in failures:
             raise failure
@@ -126,11 +129,10 @@ class DeadLetterPolicy(ErrorPolicy):
             raise self._too_large(refusals, describe(refused[0]))
 
     def _too_large(self, refusals: Sequence[Refusal], reason: str) -> EndpointError:
-        largest = max(len(refusal.payload) for refusal in refusals)
         return EndpointError(
             f"Kafka topic {self._topic!r}",
             "writing a dead letter",
-            f"{reason}; the largest of {len(refusals)} has {largest} B, "
+            f"{reason}; the largest of {len(refusals)} has {_largest(refusals)} B, "
             f"message_max_bytes is {self._limit}; see max.message.bytes of the topic too",
         )
 
@@ -144,6 +146,13 @@ class DeadLetterPolicy(ErrorPolicy):
             refusal.position,
         )
         return [
-            (name, text.encode(errors="backslashreplace"))
-            for name, text in zip(HEADERS, told, strict=True)
+            *(header for header in refusal.headers if header[0] not in HEADERS),
+            *(
+                (name, text.encode(errors="backslashreplace"))
+                for name, text in zip(HEADERS, told, strict=True)
+            ),
         ]
+
+
+def _largest(refusals: Sequence[Refusal]) -> int:
+    return max(len(refusal.payload or b"") for refusal in refusals)

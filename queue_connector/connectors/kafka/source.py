@@ -219,9 +219,10 @@ class KafkaConsumerSource(DataSource):
             self._reader.settled(generation, moved)
 
     def provenance(self, value: Data, raw: Message[Any, Any]) -> Provenance:
-        """The message's bytes, topic, partition and offset."""
+        """The message's bytes, topic, partition and offset, its key and its headers."""
         position = f"{self._topic}[{raw.partition()}]@{raw.offset()}"
-        return Provenance(raw.value() or b"", position)
+        headers: Any = raw.headers() or ()
+        return Provenance(raw.value(), position, raw.key(), headers)
 
     def _take(self, most: int) -> Batch | None:
         """In the worker thread: what was taken before, or what comes next, decoded."""
@@ -239,8 +240,7 @@ class KafkaConsumerSource(DataSource):
                 values.append(self._decode(message))
                 raw.append(message)
             except DecodeError as error:
-                found = self.provenance(None, message)
-                refused.append(Refusal(error, found.payload, found.position))
+                refused.append(self.provenance(None, message).refusal(error))
             if time.monotonic() > until:
                 break
         if not positions:
