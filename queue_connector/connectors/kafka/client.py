@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 
 from ...bridge import OneAtATime, check_cancelled
 from ...errors import EndpointError
@@ -35,6 +36,7 @@ __all__ = [  # of the library, for those who do not import it
     "KafkaException",
     *("HOPELESS", "STRANDED", "TopicClient", "Trouble"),
     *("common_settings", "describe", "error_of", "is_answered", "make_client"),
+    "request_limit",
 ]
 
 T = TypeVar("T")
@@ -217,6 +219,24 @@ def is_answered(settings: Mapping[str, Any]) -> bool:
         return bool(client.list_topics(timeout=_PROBE).brokers)
     except KafkaException:
         return False
+
+
+def request_limit(settings: Mapping[str, Any]) -> int | None:
+    """The largest request that all brokers take, in bytes; none: they do not say, or not to us.
+
+    A broker that is sent a larger one closes the connection without a word, whenever it comes.
+    """
+    if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
+        return None
+    name = "socket.request.max.bytes"
+    try:
+        client = AdminClient({**settings, "log_level": 0})
+        brokers = client.list_topics(timeout=_PROBE).brokers
+        asked = [ConfigResource(ConfigResource.Type.BROKER, str(number)) for number in brokers]
+        answers = client.describe_configs(asked, request_timeout=_PROBE).values() if asked else ()
+        return min((int(answer.result()[name].value) for answer in answers), default=None)
+    except (KafkaException, KeyError, TypeError, ValueError):
+        return None
 
 
 class TopicClient:

@@ -27,7 +27,16 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...bridge import TICK, Bell, Lane
 from ...errors import EndpointError
 from . import client
-from .client import HOPELESS, Trouble, common_settings, describe, error_of, is_answered, make_client
+from .client import (
+    HOPELESS,
+    Trouble,
+    common_settings,
+    describe,
+    error_of,
+    is_answered,
+    make_client,
+    request_limit,
+)
 from .inquiry import Inquiry, Topics
 from .options import Value
 from .round import Round, Ticket, Writer
@@ -38,10 +47,15 @@ MAX_MESSAGE_BYTES = 999_000_000
 LARGE = 16 * 2**20
 """Bytes of a message beyond which a writer shares its client with its like only."""
 
-_ENVELOPE = 1024  # B, more than what Kafka's record batch adds to one payload
+ENVELOPE = 1024
+"""More than the bytes that Kafka's requests and batches add to one payload."""
+
 _NO_LIMIT = 2**31 - 1  # of librdkafka's queue: each writer bounds what it has under way
 _PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
 _SECOND_CHANCE = 6.0  # s for a client to be answered after all: more than its longest back-offs
+_SUSPECT = 5.0  # s that messages stand before it is asked whether they are too large
+_SUSPECT_AGAIN = 60.0  # s until it is asked again
+_BATCH = 1_000_000  # B, librdkafka's own limit of what goes in one batch
 _REVIEW = 1.0  # s between two looks at what has been under way for long
 
 
@@ -66,7 +80,10 @@ class KafkaProducer:
         """Whether it may be given messages now."""
         self.down = ""
         """Why no broker has answered what it was asked last; empty: one has."""
+        self.request_limit: int | None = None
+        """Bytes of the largest request that the brokers take, where it was too small for us."""
         self.servers = servers
+        self._suspect_at = 0.0
         self._options = options
         self._largest = MAX_MESSAGE_BYTES if message_max_bytes > LARGE else LARGE
         self._endpoint = f"Kafka at {servers}"
@@ -252,6 +269,24 @@ class KafkaProducer:
         self._trouble.report("its client is not answered and another one is: connecting anew")
         self._renew()
 
+    def _on_limit(self, limit: int | None) -> None:
+        """Brokers have told how large a request may be."""
+        largest = max((batch.largest for _, batch in self._rounds.values()), default=0)
+        if limit is None:
+            self._log.warning(
+                "%s: messages stand, the largest has %d B; whether the brokers take so much is not "
+                "known: see their socket.request.max.bytes",
+                *(self._endpoint, largest),
+            )
+        elif limit < max(largest, _BATCH) + ENVELOPE and limit != self.request_limit:
+            self._log.warning(
+                "%s: messages stand, the largest has %d B; socket.request.max.bytes of the brokers "
+                "is %d: connecting anew, to send less at once",
+                *(self._endpoint, largest, limit),
+            )
+            self.request_limit = limit
+            self._renew()
+
     def _on_fatal(self, error: KafkaError) -> None:
         self._log.warning("%s: %s; connecting anew", self._endpoint, describe(error))
         self._renew()
@@ -290,6 +325,11 @@ class KafkaProducer:
         for writer in {batch.writer: None for _, batch in self._rounds.values()}:
             writer.review(now)
         self._take_back()
+        if now >= self._suspect_at and any(
+            now - batch.begun > _SUSPECT for _, batch in self._rounds.values()
+        ):
+            self._suspect_at = now + _SUSPECT_AGAIN
+            self.inquiry.lane.post(self._ask_limit)
 
     # -- in the lane that polls --------------------------------------------------------------------
 
@@ -319,6 +359,9 @@ class KafkaProducer:
             self._trouble.on_error(error)
 
     def _open(self) -> None:
+        largest = self._largest + ENVELOPE
+        if self.request_limit is not None:
+            largest = max(ENVELOPE, min(largest, self.request_limit - ENVELOPE))
         settings = {
             **common_settings(self.servers, self._options, self._endpoint, "writing"),
             **self._trouble.settings(),
@@ -328,7 +371,8 @@ class KafkaProducer:
             "partitioner": "consistent",
             "linger.ms": 0,  # batches form by themselves while a request is on its way
             "message.timeout.ms": 0,  # never: the writer gives up
-            "message.max.bytes": self._largest + _ENVELOPE,
+            "message.max.bytes": largest,
+            "batch.size": min(_BATCH, largest),
             "queue.buffering.max.messages": _NO_LIMIT,
             "queue.buffering.max.kbytes": _NO_LIMIT,
             "delivery.report.only.error": True,
@@ -369,6 +413,11 @@ class KafkaProducer:
             raise KafkaException(KafkaError(KafkaError._DESTROY))
         topics: Topics = self._producer.list_topics(topic, timeout).topics
         return topics
+
+    def _ask_limit(self) -> None:
+        settings = common_settings(self.servers, self._options, self._endpoint, "writing")
+        if is_answered(settings):  # else it is an outage
+            self._say("limit", request_limit(settings))
 
     def _compare(self) -> None:
         """Say whether a new client is answered, and this one, which was not for long, is not."""

@@ -95,6 +95,11 @@ class Round:
     failures: Failures = attrs.field(init=False, factory=list)
     """What was reported, with the bytes of each message."""
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest of the messages."""
+        return max(len(payload or b"") for payload in self.payloads)
+
     def errors(self) -> dict[int, KafkaError]:
         """What was not accepted, by its place.
 

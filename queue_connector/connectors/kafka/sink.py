@@ -27,7 +27,7 @@ from ...descriptors import Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
 from .client import KafkaError, describe
-from .producer import MAX_MESSAGE_BYTES
+from .producer import ENVELOPE, MAX_MESSAGE_BYTES
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
 from .writer import MOST_BYTES, Outgoing, TopicWriter
@@ -198,6 +198,8 @@ class KafkaProducerSink(DataSink):
     def _refusal(self, error: KafkaError, size: int) -> DataError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             limit = "the broker refused it; see max.message.bytes of the topic"
+            if (most := self._writer.request_limit) is not None and size + ENVELOPE > most:
+                limit = f"socket.request.max.bytes of the broker is {most}"
             return TooLargeError(self._topic, size, limit)
         if error.code() == KafkaError.INVALID_TIMESTAMP:
             reason = "the broker refused it; see message.timestamp.*.max.ms of the topic"

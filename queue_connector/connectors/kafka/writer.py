@@ -117,6 +117,11 @@ class TopicWriter:
         self._number = self._count = self._bytes = 0
 
     @property
+    def request_limit(self) -> int | None:
+        """Bytes of the largest request that the brokers take, where it was too small for us."""
+        return None if self._client is None else self._client.request_limit
+
+    @property
     def busy(self) -> bool:
         """Whether something of it is in librdkafka's hands."""
         return bool(self._rounds)
