@@ -7,7 +7,7 @@ import time
 
 import pytest
 import trio
-import trio.testing
+from confluent_kafka import Producer
 
 from queue_connector.connectors.kafka import writer
 from queue_connector.connectors.kafka.dead_letter import (
@@ -270,3 +270,61 @@ async def test_a_sink_waits_for_acknowledgements_when_they_stay_away(own_broker,
         await over(delivery)
         assert services.condition.connected
         assert services.condition.waiting_for == ""
+
+
+@pytest.fixture
+def far_broker():
+    """A broker at the end of a line with a round trip of 0.7 s."""
+    settings = {"test.mock.num.brokers": 1, "test.mock.broker.rtt": 700, "log_level": 0}
+    host = Producer({"bootstrap.servers": "replaced", **settings})
+    (broker,) = host.list_topics("t", timeout=LIMIT).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    del host
+
+
+async def test_a_slow_line_is_no_outage_and_is_kept_full(far_broker, caplog):
+    services = Services(log=logging.getLogger("far"))
+    async with make_sink(far_broker, "t", services=services) as sink:
+        with trio.fail_after(LIMIT):
+            await until(lambda: services.condition.connected)
+        assert services.condition.waiting_for == ""
+        began = trio.current_time()
+        deliveries = [Delivery([n]) for n in range(20)]
+        for delivery in deliveries:
+            await sink.begin(delivery)
+        assert trio.current_time() - began < 0.5
+        await over(*deliveries)
+        assert trio.current_time() - began < 5 * 0.7  # 20 with one at a time
+        assert services.condition.connected
+
+
+async def test_who_comes_after_a_log_in_was_refused_has_it_tried_again(broker, topic, shared):
+    """Others may still hold the client, with the old password."""
+    services = with_shared(shared)
+    async with make_sink(broker, f"{topic}-0", services=services) as old:
+        await old.awrite(0)
+        client = old._writer._client
+        client._say("failure", EndpointError("Kafka", "writing", "wrong password"))
+        with trio.fail_after(LIMIT):
+            await until(lambda: client.failure)
+        with pytest.raises(EndpointError, match="wrong password"):
+            await old.awrite(1)
+        async with make_sink(broker, f"{topic}-1", services=with_shared(shared)) as new:
+            with trio.fail_after(LIMIT):
+                await new.awrite(2)
+        with pytest.raises(EndpointError, match="wrong password"):
+            await old.awrite(3)
+    assert read_all(broker, f"{topic}-1")[0] == [b"2"]
+
+
+async def test_what_goes_wrong_unexpectedly_is_an_error_of_the_sinks_and_not_of_the_loop(
+    broker, topic, shared, caplog
+):
+    async with make_sink(broker, topic, services=with_shared(shared)) as sink:
+        delivery = Delivery([1])
+        delivery.on_told = lambda: 1 / 0
+        await sink.begin(delivery)
+        with trio.fail_after(LIMIT):
+            await until(lambda: sink._writer._failure)
+        with pytest.raises(EndpointError, match="ZeroDivisionError"):
+            await sink.awrite(2)
