@@ -216,7 +216,7 @@ class KafkaProducer:
             self._review()
         except Exception as error:
             self._log.exception("%s: unexpected", self._endpoint)
-            self._on_failure(EndpointError(self._endpoint, "writing", f"unexpected {error!r}"))
+            self._on_failure(self._unexpected(error))
 
     def _tell(self, batch: Round) -> None:
         errors = batch.errors()
@@ -341,6 +341,9 @@ class KafkaProducer:
             self._producer.poll(TICK)
         except KafkaException as exception:
             self._say("fatal", error_of(exception))
+        except Exception as error:
+            self._log.exception("%s: unexpected", self._endpoint)
+            self._say("failure", self._unexpected(error))
         now = time.monotonic()
         if self._over or (self._rounds and now >= self._review_at):
             self._bell.ring()
@@ -398,6 +401,9 @@ class KafkaProducer:
         else:
             self._heard_at = time.monotonic()
             self._say("renewed", None)
+
+    def _unexpected(self, error: Exception) -> EndpointError:
+        return EndpointError(self._endpoint, "writing", f"unexpected {error!r}")
 
     def _failed(self, error: KafkaError) -> EndpointError:
         return EndpointError(self._endpoint, "writing", describe(error))

@@ -156,13 +156,17 @@ class TopicWriter:
             self._services.log.warning(message, self._services.exchange, *told)
 
     async def stop(self) -> None:
-        """Give what is under way `FLUSH_GRACE` seconds, then leave the client to the others."""
+        """Give what is under way `FLUSH_GRACE` seconds, then leave the client to the others.
+
+        Where it is waited for already, none: nothing would come of it.
+        """
         client, self._client = self._client, None
         if client is None:
             await trio.lowlevel.checkpoint()
             return
         try:
-            with trio.move_on_after(FLUSH_GRACE):
+            grace = 0.0 if self._condition.waiting_for else FLUSH_GRACE
+            with trio.move_on_after(grace):
                 while self._count and self._failure is None:
                     await self._changed.park()
         finally:
