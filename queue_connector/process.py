@@ -10,14 +10,15 @@ is to hold its signals back (see `hold_signals`).
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -121,8 +122,7 @@ class Signals:
             if found is not None and found.si_signo == signal.SIGINT:
                 _log.warning("Ctrl-C again: ended at once; what was in flight may be lost")
                 leave(INTERRUPTED)
-        _log.critical("it does not end in time and is cut off; see where its threads stand")
-        faulthandler.dump_traceback(2)
+        _log.critical("it does not end in time and is cut off; its threads stand at %s", _stacks())
         leave(1)
 
     def _begin(self, stop: Callable[[], None], seconds: float) -> None:
@@ -132,6 +132,19 @@ class Signals:
         except Exception:
             _log.critical("it cannot end in order", exc_info=True)
             leave(1)
+
+
+def _stacks() -> str:
+    """Where every thread is, the innermost call first."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = []
+    for ident, top in sys._current_frames().items():
+        calls = [
+            f"{call.name} {call.filename.rpartition('/')[2]}#{call.lineno}"
+            for call in reversed(traceback.extract_stack(top))
+        ]
+        stacks.append(f"{names.get(ident, ident)}: {' < '.join(calls)}")
+    return "; ".join(stacks)
 
 
 def leave(status: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -106,6 +105,7 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
     from tango.test_context import get_server_host_port
 
     from ..device import SDPQueueConnector
+    from ..prerequisites import EVENT_PORTS
     from ..server import serve
 
     class Configured(SDPQueueConnector):
@@ -120,9 +120,9 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
         host, port = get_server_host_port()
         print(f"tango://{host}:{port}/{options.device}#dbase=no", flush=True)
 
-    if options.event_port:  # cppTango's names
-        os.environ["TANGO_ZMQ_EVENT_PORT"] = str(options.event_port)
-        os.environ["TANGO_ZMQ_HEARTBEAT_PORT"] = str(options.event_port + 1)
+    if options.event_port:
+        for offset, variable in enumerate(EVENT_PORTS):
+            os.environ[variable] = str(options.event_port + offset)
     arguments = ["cli", "-nodb", "-dlist", options.device, *endpoint]
     if options.verbose:
         arguments.append("-v4")
@@ -131,6 +131,8 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
 
 def _endpoint(options: argparse.Namespace) -> list[str]:
     """Where the server listens, as the options of omniORB that Tango takes."""
+    from ..prerequisites import listening_complaint
+
     everywhere = options.host in ("", "*", "0.0.0.0")
     ports = [options.port]
     if options.event_port:
@@ -140,26 +142,10 @@ def _endpoint(options: argparse.Namespace) -> list[str]:
     if len(set(ports)) < len(ports) or max(ports) >= 1 << 16:
         misuse("--event-port: it takes this port and the next one; --port must be another")
     for number in ports:
-        if complaint := _complaint("" if everywhere else options.host, number):
+        if complaint := listening_complaint("" if everywhere else options.host, number):
             where = f"{options.host} port {number}" if number else options.host
             misuse(f"cannot listen at {where}: {complaint}")
     arguments = ["-ORBendPoint", f"giop:tcp:{'' if everywhere else options.host}:{options.port}"]
     if options.publish is not None:
         arguments += ["-ORBendPointPublish", f"giop:tcp:{options.publish}:{options.port}"]
     return arguments
-
-
-def _complaint(host: str, number: int) -> str:
-    """Why nobody can listen at an address; empty where somebody can."""
-    try:
-        found = socket.getaddrinfo(
-            host or None, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as omniORB does
-            probe.bind(address)
-            probe.listen(1)
-    except (OSError, UnicodeError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return ""

@@ -1,5 +1,6 @@
 """The device server as a process: how it begins, and how it ends."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,7 +15,12 @@ import pytest
 import tango
 
 from queue_connector.cli import main
-from queue_connector.server import CannotStartError, _database_complaint, unix_transport
+from queue_connector.prerequisites import (
+    CannotStartError,
+    check,
+    database_complaint,
+    unix_transport,
+)
 from tests.device.connector import connector, eventually
 from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
 from tests.device.servers import ROOT, free_port
@@ -104,6 +110,23 @@ def test_a_log_that_nobody_reads_holds_nothing_up_not_the_end_either(tmp_path):
     os.close(reading)
 
 
+def test_a_crash_ends_it_though_nobody_reads_what_is_told_of_it(tmp_path, empty):
+    reading, writing = os.pipe()
+    with process(tmp_path, "serve", empty, stderr=writing) as running:
+        running.address()
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x")
+        running.signal(signal.SIGSEGV)
+        assert running.ends(10.0) == -signal.SIGSEGV
+    os.close(reading)
+    os.close(writing)
+
+
 @pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
 def test_a_log_that_cannot_be_written_at_all_harms_nothing(tmp_path, empty, stream):
     port = free_port()
@@ -136,6 +159,32 @@ def test_too_few_threads_are_told_in_one_sentence(tmp_path, empty):
         assert running.out == ""
         [line] = running.err.splitlines()
         assert re.search(r"no more than 1\d threads can be started here, and it needs 24", line)
+
+
+def test_too_few_files_are_told_in_one_sentence(tmp_path, empty):
+    under = ["bash", "-c", 'ulimit -n 30; exec "$@"', "bash"]
+    with process(tmp_path, "serve", empty, under=under) as running:
+        assert running.ends() == 1
+        [line] = running.err.splitlines()
+        assert "no more than 30 files and sockets may be open here, and it needs 128" in line
+
+
+def test_a_low_limit_of_files_that_may_be_raised_is_raised(tmp_path, empty):
+    under = ["bash", "-c", 'ulimit -Sn 30; exec "$@"', "bash"]
+    with process(tmp_path, "serve", empty, under=under) as running:
+        assert tango.DeviceProxy(running.address()).State() == tango.DevState.STANDBY
+
+
+@pytest.mark.parametrize("variable", ["TANGO_ZMQ_EVENT_PORT", "TANGO_ZMQ_HEARTBEAT_PORT"])
+def test_event_ports_that_cannot_be_had_are_told_at_the_start(monkeypatch, variable):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        for value, words in [("abc", "expected a port"), ("0", "expected"), (port, "in use")]:
+            monkeypatch.setenv(variable, value)
+            with pytest.raises(CannotStartError, match=f"{variable}: .*{words}"):
+                check(["01", "-ORBendPoint", "giop:tcp:127.0.0.1:0"])
+    monkeypatch.setenv(variable, "*")
+    check(["01"])
 
 
 @needs_root
@@ -182,13 +231,13 @@ def test_it_runs_as_any_user_on_a_file_system_that_cannot_be_written(
 
 
 def test_where_no_directory_can_be_written_it_says_so(monkeypatch):
-    monkeypatch.setattr("queue_connector.server.SOCKET_DIRECTORIES", ("", "/proc"))
+    monkeypatch.setattr("queue_connector.prerequisites.SOCKET_DIRECTORIES", ("", "/proc"))
     with pytest.raises(CannotStartError, match="none of /proc can be written"):
         unix_transport([])
 
 
 def test_a_directory_that_was_chosen_by_hand_stays(monkeypatch):
-    monkeypatch.setattr("queue_connector.server.SOCKET_DIRECTORIES", ("/proc",))
+    monkeypatch.setattr("queue_connector.prerequisites.SOCKET_DIRECTORIES", ("/proc",))
     assert unix_transport(["-ORBunixTransportDirectory", "/x"]) == []
     monkeypatch.setenv("ORBunixTransportDirectory", "/x")
     assert unix_transport([]) == []
@@ -208,7 +257,7 @@ class Database:
         command += ["--host", "127.0.0.1", "--port", str(self._port), "2"]
         with (self._directory / "database.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._directory, stdout=log, stderr=log)
-        eventually(lambda: not _database_complaint("127.0.0.1", self._port), 30.0)
+        eventually(lambda: not database_complaint("127.0.0.1", self._port), 30.0)
 
     def register(self, server, device):
         found = tango.DbDevInfo()
@@ -229,12 +278,12 @@ def database(tmp_path):
 
 
 def test_what_is_no_tango_database_is_told_from_one(monkeypatch):
-    monkeypatch.setattr("queue_connector.server.ANSWER", 0.2)
+    monkeypatch.setattr("queue_connector.prerequisites.ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        assert _database_complaint("127.0.0.1", port) == "timed out"
-    assert _database_complaint("127.0.0.1", port) == "Connection refused"
-    assert "Name or service" in _database_complaint("no such host", 1)
+        assert database_complaint("127.0.0.1", port) == "timed out"
+    assert database_complaint("127.0.0.1", port) == "Connection refused"
+    assert "Name or service" in database_complaint("no such host", 1)
 
 
 def test_a_tango_database_that_is_not_up_yet_is_waited_for_with_a_word(tmp_path, database):
@@ -328,6 +377,7 @@ def run(*arguments, under=(), **options):
         (["--host", "192.0.2.77"], "cannot listen at 192.0.2.77: Cannot assign requested address"),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid: "),
         (["--host", "x" * 300], "cannot listen at xxx"),
+        (["--host", "::1"], "cannot listen at ::1: Address family for hostname not supported"),
         (["--publish", "10.0.0.1"], "--publish: give --port too"),
         (["--device", "a/b/c#x"], "expected domain/family/member"),
         (["--device", "a/b"], "expected domain/family/member"),

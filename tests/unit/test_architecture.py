@@ -24,12 +24,13 @@ FLOORS = [
     },
     {"connectors", "configdb"},
     {
-        *("config", "monitor", "reporter", "embedded_broker", "device", "server", "cli", "demo"),
+        *("config", "monitor", "reporter", "embedded_broker", "device", "cli", "demo"),
+        *("server", "prerequisites"),
     },
     {"entry", "__main__"},
 ]
 CLIENT_LIBRARIES = {
-    "tango": {"connectors.tango", "device", "server", "cli", "demo"},
+    "tango": {"connectors.tango", "device", "server", "prerequisites", "cli", "demo"},
     "confluent_kafka": {
         *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "producer")),
         "embedded_broker",

@@ -98,3 +98,40 @@ print(spare_threads(50))
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "11\n"
+
+
+def test_an_end_that_does_not_come_in_time_is_cut_off_and_says_where_it_stands():
+    script = """
+import logging, os, signal, time
+from queue_connector.process import Signals
+logging.basicConfig()
+
+def hang_here():
+    time.sleep(60)
+
+signals = Signals()
+signals.heed()
+signals.ready(lambda: None, 0.2)
+os.kill(os.getpid(), signal.SIGTERM)
+hang_here()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "it does not end in time and is cut off" in done.stderr
+    assert "MainThread: hang_here <string>#7 < <module> <string>#13" in done.stderr
+
+
+def test_a_start_that_does_not_come_up_is_cut_off_too(monkeypatch):
+    script = """
+import os, signal, time
+from queue_connector import process
+process.START_GRACE = 0.2
+signals = process.Signals()
+signals.heed()
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
+    assert done.returncode == 1
