@@ -1,4 +1,4 @@
-"""The bridges between threads and Trio: the only file with threads, tokens and locks.
+"""The bridges between threads and Trio: the only file with tokens, and with threads that meet Trio.
 
 ==============  ==============================  ==============================================
 bridge          from → to                       what it is for
