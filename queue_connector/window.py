@@ -15,8 +15,10 @@ import trio
 from .datatypes import Data
 
 MOST_DATA = 10_000
+"""Data that may be under way between pipe and sinks, and as many that may wait in front of them."""
+
 MOST_BYTES = 64 * 2**20
-"""What may be under way between pipe and sinks, and what may wait in front of them."""
+"""Their bytes, about."""
 
 OVERHEAD = 64
 """Bytes of one Python object and the reference to it, about."""
