@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import stat
 import sys
 import time
 from contextvars import ContextVar
@@ -27,6 +28,8 @@ MAX_RECORD = 16_384
 
 STDERR = 2
 """The file descriptor of the log."""
+
+_log = logging.getLogger(__name__)
 
 device_name: ContextVar[str] = ContextVar("device_name", default="")
 """The Tango device on whose behalf this context runs; tasks and their threads inherit it."""
@@ -105,18 +108,27 @@ class _Stderr(io.TextIOBase):
         return STDERR
 
 
-def crash_descriptor() -> int:
-    """Where a crash may be told: stderr, without waiting for who does not read it, if possible."""
-    try:  # opened anew, so that nobody else's writes are changed
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open(f"/proc/self/fd/{STDERR}", flags)
-    except OSError:  # a socket, or a pipe of somebody else
-        return STDERR
+def _unblock_stderr() -> None:
+    """Let what libraries write to stderr themselves be lost where nobody reads, and hold up nobody.
+
+    omniORB tells of what it cannot understand, and faulthandler of a crash. Stderr is opened anew,
+    since the flag is common to all that share a pipe or terminal. A file never makes anybody wait.
+    """
+    try:
+        kind = os.fstat(STDERR).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            anew = os.open(f"/proc/self/fd/{STDERR}", flags)
+            os.dup2(anew, STDERR)
+            os.close(anew)
+    except OSError:
+        _log.debug("stderr cannot be opened anew: libraries that write to it may wait")
 
 
 def configure_logging(level: int) -> None:
     """Send the log of this process, and all that it prints to stderr, there from *level* on."""
-    handler = LogHandler(STDERR)
+    handler = LogHandler(os.dup(STDERR))
+    _unblock_stderr()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     sys.stderr = _Stderr(handler.writer)
     logging.captureWarnings(True)

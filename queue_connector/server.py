@@ -19,7 +19,7 @@ from tango.server import Device, run
 from . import prerequisites
 from .bridge import CANCEL_GRACE
 from .device import SHUTDOWN_MARGIN, SDPQueueConnector
-from .logs import configure_logging, crash_descriptor, level_of
+from .logs import STDERR, configure_logging, level_of
 from .prerequisites import CannotStartError
 from .process import Signals
 
@@ -38,7 +38,7 @@ def serve(
         prerequisites.check(arguments)
         signals.heed()
         configure_logging(level_of(list(arguments)))
-        faulthandler.enable(crash_descriptor())
+        faulthandler.enable(STDERR)
         prerequisites.wait_for_database(arguments, lambda: signals.asked)
         if signals.asked:
             return 0

@@ -110,21 +110,42 @@ def test_a_log_that_nobody_reads_holds_nothing_up_not_the_end_either(tmp_path):
     os.close(reading)
 
 
-def test_a_crash_ends_it_though_nobody_reads_what_is_told_of_it(tmp_path, empty):
+@pytest.fixture
+def full():
+    """A pipe that nobody reads and that has no room: its writing end."""
     reading, writing = os.pipe()
-    with process(tmp_path, "serve", empty, stderr=writing) as running:
-        running.address()
-        # By an end of its own: what the flag says is common to all that share one.
-        filling = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
-        for size in (4096, 1):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    os.write(filling, b"x" * size)
-        os.close(filling)
-        running.signal(signal.SIGSEGV)
-        assert running.ends(10.0) == -signal.SIGSEGV
+    # By an end of its own: what the flag says is common to all that share one.
+    filling = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(filling, b"x" * size)
+    os.close(filling)
+    yield writing
     os.close(reading)
     os.close(writing)
+
+
+def test_a_crash_ends_it_though_nobody_reads_what_is_told_of_it(tmp_path, empty, full):
+    with process(tmp_path, "serve", empty, stderr=full) as running:
+        running.address()
+        running.signal(signal.SIGSEGV)
+        assert running.ends(10.0) == -signal.SIGSEGV
+
+
+def test_it_ends_though_nobody_reads_what_omniorb_has_to_say(tmp_path, empty, full):
+    port = free_port()
+    with process(tmp_path, "serve", empty, "--port", str(port), stderr=full) as running:
+        proxy = tango.DeviceProxy(running.address())
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"GIOP\1\0\1\3\xff\xff\xff\xff" + b"x" * 100)
+                client.settimeout(0.2)
+                with contextlib.suppress(OSError):
+                    client.recv(100)
+        assert proxy.State() == tango.DevState.STANDBY
+        running.signal(signal.SIGTERM)
+        assert running.ends(10.0) == 0
 
 
 @pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
