@@ -30,6 +30,9 @@ THREADS = 24
 FILES = 128
 """Files and sockets without which it does not begin: some 40 when idle, and its clients' own."""
 
+USUAL_FILES = 1024
+"""What a lower limit is raised to, where that is allowed: what systems give when nobody asks."""
+
 EVENT_PORTS = ("TANGO_ZMQ_EVENT_PORT", "TANGO_ZMQ_HEARTBEAT_PORT")
 """The variables by which Tango is told where to send events from."""
 
@@ -82,7 +85,8 @@ def _need_files() -> None:
             f"no more than {hard} files and sockets may be open here, and it needs {FILES}, and "
             "some 10 more for each broker: raise the limit (ulimit -n, LimitNOFILE of systemd)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    usual = USUAL_FILES if hard == resource.RLIM_INFINITY else min(hard, USUAL_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual, hard))
 
 
 def _need_event_ports(arguments: Sequence[str]) -> None:

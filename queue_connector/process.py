@@ -210,7 +210,9 @@ class Writer:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:  # somebody has made it non-blocking
-                select.select([], [self._descriptor], [])
+                room = select.poll()
+                room.register(self._descriptor, select.POLLOUT)
+                room.poll()
             except OSError:  # nobody will ever read this: the pipe or the terminal has gone
                 return
 

@@ -74,7 +74,9 @@ def _run(
         )
     except tango.DevFailed as error:
         raise CannotStartError(" ".join(error.args[0].desc.split())) from error
-    except RuntimeError as error:  # all that is known of a failure inside omniORB
+    except RuntimeError as error:
+        if "unknown exception" not in str(error):  # all that is known of a failure inside omniORB
+            raise
         told = "omniORB cannot start; see its line above: is the port free, the host this one?"
         raise CannotStartError(told) from error
 
