@@ -68,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except BaseExceptionGroup as errors:
-        if not any(isinstance(error, KeyboardInterrupt) for error in leaves(errors)):
-            raise
-        raise KeyboardInterrupt from None
+        for error in leaves(errors):  # a nursery wraps them
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise error from None
+        raise
     return status
 
 
