@@ -10,6 +10,7 @@ received is delivered, dropped, failed and in flight together.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -160,6 +161,58 @@ _COUNTS = (
         by="kind",
         name="upstream_trouble",
     ),
+    _Count(
+        "queued",
+        "Data that wait in the queue of {whose}: before a source hands them over they are in no "
+        "account, before a sink they are in flight.",
+        kind=GaugeMetricFamily,
+    ),
+)
+
+
+# -- the conditions --------------------------------------------------------------------------------
+
+
+def _told(
+    key: str, doc: str, scope: _Scope, number: Callable[[Any], float] = float, name: str = ""
+) -> Family:
+    """A key of the condition of each source or sink, as a number."""
+
+    def samples(snapshot: Snapshot) -> Iterator[Sample]:
+        for labels, part in scope.find(snapshot):
+            value = part.get("condition", {}).get(key)
+            if value is not None:
+                yield labels, number(value)
+
+    doc = doc.format(whose=scope.whose)
+    return Family(
+        f"{PREFIX}{scope.prefix}{name or key}", GaugeMetricFamily, doc, scope.labels, samples
+    )
+
+
+def _timestamp(written: str) -> float:
+    return datetime.datetime.fromisoformat(written).timestamp() if written else 0.0
+
+
+_CONDITIONS = (
+    *(
+        family
+        for scope in (_SOURCE, _SINK)
+        for family in (
+            _told("connected", "1 while the peer of {whose} answers.", scope),
+            _told("waiting_for", "1 while {whose} cannot go on.", scope, bool, "waiting"),
+            _told(
+                "last_datum",
+                "When the last datum of {whose} came or was accepted, Unix time; 0 for never.",
+                scope,
+                _timestamp,
+                "last_datum_timestamp_seconds",
+            ),
+        )
+    ),
+    _told("end_offset", "Where the topic of {whose} ends, over its partitions.", _SOURCE),
+    _told("lag", "Messages in the topic of {whose} that it has not handed over yet.", _SOURCE),
+    _told("pending", "Subscriptions of {whose} that are not there yet.", _SOURCE),
 )
 
 
@@ -181,6 +234,12 @@ def _faults(snapshot: Snapshot) -> Iterator[Sample]:
         yield (name,), float(bool(group["fault"]))
 
 
+def _degraded(snapshot: Snapshot) -> Iterator[Sample]:
+    for name, group in snapshot.groups.items():
+        if "degraded" in group:
+            yield (name,), float(group["degraded"])
+
+
 def _connected(snapshot: Snapshot) -> Iterator[Sample]:
     if snapshot.connected is not None:
         yield (), float(snapshot.connected)
@@ -188,6 +247,7 @@ def _connected(snapshot: Snapshot) -> Iterator[Sample]:
 
 FAMILIES: tuple[Family, ...] = (
     *(family for count in _COUNTS for family in count.families()),
+    *_CONDITIONS,
     Family(
         f"{PREFIX}group_state",
         GaugeMetricFamily,
@@ -201,6 +261,13 @@ FAMILIES: tuple[Family, ...] = (
         "1 while a group has a fault; one that is ON can have been refused a configuration.",
         ("group",),
         _faults,
+    ),
+    Family(
+        f"{PREFIX}group_degraded",
+        GaugeMetricFamily,
+        "1 while something of a group cannot go on, or a configuration for it was refused.",
+        ("group",),
+        _degraded,
     ),
     Family(
         f"{PREFIX}configuration_database_connected",

@@ -25,6 +25,7 @@ COLUMNS = (
     "skipped",
     "dead_lettered",
     "in_flight",
+    "queued",
 )
 """The keys of a ledger that a table shows, in this order."""
 

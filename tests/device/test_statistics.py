@@ -35,10 +35,10 @@ SINK = {
 }
 LEDGER = {**SOURCE, "sources": [SOURCE], "sinks": [SINK]}
 TABLE = """\
-                                           received  delivered  dropped  failed  skipped  dead lettered  in flight
-default[0]                                  1234567    1234561        3       2        1              1          1
-  source KafkaConsumerSource(offsets)       1234567    1234561        3       2        1              1          1
-  sink   TangoLocalAttributeSink(message)         3          3        0       0        -              -          0
+                                           received  delivered  dropped  failed  skipped  dead lettered  in flight  queued
+default[0]                                  1234567    1234561        3       2        1              1          1       -
+  source KafkaConsumerSource(offsets)       1234567    1234561        3       2        1              1          1       -
+  sink   TangoLocalAttributeSink(message)         3          3        0       0        -              -          0       -
   dropped: aborted 1, invalid quality 2
   before the sources: missed events 7
   balances
@@ -145,7 +145,7 @@ def test_the_real_device_is_told_and_balances_while_data_flow(tmp_path, capsys):
             r"  source InMemorySource.*",
             r"  sink   TangoLocalAttributeSink\(three\)",
         ):
-            assert re.search(rf"^{title} +3 +3 +0 +0 +0 +0 +0$", table, re.MULTILINE), table
+            assert re.search(rf"^{title} +3 +3 +0 +0 +0 +0 +0 +0$", table, re.MULTILINE), table
         assert status(running.device_name, "--format", "prometheus") == 0
         text = capsys.readouterr().out
         assert f'queue_connector_build_info{{version="{__version__}"}} 1.0' in text

@@ -21,16 +21,31 @@ PART = {
     "dead_lettered": 1,
     "in_flight": 1,
     "upstream": {"missed events": 5},
+    "queued": 7,
+    "condition": {
+        "connected": False,
+        "waiting_for": "the broker",
+        "since": "2026-01-31T12:00:00.000Z",
+        "error": "refused",
+        "last_datum": "2026-01-31T12:00:01.500Z",
+        "end_offset": 40,
+        "lag": 12,
+        "pending": 3,
+    },
 }
-SINK_KEYS = ("name", "received", "delivered", "dropped", "failed", "in_flight")
-SINK = {key: PART[key] for key in SINK_KEYS} | {"name": "TangoLocalAttributeSink(message)"}
+WELL = {"connected": True, "waiting_for": "", "since": "", "error": "", "last_datum": ""}
+SINK_KEYS = ("name", "received", "delivered", "dropped", "failed", "in_flight", "queued")
+SINK = {key: PART[key] for key in SINK_KEYS} | {
+    "name": "TangoLocalAttributeSink(message)",
+    "condition": WELL,
+}
 STATISTICS = {
     "default[0]": {**PART, "received": 18, "sources": [PART, PART], "sinks": [SINK]},
     "a[b].c[11]": {**PART, "sources": [PART], "sinks": [SINK, SINK]},
 }
 GROUPS = {
-    "default": {"state": "ON", "fault": {"error": "ConfigError"}, "exchanges": ["default[0]"]},
-    "a[b].c": {"state": "FAULT", "fault": None, "exchanges": ["a[b].c[11]"]},
+    "default": {"state": "ON", "fault": {"error": "ConfigError"}, "degraded": True},
+    "a[b].c": {"state": "FAULT", "fault": None, "degraded": False},
 }
 
 
@@ -69,6 +84,7 @@ def test_every_count_of_every_part_is_a_sample_with_its_labels():
                     assert name not in found
             in_flight = found[f"{prefix}{scope}in_flight"]
             assert in_flight[labelled(**labels)] == part["in_flight"]
+            assert found[f"{prefix}{scope}queued"][labelled(**labels)] == part["queued"]
             dropped = found[f"{prefix}{scope}dropped_total"]
             for reason, number in part["dropped"].items():
                 assert dropped[labelled(**labels, reason=reason)] == number
@@ -78,12 +94,35 @@ def test_every_count_of_every_part_is_a_sample_with_its_labels():
     assert len(found[f"{prefix}source_received_total"]) == 3  # equal ones stay apart
 
 
+def test_the_condition_of_each_source_and_sink_is_told_in_numbers():
+    found = read(metrics.text(Snapshot(statistics={"g[0]": STATISTICS["a[b].c[11]"]})))
+    at = {"group": "g", "exchange": "g[0]", "index": "0"}
+    source, sink = ({**at, kind: part["name"]} for kind, part in (("source", PART), ("sink", SINK)))
+    told = {
+        ("source", "connected"): 0,
+        ("source", "waiting"): 1,
+        ("source", "last_datum_timestamp_seconds"): 1769860801.5,
+        ("source", "end_offset"): 40,
+        ("source", "lag"): 12,
+        ("source", "pending"): 3,
+        ("sink", "connected"): 1,
+        ("sink", "waiting"): 0,
+        ("sink", "last_datum_timestamp_seconds"): 0,
+    }
+    for (kind, key), number in told.items():
+        labels = labelled(**(source if kind == "source" else sink))
+        assert found[f"queue_connector_{kind}_{key}"][labels] == number
+    assert "queue_connector_sink_lag" not in found
+
+
 def test_a_group_has_1_for_its_state_only_and_tells_whether_it_has_a_fault():
     found = read(metrics.text(Snapshot(statistics={}, groups=GROUPS)))
     states = found["queue_connector_group_state"]
     assert len(states) == 14
     shown = {dict(labels)["group"]: dict(labels)["state"] for labels in states if states[labels]}
     assert shown == {"default": "ON", "a[b].c": "FAULT"}
+    degraded = found["queue_connector_group_degraded"]
+    assert degraded == {labelled(group="default"): 1, labelled(group="a[b].c"): 0}
     faults = found["queue_connector_group_fault"]
     assert faults == {labelled(group="default"): 1, labelled(group="a[b].c"): 0}
 
