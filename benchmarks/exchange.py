@@ -66,12 +66,24 @@ async def measure(size: int, count: int, buffer: Buffer | None) -> float:
     return (time.thread_time() - began) / count
 
 
+async def measure_many(sources: int, count: int) -> float:
+    """Seconds of processor time for each datum of many sources that bring one at a time."""
+    stream = exchange([Numbers(count, 1) for _ in range(sources)], [Nowhere()])
+    began = time.thread_time()
+    async with stream:
+        await stream.run()
+    return (time.thread_time() - began) / (sources * count)
+
+
 def main() -> None:
     for buffer in (None, Buffer(size=10_000)):
         for size, count in ((1, 20_000), (1000, 2_000)):
             took = statistics.median(trio.run(measure, size, count, buffer) for _ in range(5))
             kind = "without buffer" if buffer is None else "buffer of 10 000"
             print(f"{kind:17} batches of {size:4}: {1e6 * took:5.1f} µs a batch")
+    for sources in (10, 197):
+        took = statistics.median(trio.run(measure_many, sources, 100) for _ in range(5))
+        print(f"{sources} sources of one datum at a time: {1e6 * took:5.1f} µs a datum")
 
 
 if __name__ == "__main__":

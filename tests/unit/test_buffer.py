@@ -1,5 +1,6 @@
 """The buffer between sources and pipe: each policy against what it says, and against a model."""
 
+import numpy as np
 import pytest
 import trio
 from hypothesis import given
@@ -108,6 +109,36 @@ async def test_what_has_waited_is_handed_on_together(autojump_clock):
         await source.put(number)
     assert (await buffer.receive()).values == list(range(MOST))
     assert (await buffer.receive()).values == list(range(MOST, MOST + 10))
+
+
+LARGE = np.zeros(1000)
+"""8 kB, and what an object takes up."""
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_what_waits_is_bounded_in_memory_too(policy, autojump_clock):
+    buffer = StreamBuffer(policy, 10_000, 1, most_bytes=100_000)
+    source = Source(buffer)
+    with trio.move_on_after(1):
+        for _ in range(100):
+            await source.put(LARGE)
+    found = {"block": 12, "latest": 1}.get(policy, 12)
+    assert buffer.count == found
+    dropped = 0 if policy == "block" else 100 - found
+    assert source.account.dropped.total() == dropped
+    assert source.account.balanced
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_one_datum_has_room_however_large_it_is(policy, autojump_clock):
+    buffer = StreamBuffer(policy, 10, 1, most_bytes=100)
+    source = Source(buffer)
+    for _ in range(3):
+        await source.put(LARGE)
+        assert len((await buffer.receive()).values) == 1
+    await source.put(*[LARGE] * 5)
+    assert buffer.count == (5 if policy == "block" else 1)
+    assert source.account.balanced
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -1,4 +1,5 @@
 import logging
+import math
 
 import attrs
 import pytest
@@ -283,6 +284,25 @@ async def test_a_buffer_that_drops_never_holds_its_source_back(policy, autojump_
         assert all(sent - age <= 2.3 for sent, age in enumerate(ages))
     assert (sink.kept[-1] == source.handed[-1]) is (policy != "drop_newest")
     assert sorted(source.acknowledged) == source.handed
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest", "latest"])
+async def test_a_sink_that_stands_still_bounds_what_is_not_settled(policy, autojump_clock):
+    record = Recorded()
+    source, sink = Numbers(record, batch=10, period=0.01), Keeper(record, period=math.inf)
+    buffer = Buffer(policy=policy, size=50)
+    stream = exchange([source], [sink], buffer=buffer, window=Window(count=100))
+    most = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, stream)
+        for _ in range(100):
+            await trio.sleep(1)
+            most = max(most, stream.ledger.in_flight)
+        nursery.cancel_scope.cancel()
+    assert most <= {"latest": 2}.get(policy, 50 + 100 + 2 * 10)
+    assert len(source.handed) > 90_000 or policy == "block"
+    assert len(source.handed) - len(source.acknowledged) <= most + 20
+    assert stream.ledger.balanced
 
 
 async def test_the_accounts_of_sources_add_up(autojump_clock):
