@@ -72,7 +72,7 @@ class Exchange:
         window: Window | None = None,
         on_fault: Callable[[ExchangeError], None] | None = None,
     ) -> None:
-        """*conditions* are those of the sinks."""
+        """*conditions* are those of the sinks and of the error policy."""
         self.ledger = ledger
         self._name = name
         self._on_fault = on_fault
@@ -90,13 +90,9 @@ class Exchange:
             self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets))
         elif not pipe.transparent:
             self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets))
-        self._outlets = Outlets(
-            sinks,
-            ledger.sinks,
-            conditions or [Condition() for _ in sinks],
-            self._refused,
-            window or Window(),
-        )
+        *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
+        of_policy.gauges["queued"] = lambda: rejection.backlog.count
+        self._outlets = Outlets(sinks, ledger.sinks, of_sinks, self._refused, window or Window())
         self._nursery: trio.Nursery
         self._feeding = len(self._inlets)
         self._rejecting = False
@@ -125,12 +121,14 @@ class Exchange:
         """The exchange that a descriptor describes, not started.
 
         *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
-        *conditions* are those of its sources, then of its sinks.
+        *conditions* are those of its sources, of its sinks, and of its error policy.
         """
         live = name if isinstance(name, ExchangeName) else ExchangeName(name)
         common = shared or Shared()
         count = len(ledger.sources)
-        conditions = conditions or [Condition() for _ in (*ledger.sources, *ledger.sinks)]
+        if not conditions:
+            conditions = [Condition() for _ in (*ledger.sources, *ledger.sinks, "on_error")]
+        *ends, of_policy = conditions
 
         def services(account: Account, condition: Condition) -> Services:
             return Services(
@@ -145,17 +143,17 @@ class Exchange:
         policy = descriptor.error_policy
         return cls(
             live,
-            list(_inlets(descriptor, list(map(services, ledger.sources, conditions[:count])))),
+            list(_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
             descriptor.pipe.build(descriptor.spec),
             [
                 sink.build(descriptor.output, services(account, condition))
                 for sink, account, condition in zip(
-                    descriptor.sinks, ledger.sinks, conditions[count:], strict=True
+                    descriptor.sinks, ledger.sinks, ends[count:], strict=True
                 )
             ],
             ledger,
-            Rejection(live, policy.build(services(Account(), Condition())), policy.limit, log),
-            conditions=conditions[count:],
+            Rejection(live, policy.build(services(Account(), of_policy)), policy.limit, log),
+            conditions=[*ends[count:], of_policy],
             buffer=descriptor.buffer,
             on_fault=on_fault,
         )

@@ -179,6 +179,7 @@ class Outlets:
         """Settle what was told of a delivery."""
         if self._closed:
             return
+        over = delivery.over  # asked first: in another thread, more may be told while this looks
         loads = outlet.under_way.get(delivery, ())
         for first, count, error in delivery.news():
             if error is None:
@@ -188,7 +189,7 @@ class Outlets:
                 self._told(outlet.place, load, begin, number, error)
         if delivery.failure is not None:
             outlet.failure = delivery.failure
-        if delivery.over and outlet.under_way.pop(delivery, None) is not None:
+        if over and outlet.under_way.pop(delivery, None) is not None:
             outlet.changed.unpark()
 
     def _told(

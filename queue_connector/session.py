@@ -45,7 +45,7 @@ class Stream:
     name: ExchangeName = attrs.field(factory=lambda: ExchangeName(""))
     ledger: Ledger = attrs.field(init=False)
     conditions: list[Condition] = attrs.field(init=False)
-    """Of its sources, then of its sinks."""
+    """Of its sources, of its sinks, and of its error policy."""
     exchange: Exchange | None = None
     """The exchange at work, while one is."""
     streaming: bool = False
@@ -65,7 +65,8 @@ class Stream:
 
     @conditions.default
     def _new_conditions(self) -> list[Condition]:
-        return [Condition() for _ in (*self.descriptor.sources, *self.descriptor.sinks)]
+        ends = (*self.descriptor.sources, *self.descriptor.sinks, self.descriptor.error_policy)
+        return [Condition() for _ in ends]
 
     # -- its life ----------------------------------------------------------------------------------
 
@@ -148,9 +149,12 @@ class Stream:
         return self.opening or any(condition.waiting_for for condition in self.conditions)
 
     def _endpoints(self) -> Iterator[tuple[str, Account, Condition]]:
+        *ends, of_policy = self.conditions
         accounts = (*self.ledger.sources, *self.ledger.sinks)
         kinds = ["source"] * len(self.ledger.sources) + ["sink"] * len(self.ledger.sinks)
-        return zip(kinds, accounts, self.conditions, strict=True)
+        yield from zip(kinds, accounts, ends, strict=True)
+        if of_policy.connected or of_policy.waiting_for:  # one that has a peer
+            yield "on_error", Account("on_error"), of_policy
 
     def troubles(self) -> Iterator[Trouble]:
         """What of it cannot go on, and what waits because of that."""
@@ -191,9 +195,8 @@ class Stream:
             self.exchange.collect()
         told = self.ledger.as_dict()
         endpoints = list(self._endpoints())
-        for part, (_, account, condition) in zip(
-            (*told["sources"], *told["sinks"]), endpoints, strict=True
-        ):
+        parts = (*told["sources"], *told["sinks"])
+        for part, (_, account, condition) in zip(parts, endpoints, strict=False):
             part["condition"] = found = condition_of(account, condition)
             part["queued"] = found.get("queued", 0)
         told["queued"] = sum(part["queued"] for part in told["sources"])

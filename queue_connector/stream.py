@@ -262,8 +262,8 @@ class Delivery:
             yield self._news.popleft()
 
     def _tell(self, first: int, count: int, error: DataError | None) -> None:
+        self._news.append((first, count, error))  # before it may look as if all had been told
         self.untold -= count
-        self._news.append((first, count, error))
         if self.on_told is not None:
             self.on_told()
 

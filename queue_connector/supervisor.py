@@ -138,20 +138,31 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Look at every endpoint once in a while: tell of changes, and remind of what lasts."""
-        told = self._troubles()
-        reminded: dict[Hashable, float] = {}
+        told, reminded = self._troubles(), dict[Hashable, float]()
+        surprise = ""
         while True:
             await trio.sleep(LOOK_PERIOD)
-            if (troubles := self._troubles()) != told:
-                told = troubles
-                self._on_change()
-            now = trio.current_time()
-            reminded = {what: reminded.get(what, now) for what in troubles}
-            due = [what for what, then in reminded.items() if now - then >= REMINDER_PERIOD]
-            reminded.update(dict.fromkeys(due, now))
-            lines = [troubles[what] for what in due]
-            for line in texts.first(lines, MAX_REMINDERS, "more endpoints wait, see groups"):
-                self._log.warning("%s", line)
+            try:
+                if (troubles := self._troubles()) != told:
+                    told = troubles
+                    self._on_change()
+                reminded = self._remind(troubles, reminded)
+            except Exception as error:  # one endpoint that cannot be asked must not end it all
+                if repr(error) != surprise:
+                    surprise = repr(error)
+                    self._log.exception("the conditions of endpoints cannot be told")
+
+    def _remind(
+        self, troubles: Mapping[Hashable, str], since: Mapping[Hashable, float]
+    ) -> dict[Hashable, float]:
+        """Log what lasts; gives what there is to remind of, and when it was reminded of."""
+        now = trio.current_time()
+        reminded = {what: since.get(what, now) for what in troubles}
+        due = [what for what, then in reminded.items() if now - then >= REMINDER_PERIOD]
+        lines = [troubles[what] for what in due]
+        for line in texts.first(lines, MAX_REMINDERS, "more endpoints wait, see groups"):
+            self._log.warning("%s", line)
+        return {**reminded, **dict.fromkeys(due, now)}
 
     def _troubles(self) -> dict[Hashable, str]:
         return dict(trouble for group in self.groups.values() for trouble in group.troubles())
@@ -218,12 +229,14 @@ class Supervisor:
             while name in self._followed:
                 await follower.changed.wait()
                 follower.changed = trio.Event()
-                async with self._turn:  # of a thousand groups, one at each turn of the loop
-                    await trio.lowlevel.checkpoint()
                 try:
                     await self._apply(name, follower)
-                except Exception as error:  # of this group, whatever it is: the others go on
-                    self._surprised(name, follower, error)
+                except Exception as error:  # of this group alone: the others are to go on
+                    self._log.error("group %s: %s", texts.name(name), error, exc_info=error)
+                    if (group := self.groups.get(name)) is not None:
+                        group.refuse(EndpointError(f"group {name}", "change", str(error)))
+                    elif follower.wanted is None:
+                        del self._followed[name]
                 self._changed()
 
     async def _apply(self, name: str, follower: _Follower) -> None:

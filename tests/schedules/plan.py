@@ -90,11 +90,13 @@ class SourcePlan(Terse):
 class SinkPlan(Terse):
     """``refuses``: places in a log whose data it does not take.
 
-    A *bulk* sink accepts what is written together at once, at the end.
+    A *bulk* sink accepts what is written together at once, at the end. One with deliveries
+    *under_way* takes so many on before it makes the engine wait, and accepts them one by one.
     """
 
     delay: float = 0.0
     bulk: bool = False
+    under_way: int = 0
     refuses: frozenset[int] = frozenset()
     outages: tuple[tuple[float, float], ...] = ()
     breaks: tuple[float, ...] = ()
@@ -175,6 +177,8 @@ class Schedule(Terse):
     """Whether a configuration database is followed, else commands configure and start."""
     rest: float = 10.0
     """Seconds from the last command to the close."""
+    window: int = 10_000
+    """Data that may be under way in an exchange."""
 
 
 # -- how they are drawn ----------------------------------------------------------------------------
@@ -208,6 +212,7 @@ SINK_TRAITS = {
     **TROUBLES,
     "delay": st.sampled_from([0.1, 1.0]),
     "bulk": st.just(True),
+    "under_way": st.sampled_from([2, 1, 5]),
     "refuses": PLACES,
 }
 EXCHANGE_TRAITS = {
@@ -314,7 +319,8 @@ def schedules(draw) -> Schedule:
         else:
             commands.append(Command(now, name))
     rest = draw(st.sampled_from([10.0, 0.0, 30.0]))
-    return Schedule(present, tuple(commands), draw(st.booleans()), rest)
+    window = draw(st.sampled_from([10_000, 1, 3]))
+    return Schedule(present, tuple(commands), draw(st.booleans()), rest, window)
 
 
 @st.composite

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
+from unittest import mock
 
 import attrs
 import trio
 import trio.testing
 
+from queue_connector import exchange
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.errors import ClosedError, StateError
 from queue_connector.group import Group
 from queue_connector.supervisor import Supervisor, Wanted
+from queue_connector.window import Window
 from tests.endpoints import Attributes
 from tests.schedules.plan import (
     REST,
@@ -123,7 +127,9 @@ class _Watch(trio.abc.Instrument):
 def play(schedule: Schedule) -> Run:
     """All that happens, on a virtual clock."""
     run = Run(schedule)
-    trio.run(_play, run, clock=trio.testing.MockClock(autojump_threshold=0))
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    with mock.patch.object(exchange, "Window", partial(Window, schedule.window)):
+        trio.run(_play, run, clock=clock)
     return run
 
 

@@ -402,6 +402,8 @@ class SimulatedSink(_End, DataSink):
         self.refused_values: set[Any] = set()
         self.counts: Counter[str] = Counter()
         """Of the values that were written: all, accepted, refused."""
+        self._pending: deque[Delivery] = deque()
+        self._moved = trio.Event()
 
     async def awrite(self, value: Data) -> None:
         raise NotImplementedError
@@ -423,16 +425,52 @@ class SimulatedSink(_End, DataSink):
             self.in_use = False
         self.session.written(delivery.values)
 
+    async def begin(self, delivery: Delivery) -> None:
+        if not self.plan.under_way:
+            await super().begin(delivery)
+            return
+        await trio.lowlevel.checkpoint()
+        self.used("write")
+        while len(self._pending) >= self.plan.under_way:
+            self._moved = trio.Event()
+            await self._moved.wait()
+        self.counts["received"] += len(delivery.values)
+        self._pending.append(delivery)
+        if len(self._pending) == 1:
+            trio.lowlevel.spawn_system_task(self._go_on)
+
+    async def _go_on(self) -> None:
+        """Accept what is under way, in the background, until there is nothing or it is stopped."""
+        while self._pending:
+            delivery = self._pending[0]
+            for index, value in enumerate(delivery.values):
+                try:
+                    await self.delayed(self.plan.delay, "write")
+                except EndpointError as error:
+                    if not self.stop_called:
+                        delivery.fail(error)
+                    return
+                if self.stop_called:
+                    return
+                self._tell(delivery, index, value)
+            self._pending.popleft()
+            self._moved.set()
+
     def _tell(self, delivery: Delivery, index: int, value: Any) -> None:
         self.told += members(value)
-        if any(place(one) in self.plan.refuses for one in members(value)):
+        refused = any(place(one) in self.plan.refuses for one in members(value))
+        if refused:
             self.refused += members(value)
             self.refused_values.add(value)
             self.counts["failed"] += 1
+        else:
+            self.accepted += members(value)
+            self.counts["delivered"] += 1
+        if self.plan.under_way:  # the engine hears of it now, not when the write is over
+            self.session.written([value])
+        if refused:
             delivery.refuse(index, DataError(f"{value} is refused"))
             return
-        self.accepted += members(value)
-        self.counts["delivered"] += 1
         delivery.accept(index)
         if self.session.alive:
             behind = self.world.delivered.setdefault((self.session.plan.number, self.index), [])

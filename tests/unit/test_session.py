@@ -3,10 +3,12 @@
 import json
 import logging
 
+import attrs
 import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector.connectors.errors.skip import SkipPolicyDescriptor
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
 from queue_connector.group import MAX_ENDPOINTS
 from queue_connector.shared import Shared
@@ -155,6 +157,60 @@ async def test_many_that_wait_are_told_in_part(autojump_clock, caplog):
         assert group["endpoints_left_out"] == 103
         assert all(endpoint["waiting_for"] for endpoint in group["endpoints"])
         assert len(caplog.messages) < 30
+
+
+async def test_an_error_policy_that_waits_is_told_too(autojump_clock):
+    setting, conditions = Setting(), []
+
+    class Policy(SkipPolicyDescriptor):
+        def build(self, services):
+            conditions.append(services.condition)
+            return super().build(services)
+
+    exchange = attrs.evolve(setting.exchange("a"), on_error=Policy())
+    async with setting.open() as supervisor:
+        await started(supervisor, exchange)
+        conditions[0].waits("the topic of dead letters")
+        await trio.sleep(1.1)
+        since = conditions[0].since
+        line = f"  g[0]: on_error waits for the topic of dead letters since {since}"
+        assert supervisor.status.splitlines()[1:] == [line]
+        assert supervisor.as_dict()["g"]["endpoints"][0]["kind"] == "on_error"
+        assert set(supervisor.statistics()) == {"g[0]"}
+
+
+async def test_an_endpoint_that_cannot_be_asked_ends_nothing(autojump_clock, caplog):
+    def broken():
+        raise ZeroDivisionError
+
+    setting = Setting()
+    async with setting.open() as supervisor:
+        await started(supervisor, setting.exchange("a"))
+        condition = setting.services["a"][0].condition
+        condition.gauges["queued"] = broken
+        condition.waits("something")
+        await trio.sleep(10)
+        assert caplog.text.count("cannot be told") == 1
+        condition.gauges.clear()
+        await trio.sleep(1.1)
+        assert "waits for something" in supervisor.status
+
+
+async def test_attributes_that_cannot_be_removed_end_no_other_group(autojump_clock, caplog):
+    world = World()
+    world.attributes.owned["left"] = ["over"]
+    async with world.open() as supervisor:
+        supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
+        await until(lambda: supervisor.state is State.ON, lambda: supervisor.status)
+        world.attributes.owned["left"] = ["over"]
+        world.attributes.refuse = True
+        supervisor.follow({"g": Wanted(1, [world.exchange("a")])})
+        await trio.sleep(3)
+        assert "group left: host: define failed: refused" in caplog.text
+        world.attributes.refuse = False
+        supervisor.follow({})
+        await trio.sleep(3)
+        assert (supervisor.groups, world.attributes.owned) == ({}, {})
 
 
 async def test_what_was_stopped_waits_for_nothing(autojump_clock):
