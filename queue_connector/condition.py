@@ -8,6 +8,7 @@ queue, stands in `Condition.gauges`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -52,6 +53,14 @@ class Condition:
         self.connected = False
         self.waiting_for = self.since = ""
 
+    def numbers(self) -> dict[str, int]:
+        """What the gauges say now; one that cannot be asked is left out, and harms nobody."""
+        found = {}
+        for name, gauge in list(self.gauges.items()):
+            with suppress(Exception):
+                found[name] = gauge()
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """What is known, for people and for JSON; asked on the Trio thread."""
         return {
@@ -59,5 +68,5 @@ class Condition:
             "waiting_for": self.waiting_for,
             "since": self.since,
             "error": self.error,
-            **{name: gauge() for name, gauge in self.gauges.items()},
+            **self.numbers(),
         }

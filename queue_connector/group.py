@@ -27,9 +27,6 @@ from .state import State, Trigger, advance
 from .texts import MAX_NAME, shortened
 from .timescale import utc_now
 
-MAX_ENDPOINTS = 500
-"""Endpoints whose conditions stand in the attribute ``groups``, of all groups together."""
-
 
 @attrs.frozen
 class FaultRecord:
@@ -395,7 +392,7 @@ class Group:
         for stream in self.streams:
             yield from stream.troubles()
 
-    def as_dict(self, most: int = MAX_ENDPOINTS) -> dict[str, Any]:
+    def as_dict(self, most: int = 500) -> dict[str, Any]:
         """State, revision, fault, exchanges and endpoints, for the device's attribute ``groups``.
 
         Of the endpoints *most* are told, those that cannot go on before the others.

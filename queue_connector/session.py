@@ -164,7 +164,7 @@ class Stream:
             yield self, f"{self.name} is opening"
         for _, account, condition in self._endpoints():
             where = texts.name(f"{self.name}: {account.name}")
-            queued = condition.gauges["queued"]() if "queued" in condition.gauges else 0
+            queued = condition.numbers().get("queued", 0)
             if condition.waiting_for:
                 error = texts.one_line(condition.error, MAX_ERROR)
                 told = texts.one_line(condition.waiting_for, MAX_ERROR)

@@ -11,7 +11,7 @@ collapses into the last.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import trio
 
-from . import texts
+from . import overview, texts
 from .convert import unstructure
 from .descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
 from .errors import (
@@ -28,36 +28,14 @@ from .errors import (
     EndpointError,
     QueueConnectorError,
     StateError,
-    counted,
 )
-from .group import MAX_ENDPOINTS, Group
+from .group import Group
 from .plan import same
 from .shared import Shared
 from .state import Health, State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
 """Default seconds in which an orderly stop delivers what is in flight."""
-
-MAX_FAULT_LINE = 1000
-"""Characters of a group's fault in the status; all of it stands in its record."""
-
-MAX_STATUS = 32_768
-"""Characters of the status."""
-
-MANY_GROUPS = 30
-"""Groups that have room in the status, whatever is wrong with them."""
-
-MAX_TROUBLES = 20
-"""Endpoints of a group that have a line of their own in the status."""
-
-LOOK_PERIOD = 1.0
-"""Seconds between two looks at the conditions of all endpoints."""
-
-REMINDER_PERIOD = 60.0
-"""Seconds between two log lines about an endpoint that waits."""
-
-MAX_REMINDERS = 20
-"""Log lines that remind of endpoints that wait, at one time."""
 
 CLAIM_GRACES = 3
 """Stop graces after which an attribute that another group should release is given up."""
@@ -118,54 +96,16 @@ class Supervisor:
     @property
     def health(self) -> Health:
         """Whether what is configured is done."""
-        groups = self.groups.values()
-        if any(group.state is State.FAULT for group in groups):
-            return Health.FAILED
-        return Health.DEGRADED if any(group.degraded for group in groups) else Health.OK
+        return overview.health(self.groups)
 
     @property
     def status(self) -> str:
-        """The state in words, a line per group, and below it one for each endpoint that waits.
-
-        Where groups are many, those with faults come first, then those that are degraded.
-        """
-        if not self.groups:
-            return "STANDBY: not configured"
-        groups = list(self.groups.values())
-        if len(groups) > MANY_GROUPS:
-            groups.sort(key=lambda group: (group.fault is None, not group.degraded))
-        return texts.within(map(_told, groups), MAX_STATUS, "more groups")
+        """The state in words, see `overview.status`."""
+        return overview.status(self.groups)
 
     async def watch(self) -> None:
-        """Look at every endpoint once in a while: tell of changes, and remind of what lasts."""
-        told, reminded = self._troubles(), dict[Hashable, float]()
-        surprise = ""
-        while True:
-            await trio.sleep(LOOK_PERIOD)
-            try:
-                if (troubles := self._troubles()) != told:
-                    told = troubles
-                    self._on_change()
-                reminded = self._remind(troubles, reminded)
-            except Exception as error:  # one endpoint that cannot be asked must not end it all
-                if repr(error) != surprise:
-                    surprise = repr(error)
-                    self._log.exception("the conditions of endpoints cannot be told")
-
-    def _remind(
-        self, troubles: Mapping[Hashable, str], since: Mapping[Hashable, float]
-    ) -> dict[Hashable, float]:
-        """Log what lasts; gives what there is to remind of, and when it was reminded of."""
-        now = trio.current_time()
-        reminded = {what: since.get(what, now) for what in troubles}
-        due = [what for what, then in reminded.items() if now - then >= REMINDER_PERIOD]
-        lines = [troubles[what] for what in due]
-        for line in texts.first(lines, MAX_REMINDERS, "more endpoints wait, see groups"):
-            self._log.warning("%s", line)
-        return {**reminded, **dict.fromkeys(due, now)}
-
-    def _troubles(self) -> dict[Hashable, str]:
-        return dict(trouble for group in self.groups.values() for trouble in group.troubles())
+        """Tell of endpoints that cannot go on, see `overview.watch`."""
+        await overview.watch(self.groups, self._on_change, self._log)
 
     async def configure(self, descriptor: QueueConnectorDescriptor) -> None:
         """Make the groups those of *descriptor*: add, keep the equal ones, change, remove.
@@ -229,14 +169,12 @@ class Supervisor:
             while name in self._followed:
                 await follower.changed.wait()
                 follower.changed = trio.Event()
+                async with self._turn:  # of a thousand groups, one at each turn of the loop
+                    await trio.lowlevel.checkpoint()
                 try:
                     await self._apply(name, follower)
-                except Exception as error:  # of this group alone: the others are to go on
-                    self._log.error("group %s: %s", texts.name(name), error, exc_info=error)
-                    if (group := self.groups.get(name)) is not None:
-                        group.refuse(EndpointError(f"group {name}", "change", str(error)))
-                    elif follower.wanted is None:
-                        del self._followed[name]
+                except Exception as error:  # of this group, whatever it is: the others go on
+                    self._surprised(name, follower, error)
                 self._changed()
 
     async def _apply(self, name: str, follower: _Follower) -> None:
@@ -276,7 +214,7 @@ class Supervisor:
         self._log.critical("group %s: what is wanted of it is not applied", told, exc_info=error)
         follower.applied = None
         if group := self.groups.get(name):
-            reason = texts.one_line(repr(error), MAX_FAULT_LINE)
+            reason = texts.one_line(repr(error), overview.MAX_FAULT_LINE)
             group.refuse(EndpointError(f"group {told}", "change", f"unexpected {reason}"))
 
     async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
@@ -397,9 +335,8 @@ class Supervisor:
             await group.wait_idle()
 
     def as_dict(self) -> dict[str, Any]:
-        """State, fault, exchanges and endpoints of every group, `MAX_ENDPOINTS` of them all."""
-        most = max(1, MAX_ENDPOINTS // max(1, len(self.groups)))
-        return {name: group.as_dict(most) for name, group in self.groups.items()}
+        """How every group is, for the device's attribute ``groups``."""
+        return overview.as_dict(self.groups)
 
     def configuration(self) -> dict[str, Any]:
         """What every group is configured with, as a configuration would write it."""
@@ -416,18 +353,6 @@ class Supervisor:
             for group in self.groups.values()
             for stream in group.streams
         }
-
-
-def _told(group: Group) -> str:
-    """A group in the status."""
-    exchanges = counted(len(group.exchanges), "exchange")
-    troubles = [line for _, line in group.troubles()]
-    at_work = group.state in (State.OPEN, State.ON)
-    degraded = ", degraded" if troubles and at_work else ""
-    fault = f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else ""
-    more = texts.first(troubles, MAX_TROUBLES, "more endpoints wait")
-    first = f"{texts.name(group.name)}: {group.state}{degraded}, {exchanges}{fault}"
-    return "\n  ".join([first, *more])
 
 
 @asynccontextmanager
