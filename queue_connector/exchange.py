@@ -19,40 +19,22 @@ An exchange ends
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
-import attrs
 import trio
 
 from .buffer import StreamBuffer
 from .condition import Condition
 from .descriptors import AttributeHost, Buffer, ExchangeDescriptor, ExchangeName, Services
 from .errors import DataError, ExchangeError, leaves
+from .inlets import Inlet, Inlets, Marks, build_inlets
 from .ledger import Account, Batch, Ledger, Refusal, joined
 from .outlets import Outlets, Refused
 from .rejection import Rejected, Rejection
 from .shared import Shared
 from .stream import DataPipe, DataSink, DataSource
 from .window import MOST_DATA, Window
-
-Marks = dict[Hashable, deque[Any]]
-"""Origin of sources → where each of them has stopped, first exchange first."""
-
-
-@attrs.define(eq=False)
-class Inlet:
-    """A source at work, and the places of those that it stands for among the exchange's."""
-
-    source: DataSource
-    places: Sequence[int]
-    origin: Hashable = None
-    in_hand: list[Batch] = attrs.field(factory=list)
-    """What it has handed over and nobody has taken yet."""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """Of the time until it is to finish."""
 
 
 class Exchange:
@@ -76,10 +58,7 @@ class Exchange:
         self.ledger = ledger
         self._name = name
         self._on_fault = on_fault
-        self._inlets = [
-            source if isinstance(source, Inlet) else Inlet(source, [place])
-            for place, source in enumerate(sources)
-        ]
+        self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog)
         self._pipe = pipe
         self._sinks = sinks
         self._rejection = rejection
@@ -87,23 +66,17 @@ class Exchange:
         self._drops = buffer is not None and buffer.policy != "block"
         self._buffer: StreamBuffer | None = None
         if buffer is not None:
-            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets))
+            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
         elif not pipe.transparent:
-            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets))
+            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all))
         *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
         of_policy.gauges["queued"] = lambda: rejection.backlog.count
         self._outlets = Outlets(sinks, ledger.sinks, of_sinks, self._refused, window or Window())
         self._nursery: trio.Nursery
-        self._feeding = len(self._inlets)
+        self._feeding = len(self._inlets.all)
         self._rejecting = False
         self._fault: ExchangeError | None = None
         self._ends = AsyncExitStack()
-        self._inlet_of: dict[Account, Inlet] = {}
-        for inlet in self._inlets:
-            for place in inlet.places:
-                account = ledger.sources[place]
-                account.on_settled = inlet.source.acknowledge
-                self._inlet_of[account] = inlet
 
     @classmethod
     def build(
@@ -143,7 +116,7 @@ class Exchange:
         policy = descriptor.error_policy
         return cls(
             live,
-            list(_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
+            list(build_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
             descriptor.pipe.build(descriptor.spec),
             [
                 sink.build(descriptor.output, services(account, condition))
@@ -178,15 +151,11 @@ class Exchange:
 
     def leave_off(self, marks: Marks) -> None:
         """Note where the sources have stopped, for others of the same origin to go on."""
-        for inlet in self._inlets:
-            if inlet.origin is not None and (positions := inlet.source.positions()):
-                marks.setdefault(inlet.origin, deque()).append(positions)
+        self._inlets.leave_off(marks)
 
     def take_up(self, marks: Marks) -> None:
         """Go on, at the next start, where sources of the same origins have stopped."""
-        for inlet in self._inlets:
-            if marks.get(inlet.origin):
-                inlet.source.resume(marks[inlet.origin].popleft())
+        self._inlets.take_up(marks)
 
     async def __aenter__(self) -> Exchange:
         """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
@@ -194,7 +163,7 @@ class Exchange:
         Raises:
             ExchangeError: one of them cannot be started.
         """
-        sources = [inlet.source for inlet in self._inlets]
+        sources = [inlet.source for inlet in self._inlets.all]
         try:
             async with AsyncExitStack() as opening:
                 for end in (self._rejection.policy, *self._sinks, *sources):
@@ -209,8 +178,7 @@ class Exchange:
 
     def request_stop(self) -> None:
         """End in order: `run` returns once what the sources hold has been delivered."""
-        for inlet in self._inlets:
-            inlet.scope.cancel()
+        self._inlets.finish()
 
     async def run(self) -> None:
         """Stream until the end.
@@ -224,7 +192,7 @@ class Exchange:
         backlog = self._rejection.backlog
         try:
             async with trio.open_nursery() as self._nursery:
-                for inlet in self._inlets:
+                for inlet in self._inlets.all:
                     self._nursery.start_soon(self._feed, inlet)
                 if self._buffer is not None:
                     self._nursery.start_soon(self._transform, self._buffer)
@@ -245,48 +213,23 @@ class Exchange:
     # -- from the sources --------------------------------------------------------------------------
 
     async def _feed(self, inlet: Inlet) -> None:
-        """Receive until the source has ended; told to finish, what it holds still comes."""
-        try:
-            with inlet.scope:
-                while True:
-                    await self._step(inlet)
-            await self._hand_on(inlet)  # what it had in hand
-            await inlet.source.finish()
-            while True:
-                await self._step(inlet)
-        except trio.EndOfChannel:
-            self._feeding -= 1
+        await self._inlets.feed(inlet, self._put)
+        self._feeding -= 1
         if self._buffer is not None:
             self._buffer.writer_left()
         elif not self._feeding:
             self._outlets.complete()
 
-    async def _step(self, inlet: Inlet) -> None:
-        await self._rejection.backlog.room()
-        try:
-            batches = await inlet.source.receive_batches()
-        except DataError as error:
-            batches = ((0, Batch([], [Refusal(error)])),)
-        for number, batch in batches:
-            place = inlet.places[number]
-            self.ledger.sources[place].receive(batch)
-            if batch.refused:
-                path = "$.source" if len(self.ledger.sources) == 1 else f"$.source[{place}]"
-                self._reject([(batch, attrs.evolve(each, path=path)) for each in batch.refused])
-            if batch.values:
-                inlet.in_hand.append(batch)
-        await self._hand_on(inlet)
-
-    async def _hand_on(self, inlet: Inlet) -> None:
-        """Pass on what the source has handed over; what an interruption leaves is still in hand."""
+    async def _put(self, batches: list[Batch]) -> None:
+        """Pass on what a source has handed over."""
         if self._buffer is None:
-            if inlet.in_hand:
-                await self._outlets.put(joined(inlet.in_hand))
-                inlet.in_hand.clear()
+            if batches:
+                await self._outlets.put(joined(batches))
+                batches.clear()
             return
-        while inlet.in_hand:
-            await self._buffer.put(inlet.in_hand[0])
-            inlet.in_hand.pop(0)
+        while batches:
+            await self._buffer.put(batches[0])
+            batches.pop(0)
 
     # -- through the pipe --------------------------------------------------------------------------
 
@@ -340,8 +283,7 @@ class Exchange:
 
     def _refusal(self, error: DataError, part: Batch, index: int, path: str) -> Refusal:
         """What is to be told of a datum of a source's batch."""
-        assert part.account is not None
-        source = self._inlet_of[part.account].source
+        source = self._inlets.source_of(part)
         raw = None if part.raw is None else part.raw[index]
         return source.provenance(part.values[index], raw).refusal(error, path)
 
@@ -369,20 +311,6 @@ class Exchange:
             if self._on_fault is not None:
                 self._on_fault(self._fault)
         self.request_stop()
-
-
-def _inlets(descriptor: ExchangeDescriptor, services: Sequence[Services]) -> Iterator[Inlet]:
-    """The sources of an exchange; those with the same merge key together."""
-    spec, merged = descriptor.spec, dict[Hashable, list[int]]()
-    for place, source in enumerate(descriptor.sources):
-        if source.merge_key is None:
-            yield Inlet(source.build(spec, services[place]), [place], source.origin)
-        else:
-            merged.setdefault((type(source), source.merge_key), []).append(place)
-    for places in merged.values():
-        sources = [descriptor.sources[place] for place in places]
-        built = type(sources[0]).build_many(sources, spec, [services[place] for place in places])
-        yield Inlet(built, places)
 
 
 class _Taken:

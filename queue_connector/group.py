@@ -19,7 +19,7 @@ import trio
 
 from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
 from .errors import ConfigError, QueueConnectorError, leaves
-from .exchange import Marks
+from .inlets import Marks
 from .plan import kept_attributes, match, published, same
 from .session import Stream, Trouble, feeding
 from .shared import Shared

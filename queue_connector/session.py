@@ -18,7 +18,8 @@ from . import texts
 from .condition import Condition
 from .descriptors import AttributeHost, ExchangeDescriptor, ExchangeName
 from .errors import ExchangeError
-from .exchange import Exchange, Marks
+from .exchange import Exchange
+from .inlets import Marks
 from .ledger import ABORTED, Account, Ledger
 from .shared import Shared
 from .timescale import utc_text
