@@ -31,8 +31,9 @@ from .http_server import Answer, HttpServer
 from .logs import device_name
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
+from .overview import MAX_STATUS
 from .state import Health, State
-from .supervisor import MAX_STATUS, STOP_GRACE, Supervisor, open_supervisor
+from .supervisor import STOP_GRACE, Supervisor, open_supervisor
 from .texts import shortened
 
 T = TypeVar("T")
