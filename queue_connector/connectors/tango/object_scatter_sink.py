@@ -46,6 +46,7 @@ from .selection import (
     compile_expression,
     names_in_place_of_text,
 )
+from .steps import Cell
 from .types import TANGO_KINDS, fit, published_name_faults, type_faults
 
 
@@ -184,15 +185,27 @@ class _Target:
     spec: DataSpec
     path: Expression
     filter: Expression | None
+    cell: Cell | None
+    """What it takes of a table, where it is numbers."""
+
+    def _of_table(self, datum: Selector, cell: Cell) -> Data | None:
+        numbers = datum.numbers(cell.names)
+        if numbers is None or not datum.has_keys(cell):
+            raise _NotTaken
+        row = datum.row(cell)
+        return None if row is None else fit(numbers[row], self.spec)
 
     @classmethod
     def of(cls, described: TangoAttributeDescriptor) -> _Target:
-        text = described.filter
+        spec, text = described.spec, described.filter
+        path = compile_expression(described.path)
+        numbers = spec.kind in (Kind.INT, Kind.FLOAT) and not spec.labels
         return cls(
             described.attribute_name,
-            described.spec,
-            compile_expression(described.path),
+            spec,
+            path,
             None if text is None else compile_expression(text),
+            path.cell if numbers else None,
         )
 
     def take(self, datum: Selector) -> Data | None:
@@ -204,6 +217,11 @@ class _Target:
         try:
             if self.filter is not None and not datum.holds(self.filter):
                 return None
+            if self.cell is not None and datum.table is not None:
+                try:
+                    return self._of_table(datum, self.cell)
+                except (_NotTaken, ConformError):
+                    pass  # as JMESPath sees it, which also says what is wrong with it
             selected = datum.select(self.path)
             return None if selected is None else fit(selected, self.spec)
         except EvaluationError as error:
@@ -214,6 +232,10 @@ class _Target:
                 f"{error.reason}"
             )
             raise SelectionError(self.name, reason) from None
+
+
+class _NotTaken(Exception):
+    """A cell of a table that the sink leaves to JMESPath."""
 
 
 class TangoObjectScatterAttributeSink(DataSink):

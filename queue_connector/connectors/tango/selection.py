@@ -3,8 +3,10 @@
 * seen      numpy's values as plain ones: arrays and tuples as lists, structs as mappings, times as
             ISO 8601 text on the TAI scale; NaN and infinities as they are
 * checked   syntax, and the names and argument counts of functions, when an expression is compiled
-* cost      the rows of a list that have a field equal to a text, ``[?name=='SKA001']``, are looked
-            up: a list of n rows is read once for a datum, not once for each of n expressions
+* cost      names, indices, lists and mappings of them, comparisons with a text, ``&&`` and ``||``
+            go without JMESPath's interpreter, see `steps`. Rows with a field equal to a literal,
+            ``[?name=='SKA001']``, are looked up: a list of n rows is read once for a datum, not
+            once for each of n expressions. All else is JMESPath's own
 * errors    `ExpressionError` for what is no expression, `EvaluationError` for one that a datum
             makes fail
 * source    https://jmespath.org/specification.html
@@ -17,19 +19,14 @@ from typing import Any
 
 import attrs
 import jmespath
-import numpy as np
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.lexer import Lexer
 from jmespath.visitor import TreeInterpreter
 
-from ...datatypes import Data
 from ...errors import DataError
 from ...registry import did_you_mean
-
-Node = Any
-"""A node of the tree that JMESPath's parser makes: a mapping of type, value and children."""
-
+from .steps import Cell, Node, Opened, Step, as_json, cell_of, is_false, step_of
 
 MAX_LENGTH = 10_000
 """Characters of an expression; real ones have some hundred."""
@@ -61,6 +58,10 @@ class Expression:
 
     text: str
     root: Node = attrs.field(repr=False, eq=False)
+    step: Step | None = attrs.field(repr=False, eq=False)
+    """What it does, where that needs no interpreter."""
+    cell: Cell | None = attrs.field(repr=False, eq=False)
+    """What it selects of a table, where it selects one row."""
 
 
 def compile_expression(text: str) -> Expression:
@@ -75,13 +76,14 @@ def compile_expression(text: str) -> Expression:
     try:
         root: Node = jmespath.compile(text).parsed
         complaint = next(_function_complaints(root), None)
+        compiled = Expression(text, root, step_of(root), cell_of(root))
     except (JMESPathError, ValueError, Warning) as error:
         raise ExpressionError(" ".join(str(error).split())[:300]) from None
     except (RecursionError, MemoryError):
         raise ExpressionError("it is nested too deep", "write a flatter one") from None
     if complaint is not None:
         raise complaint
-    return Expression(text, root)
+    return compiled
 
 
 def _function_complaints(node: Node) -> Iterator[ExpressionError]:
@@ -137,12 +139,8 @@ def names_in_place_of_text(text: str) -> Iterator[str]:
                 yield token["value"]
 
 
-class Selector:
+class Selector(Opened):
     """Evaluates many expressions on one datum, which must not change meanwhile."""
-
-    def __init__(self, datum: Data) -> None:
-        self._datum = as_json(datum)
-        self._interpreter = _Interpreter()
 
     def select(self, expression: Expression) -> Any:
         """What the expression yields; None for nothing.
@@ -151,7 +149,9 @@ class Selector:
             EvaluationError: it fails on this datum.
         """
         try:
-            return self._interpreter.visit(expression.root, self._datum)
+            if expression.step is not None:
+                return as_json(expression.step(self, self.datum))
+            return _interpreter.visit(expression.root, self.json)
         except (
             *(JMESPathError, ValueError, TypeError, AttributeError, LookupError),
             *(ArithmeticError, RecursionError, MemoryError),
@@ -161,78 +161,7 @@ class Selector:
 
     def holds(self, expression: Expression) -> bool:
         """Whether what it yields is true: not null, false, or empty; 0 is true."""
-        value = self.select(expression)
-        return not (value is None or value is False or value == "" or value == [] or value == {})
+        return not is_false(self.select(expression))
 
 
-class _Interpreter(TreeInterpreter):
-    """JMESPath's own interpreter, which looks rows up instead of comparing each of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # By list and field. The list is kept, so that its identity stays its own.
-        self._rows: dict[tuple[int, str], tuple[list[Any], dict[str, list[Any]]]] = {}
-
-    def visit_filter_projection(self, node: Node, value: Any) -> Any:
-        match node["children"]:
-            case [
-                whole,
-                each,
-                {
-                    "type": "comparator",
-                    "value": "eq",
-                    "children": [
-                        {"type": "field", "value": str(field)},
-                        {"type": "literal", "value": str(wanted)},
-                    ],
-                },
-            ]:
-                rows = self.visit(whole, value)
-                if not isinstance(rows, list):
-                    return None
-                found = [self.visit(each, row) for row in self._index(rows, field).get(wanted, ())]
-                return [item for item in found if item is not None]
-        return super().visit_filter_projection(node, value)
-
-    def _index(self, rows: list[Any], field: str) -> dict[str, list[Any]]:
-        """The rows by the text that they have in a field."""
-        known = self._rows.get((id(rows), field))
-        if known is not None:
-            return known[1]
-        index: dict[str, list[Any]] = {}
-        for row in rows:
-            text = row.get(field) if isinstance(row, dict) else None
-            if isinstance(text, str):
-                index.setdefault(text, []).append(row)
-        self._rows[id(rows), field] = (rows, index)
-        return index
-
-
-_LEAVES = frozenset({str, int, float, bool, type(None)})
-
-
-def as_json(value: Data) -> Any:
-    """A datum as JMESPath sees it, made of plain Python values; see the module's docstring."""
-    if type(value) in _LEAVES:
-        return value
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _from_array(np.asarray(value))
-    return value
-
-
-def _from_array(array: np.ndarray[Any, Any]) -> Any:
-    if array.dtype.names is not None:
-        if array.ndim > 1:
-            return [_from_array(row) for row in array]
-        columns = [_from_array(np.atleast_1d(array)[name]) for name in array.dtype.names]
-        rows = [
-            dict(zip(array.dtype.names, row, strict=True)) for row in zip(*columns, strict=True)
-        ]
-        return rows if array.ndim else rows[0]
-    if array.dtype.kind == "M":
-        return np.datetime_as_string(array).tolist()
-    return array.tolist()
+_interpreter = TreeInterpreter()

@@ -11,10 +11,10 @@ from queue_connector.connectors.tango.selection import (
     EvaluationError,
     ExpressionError,
     Selector,
-    as_json,
     compile_expression,
     names_in_place_of_text,
 )
+from queue_connector.connectors.tango.steps import as_json
 from tests.data import json_like
 
 
