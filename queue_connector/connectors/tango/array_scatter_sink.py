@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
 import numpy as np
-import trio
 
 from ...datatypes import Data, DataSpec, Kind
 from ...descriptors import (
@@ -35,8 +34,8 @@ from ...descriptors import (
     sinks,
     step,
 )
-from ...errors import ConformError, DataError, EndpointError, Fault
-from ...stream import DataSink, Delivery
+from ...errors import ConformError, EndpointError, Fault
+from .publishing_sink import PublishingSink
 from .types import fit, published_name_faults, type_faults
 
 _LENGTH = np.dtype("int64")
@@ -243,43 +242,18 @@ class TangoArrayScatterAttributeSinkDescriptor(SinkDescriptor):
         return TangoArrayScatterAttributeSink(self.parts(spec), spec, services.attributes)
 
 
-class TangoArrayScatterAttributeSink(DataSink):
+class TangoArrayScatterAttributeSink(PublishingSink):
     """Runtime side of `TangoArrayScatterAttributeSinkDescriptor`."""
 
     def __init__(self, parts: list[Part], spec: DataSpec, host: AttributeHost) -> None:
+        super().__init__(host)
         self._parts = parts
         self._spec = spec
         self._axis = parts[0].axis
         self._whole = any(part.flat and part.shape_name is None for part in parts)
-        self._host = host
 
-    async def start(self) -> None:
-        """Do nothing: the group has defined the attributes."""
-        await trio.lowlevel.checkpoint()
-
-    async def stop(self) -> None:
-        """Do nothing: the attributes keep their last values until the group removes them."""
-        await trio.lowlevel.checkpoint()
-
-    async def awrite(self, value: Data) -> None:
-        """Publish the parts of one array; raises `ConformError` when it does not fit."""
-        await self._host.publish(self._cut(value))
-
-    async def awrite_batch(self, delivery: Delivery) -> None:
-        """Publish the parts of the arrays that fit, in one job, and refuse the others."""
-        values: list[tuple[str, Data]] = []
-        for index, value in enumerate(delivery.values):
-            try:
-                values.extend(self._cut(value))
-            except DataError as error:
-                delivery.refuse(index, error)
-        if values:
-            await self._host.publish(values)
-        else:
-            await trio.lowlevel.checkpoint()
-        delivery.accept_all()
-
-    def _cut(self, value: Data) -> list[tuple[str, Data]]:
+    def parts(self, value: Data) -> Iterable[tuple[str, Data]]:
+        """The parts of one array; raises `ConformError` when it does not fit."""
         array = fit(value, self._spec)
         if array.shape != self._spec.shape:
             found, length = f"the shape {list(array.shape)}", self._spec.shape[self._axis]

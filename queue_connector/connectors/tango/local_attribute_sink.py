@@ -7,10 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
-import trio
 
 from ...datatypes import Data, DataSpec
 from ...descriptors import (
@@ -22,8 +21,8 @@ from ...descriptors import (
     parse_default,
     sinks,
 )
-from ...errors import ConformError, DataError, EndpointError, Fault
-from ...stream import DataSink, Delivery
+from ...errors import ConformError, EndpointError, Fault
+from .publishing_sink import PublishingSink
 from .types import TANGO_KINDS, fit, published_name_faults, type_faults
 
 
@@ -68,36 +67,14 @@ class TangoLocalAttributeSinkDescriptor(SinkDescriptor):
         return TangoLocalAttributeSink(self.attribute_name, spec, services.attributes)
 
 
-class TangoLocalAttributeSink(DataSink):
+class TangoLocalAttributeSink(PublishingSink):
     """Runtime side of `TangoLocalAttributeSinkDescriptor`."""
 
     def __init__(self, attribute_name: str, spec: DataSpec, host: AttributeHost) -> None:
+        super().__init__(host)
         self._name = attribute_name
         self._spec = spec
-        self._host = host
 
-    async def start(self) -> None:
-        """Do nothing: the group has defined the attribute."""
-        await trio.lowlevel.checkpoint()
-
-    async def stop(self) -> None:
-        """Do nothing: the attribute keeps its last value until the group removes it."""
-        await trio.lowlevel.checkpoint()
-
-    async def awrite(self, value: Data) -> None:
-        """Publish one value; raises `ConformError` when it does not fit."""
-        await self._host.publish([(self._name, fit(value, self._spec))])
-
-    async def awrite_batch(self, delivery: Delivery) -> None:
-        """Publish the values that fit, in one job, and refuse the others."""
-        values = []
-        for index, value in enumerate(delivery.values):
-            try:
-                values.append((self._name, fit(value, self._spec)))
-            except DataError as error:
-                delivery.refuse(index, error)
-        if values:
-            await self._host.publish(values)
-        else:
-            await trio.lowlevel.checkpoint()
-        delivery.accept_all()
+    def parts(self, value: Data) -> Iterable[tuple[str, Data]]:
+        """The value as the attribute carries it; raises `ConformError`."""
+        return ((self._name, fit(value, self._spec)),)

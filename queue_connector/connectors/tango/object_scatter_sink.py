@@ -12,12 +12,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
-import trio
 
 from ...bridge import Worker, check_cancelled
 from ...datatypes import Data, DataSpec, Kind, parse_dtype
@@ -36,8 +35,8 @@ from ...descriptors import (
     too_large,
 )
 from ...errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
-from ...stream import DataSink, Delivery
 from ...texts import shortened
+from .publishing_sink import PublishingSink, Taken
 from .selection import (
     EvaluationError,
     Expression,
@@ -48,6 +47,9 @@ from .selection import (
 )
 from .steps import Cell
 from .types import TANGO_KINDS, fit, published_name_faults, type_faults
+
+CHECK = 16
+"""Attributes after which the worker looks whether it was cancelled."""
 
 
 @attrs.define(eq=False, slots=False)
@@ -238,55 +240,25 @@ class _NotTaken(Exception):
     """A cell of a table that the sink leaves to JMESPath."""
 
 
-class TangoObjectScatterAttributeSink(DataSink):
+class TangoObjectScatterAttributeSink(PublishingSink):
     """Runtime side of `TangoObjectScatterAttributeSinkDescriptor`."""
 
     def __init__(
         self, descriptor: TangoObjectScatterAttributeSinkDescriptor, host: AttributeHost
     ) -> None:
+        super().__init__(host)
         self._targets = [_Target.of(attribute) for attribute in descriptor.attributes]
-        self._host = host
         self._worker = Worker()
 
-    async def start(self) -> None:
-        """Do nothing: the group has defined the attributes."""
-        await trio.lowlevel.checkpoint()
+    async def _take(self, data: Sequence[Data]) -> Taken:
+        return await self._worker.run(self.take, data)
 
-    async def stop(self) -> None:
-        """Do nothing: the attributes keep their last values until the group removes them."""
-        await trio.lowlevel.checkpoint()
-
-    async def awrite(self, value: Data) -> None:
-        """Publish what the attributes show of one datum; raises `SelectionError`."""
-        delivery = Delivery([value])
-        await self.awrite_batch(delivery)
-        for error in delivery.refused.values():
-            raise error
-
-    async def awrite_batch(self, delivery: Delivery) -> None:
-        """Publish what the attributes show of the data that fit, in one job."""
-        values, refused = await self._worker.run(self._select, delivery.values)
-        for index, error in refused.items():
-            delivery.refuse(index, error)
-        if values:
-            await self._host.publish(values)
-        delivery.accept_all()
-
-    def _select(
-        self, data: Sequence[Data]
-    ) -> tuple[list[tuple[str, Data]], dict[int, SelectionError]]:
-        """In the worker thread: names and values to publish, and the data that do not fit."""
-        values: list[tuple[str, Data]] = []
-        refused: dict[int, SelectionError] = {}
-        for index, value in enumerate(data):
-            datum, taken = Selector(value), []
-            try:
-                for target in self._targets:
-                    check_cancelled()
-                    if (found := target.take(datum)) is not None:
-                        taken.append((target.name, found))
-            except SelectionError as error:
-                refused[index] = error
-            else:
-                values.extend(taken)
-        return values, refused
+    def parts(self, value: Data) -> Iterable[tuple[str, Data]]:
+        """What the attributes show of one datum, in the worker thread; raises `SelectionError`."""
+        datum, taken = Selector(value), []
+        for number, target in enumerate(self._targets):
+            if not number % CHECK:
+                check_cancelled()
+            if (found := target.take(datum)) is not None:
+                taken.append((target.name, found))
+        return taken

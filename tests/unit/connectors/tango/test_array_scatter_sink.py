@@ -41,7 +41,7 @@ def published(shape, dtype="float64", **keys):
 
 def cut(value, shape, dtype="float64", **keys):
     host, spec = Host(), DataSpec(dtype, shape)
-    return described(**keys).build(spec, Services(attributes=host))._cut(value)
+    return described(**keys).build(spec, Services(attributes=host)).parts(value)
 
 
 def test_the_older_spelling_is_read():
