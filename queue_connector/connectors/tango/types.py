@@ -189,7 +189,10 @@ def attribute_place(device: str, attribute: str) -> Place:
     return Place("attribute_name", what, frozenset({("tango", name)}), passes_all=False)
 
 
-OWN_ATTRIBUTES = ("State", "Status", "versionId", "groups", "statistics", "configuration")
+OWN_ATTRIBUTES = (
+    *("State", "Status", "versionId", "healthState"),
+    *("groups", "statistics", "configuration"),
+)
 """What the device has of its own, and no sink may publish."""
 
 
