@@ -22,7 +22,7 @@ import difflib
 import enum
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -293,9 +293,17 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     if spec.labels:
         return _labelled(value, spec, shorter)
     dtype, shape = spec.dtype, spec.shape
-    if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape and shape:
-        return _cast(value, spec, value)
-    if not shape:
+    if shape:
+        if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape:
+            return _cast(value, spec, value)
+        if (array := _few_floats(value, spec)) is not None:
+            return array
+    else:
+        if (cast := _COMMON.get((type(value), dtype))) is not None:
+            try:
+                return cast(value)
+            except OverflowError:
+                pass  # as any other value, which tells what is wrong with it
         if type(value) is dtype.type and spec.kind not in (Kind.STR, Kind.STRUCT, Kind.DATETIME):
             return value
         if spec.kind is Kind.STR and isinstance(value, str) and not dtype.itemsize:
@@ -304,12 +312,68 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
             return _plain(value)
         if spec.kind is Kind.BYTES:
             return _encoded(value, spec)
-    elif spec.kind in (Kind.OBJECT, Kind.BYTES):
+    if shape and spec.kind in (Kind.OBJECT, Kind.BYTES):
         raise ConformError(spec, _found(value), "objects and bytes are scalar only")
     array = _cast(_to_array(value, spec), spec, value)
     if shape == array.shape and not shape:
         return str(array[()]) if spec.kind is Kind.STR else array[()]
     return _fit(array, spec, shorter)
+
+
+def conform_batch(
+    values: Sequence[object], spec: DataSpec, *, shorter: bool = False
+) -> list[Data | ConformError]:
+    """The same for many values, in one go where they are alike: each value, or what is wrong."""
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and not spec.shape and not spec.labels:
+        (kind,) = kinds
+        if kind in (float, int) and (kind, spec.dtype) in _AT_ONCE:
+            try:
+                return list(np.array(values, spec.dtype))
+            except OverflowError:
+                pass  # one of them is out of range
+    found: list[Data | ConformError] = []
+    for value in values:
+        try:
+            found.append(conform(value, spec, shorter=shorter))
+        except ConformError as error:
+            found.append(error)
+    return found
+
+
+_F8 = np.dtype("f8")
+
+
+def _float32(value: float) -> np.float32:
+    if -_LARGEST_F4 <= value <= _LARGEST_F4:
+        return np.float32(value)
+    raise OverflowError
+
+
+_LARGEST_F4 = float(np.finfo("f4").max)
+
+_INTEGERS = [np.dtype(f"{sign}{size}") for sign in "iu" for size in (1, 2, 4, 8)]
+_COMMON: dict[tuple[type, np.dtype[Any]], Callable[[Any], Any]] = {
+    (float, _F8): np.float64,
+    (int, _F8): np.float64,
+    (float, np.dtype("f4")): _float32,
+    (bool, np.dtype("?")): np.bool_,
+    **{(int, dtype): dtype.type for dtype in _INTEGERS},
+    **{(kind.type, kind): lambda value: value for kind in (*_INTEGERS, _F8, np.dtype("f4"))},
+}
+"""Scalars that become numpy's without more ado, by type and dtype: most data are such."""
+
+_AT_ONCE = frozenset({(float, _F8), *((int, dtype) for dtype in _INTEGERS)})
+
+_FEW = 32
+
+
+def _few_floats(value: object, spec: DataSpec) -> np.ndarray[Any, Any] | None:
+    """A short list of Python's floats as an array of float64 of just this length; else None."""
+    if type(value) is not list or spec.dtype is not _F8 or spec.shape != (len(value),):
+        return None
+    few = len(value) <= _FEW and set(map(type, value)) == {float}
+    return np.array(value, _F8) if few else None
 
 
 def _labelled(value: object, spec: DataSpec, shorter: bool) -> Data:
@@ -357,6 +421,10 @@ def _plain(value: object) -> object:
 
 
 def _encoded(value: object, spec: DataSpec) -> tuple[str, bytes]:
+    if type(value) is tuple and len(value) == 2:
+        encoding, data = value
+        if type(encoding) is str and type(data) is bytes:
+            return value
     match value:
         case (str(encoding), bytes() | bytearray() | memoryview() as data):
             return (encoding, bytes(data))

@@ -8,7 +8,7 @@ an exchange: bytes are never coded, whatever their encoding is called.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from ..datatypes import Data, DataSpec, Kind, conform
@@ -80,6 +80,22 @@ class Codec(abc.ABC):
             raise DecodeError(self.name, spec, len(payload), reason) from error
         except Exception as error:  # whatever a hostile payload brings about
             raise DecodeError(self.name, spec, len(payload), _reason(error)) from error
+
+    def decode_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data | DecodeError]:
+        """What `decode` gives for each of many payloads, in one go where they are alike."""
+        if len(payloads) > 1 and (values := self.read_batch(payloads, spec)) is not None:
+            return values
+        found: list[Data | DecodeError] = []
+        for payload in payloads:
+            try:
+                found.append(self.decode(payload, spec))
+            except DecodeError as error:
+                found.append(error)
+        return found
+
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        """The values of payloads that can be read together; None: one after the other."""
+        return None
 
     @abc.abstractmethod
     def write(self, value: Data, spec: DataSpec) -> bytes:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,6 +39,13 @@ class CArrayCodec(Codec):
         if not fits:
             raise ValueError(f"the value has the shape {list(array.shape)}")
         return array.tobytes()
+
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        if spec.shape or spec.kind not in (Kind.INT, Kind.FLOAT, Kind.COMPLEX):
+            return None
+        if set(map(len, payloads)) != {spec.dtype.itemsize}:
+            return None
+        return list(np.frombuffer(b"".join(payloads), spec.dtype))
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         shape = spec.shape

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from ..datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
-from .plain import check_nesting, check_width, plain, plain_data
+from .plain import check_nesting, check_width, lone_number, lone_numbers, plain, plain_data
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -28,7 +29,12 @@ class JsonCodec(Codec):
     def write(self, value: Data, spec: DataSpec) -> bytes:
         return json.dumps(plain_data(value, spec), ensure_ascii=False).encode()
 
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        return lone_numbers(payloads, spec)
+
     def read(self, payload: bytes, spec: DataSpec) -> Data:
+        if (number := lone_number(payload)) is not None:
+            return number
         check_nesting(payload)
         value = json.loads(payload.decode().removeprefix("\ufeff"))
         if _SURROGATE.search(payload):

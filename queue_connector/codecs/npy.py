@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +42,15 @@ class NpyCodec(Codec):
             if value.endswith("\0"):
                 raise ValueError("numpy would strip the NUL at the text's end")
         array = np.asarray(value)
-        # The first version has Latin-1 for the names of fields, the third UTF-8.
-        version = (3, 0) if max(map(ord, str(array.dtype)), default=0) > 255 else (1, 0)
-        file = io.BytesIO()
-        np.lib.format.write_array(file, array, version, allow_pickle=False)
-        return file.getvalue()
+        if max(map(ord, str(array.dtype)), default=0) > 255:  # names in UTF-8, which version 3 has
+            file = io.BytesIO()
+            np.lib.format.write_array(file, array, (3, 0), allow_pickle=False)
+            return file.getvalue()
+        if array.dtype.hasobject:
+            raise ValueError("arrays of objects are not carried")
+        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+        header = _written_header(array.dtype, array.shape, fortran)
+        return header + array.tobytes("F" if fortran else "C")
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         if payload[:4] == b"PK\x03\x04":
@@ -57,21 +63,34 @@ class NpyCodec(Codec):
         length = int.from_bytes(payload[8:start], "little")
         if length > _MAX_HEADER or start + length > len(payload):
             raise ValueError(f"a header of {length} B is too long")
-        charset = "utf-8" if payload[6] == 3 else "latin-1"
-        header = _header(payload[start : start + length].decode(charset), payload[6])
-        if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
-            raise ValueError("its header does not say descr, fortran_order and shape")
-        if type(header["fortran_order"]) is not bool or type(header["shape"]) is not tuple:
-            raise ValueError("its header says fortran_order or shape wrongly")
-        return from_buffer(
-            memoryview(payload)[start + length :],
-            dtype_of(header["descr"]),
-            header["shape"],
-            fortran=header["fortran_order"],
-        )
+        text = payload[start : start + length]
+        dtype, shape, fortran = (_known_header if length <= 1024 else _header)(text, payload[6])
+        return from_buffer(memoryview(payload)[start + length :], dtype, shape, fortran=fortran)
 
 
-def _header(text: str, version: int) -> object:
+@functools.lru_cache(256)
+def _written_header(dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> bytes:
+    file = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    described = {"descr": descr, "fortran_order": fortran, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+def _header(text: bytes, version: int) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    """Dtype, shape and whether the first index is the fastest."""
+    header = _literal(text.decode("utf-8" if version == 3 else "latin-1"), version)
+    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError("its header does not say descr, fortran_order and shape")
+    if type(header["fortran_order"]) is not bool or type(header["shape"]) is not tuple:
+        raise ValueError("its header says fortran_order or shape wrongly")
+    return dtype_of(header["descr"]), header["shape"], header["fortran_order"]
+
+
+_known_header = functools.lru_cache(256)(_header)
+
+
+def _literal(text: str, version: int) -> object:
     try:
         return read_literal(text)
     except ValueError:

@@ -6,7 +6,9 @@ encoding has them, bytes and tuples), and is nested at most `MAX_DEPTH` deep.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,43 @@ def plain_data(value: Data, spec: DataSpec, also: tuple[type, ...] = ()) -> Any:
     if spec.kind is Kind.STR:
         return plain(value.tolist() if spec.shape else str(value))
     return value.tolist()
+
+
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?+[0-9]++)?+")
+_MAX_NUMBER = 64
+
+
+def lone_number(payload: bytes) -> int | float | None:
+    """A payload that is one number, in the grammar that JSON and Python share; else None."""
+    if len(payload) > _MAX_NUMBER or (found := _NUMBER.fullmatch(payload)) is None:
+        return None
+    return int(payload) if found.lastindex is None else float(payload)
+
+
+def lone_numbers(payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+    """Payloads of which each is one number of JSON, as scalars of *spec*; else None.
+
+    They are read as one list. It has as many numbers as there are payloads only if none of them
+    has a comma, and then each is one of the numbers.
+    """
+    if spec.shape or spec.labels or spec.dtype not in _NUMBERS_AT_ONCE:
+        return None
+    try:
+        numbers = json.loads(f"[{b','.join(payloads).decode()}]", parse_constant=_no_number)
+        kinds = set(map(type, numbers))
+        wanted = {int, float} if spec.kind is Kind.FLOAT else {int}
+        if len(numbers) != len(payloads) or not kinds <= wanted:
+            return None
+        return list(np.array(numbers, spec.dtype))
+    except (ValueError, OverflowError, RecursionError):
+        return None
+
+
+_NUMBERS_AT_ONCE = frozenset(map(np.dtype, ("f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")))
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON's")
 
 
 def check_width(value: object, spec: DataSpec, size: int) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from ..datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .literal import read_literal
-from .plain import check_nesting, check_width, plain_data
+from .plain import check_nesting, check_width, lone_number, lone_numbers, plain_data
 
 _OF_NUMBERS = b"[]0123456789+-.eE, \n"
 _NAMES = re.compile(rb"(?:nan|inf|Tru|Fals)*+")  # as they are without an e
@@ -29,7 +30,12 @@ class PythonCodec(Codec):
     def write(self, value: Data, spec: DataSpec) -> bytes:
         return repr(plain_data(value, spec, (bytes,))).encode()
 
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        return lone_numbers(payloads, spec)
+
     def read(self, payload: bytes, spec: DataSpec) -> Data:
+        if (number := lone_number(payload)) is not None:
+            return number
         value = _numbers(payload)
         if value is None or spec.kind is Kind.STR:
             value = read_literal(payload.decode()) if value is None else value

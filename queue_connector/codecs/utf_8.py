@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
+from .plain import lone_number, lone_numbers
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 _FLOAT = re.compile(
@@ -37,7 +39,14 @@ class TextCodec(Codec):
             text = str(value.item())  # the shortest text of a float32 may differ as a float64
         return text.encode(self.charset)
 
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        return lone_numbers(payloads, spec)
+
     def read(self, payload: bytes, spec: DataSpec) -> Data:
+        if spec.kind in (Kind.FLOAT, Kind.INT):
+            number = lone_number(payload)
+            if number is not None and (type(number) is int or spec.kind is Kind.FLOAT):
+                return number if spec.kind is Kind.INT else float(payload)
         text = payload.decode(self.charset)
         if spec.kind is Kind.STR:
             return text

@@ -267,3 +267,42 @@ def test_structs_of_every_make_are_among_the_specs():
     assert {dtype_name(s.dtype)[0][0] for s in SPECS if s.kind is Kind.STRUCT} == {
         STRUCT[0][0], NESTED[0][0], TIMED[0][0]
     }  # fmt: skip
+
+
+FRAGMENTS = st.sampled_from(
+    [b"1", b"-0", b"1.5", b" 2\n", b"1,2", b"", b"[1", b"2]", b"nan", b"NaN", b"Infinity", b"true",
+     b"1e400", b"300", b"9" * 30, b"9" * 5000, b"01", b"+1", b"1.", b"x", b'"1"', b"\xef\xbb\xbf1",
+     b"\xff", b"null", b"-1", b"1_0", b"[" * 200, b"\x00" * 8, b"\x00" * 7, b"\xff\xff", b"0.1",
+     b"9007199254740993", b"18446744073709551615", b"np.float64(1.5)", b"True"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=150)
+@given(st.data())
+def test_a_batch_is_decoded_like_one_after_the_other(name, data):
+    codec = codecs.lookup(name)()
+    dtypes = ["float64", "float32", "int64", "uint8", "int16", "bool", "str", ">f8", "complex64"]
+    specs = [spec for d in dtypes if not codec.refusal(spec := DataSpec(d))]
+    spec = data.draw(st.sampled_from(specs))
+    encoded = values(spec).map(lambda value: encoded_or_empty(codec, value, spec))
+    payloads = data.draw(
+        st.lists(FRAGMENTS, max_size=5) | st.lists(encoded | FRAGMENTS, max_size=5)
+        | st.lists(encoded, max_size=5)
+    )  # fmt: skip
+    together = codec.decode_batch(payloads, spec)
+    assert len(together) == len(payloads)
+    for payload, found in zip(payloads, together, strict=True):
+        try:
+            wanted = codec.decode(payload, spec)
+        except DecodeError as error:
+            assert str(found) == str(error)
+        else:
+            assert same(found, wanted)
+
+
+def encoded_or_empty(codec, value, spec):
+    try:
+        return codec.encode(value, spec)
+    except EncodeError:
+        return b""

@@ -2,6 +2,7 @@ import contextlib
 import datetime
 import math
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from queue_connector.datatypes import (
     DtypeError,
     Kind,
     conform,
+    conform_batch,
     dtype_name,
     parse_dtype,
     zero,
@@ -458,3 +460,74 @@ def test_the_text_of_a_number_goes_into_a_struct_too():
     assert conform({"name": 12, "on": True}, spec).item() == ("12", True)
     given = np.array([(12, True)], [("name", "i4"), ("on", "?")])
     assert conform(given, DataSpec(spec.dtype, (1,)))["name"].tolist() == ["12"]
+
+
+LARGE = (
+    st.integers(-(2**70), 2**70) | st.integers(-300, 300) | st.sampled_from([2**53 + 1, 10**400])
+)
+SCALARS = (
+    st.floats() | st.floats(width=32) | LARGE | st.booleans() | st.sampled_from([3.5e38, -1e39])
+)
+NUMPYS = st.sampled_from([np.float64(0.1), np.float32(0.1), np.int16(3), np.uint8(200), np.True_])
+PLAIN_NUMBERS = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)] + [
+    "f4",
+    "f8",
+    "?",
+    ">f8",
+]
+
+
+def slowly(value, spec):
+    """The same without shortcuts: as an array of one more dimension, by the rules for those."""
+    conformed = conform([value], attrs.evolve(spec, shape=(1,)))
+    return conformed[0]
+
+
+def outcome(function, *arguments):
+    try:
+        value = function(*arguments)
+    except ConformError:
+        return "refused"
+    return type(value), repr(value)
+
+
+@settings(max_examples=500)
+@given(SCALARS | NUMPYS, st.sampled_from(PLAIN_NUMBERS))
+def test_scalars_conform_alike_by_the_short_way_and_the_long(value, dtype):
+    spec = DataSpec(dtype)
+    assert outcome(conform, value, spec) == outcome(slowly, value, spec)
+
+
+@given(st.lists(SCALARS | st.text(max_size=2), min_size=1, max_size=6))
+def test_short_lists_conform_alike_by_the_short_way_and_the_long(values):
+    spec = DataSpec("f8", (len(values),))
+    assert outcome(conform, tuple(values), spec) == outcome(conform, values, spec)
+
+
+@pytest.mark.parametrize("data", [b"", bytearray(b"ab"), memoryview(b"ab")])
+def test_bytes_are_left_as_they_are_and_never_shared_where_they_may_change(data):
+    pair = ("npy", data)
+    fitting = conform(pair, DataSpec("bytes"))
+    assert fitting == ("npy", bytes(data))
+    assert type(fitting[1]) is bytes
+    assert (fitting[1] is data) is (type(data) is bytes)
+
+
+BATCHES = st.lists(SCALARS | NUMPYS | st.text(max_size=2) | st.none(), max_size=6)
+
+
+@given(
+    BATCHES | st.lists(st.floats(), max_size=6) | st.lists(st.integers(-300, 300), max_size=6),
+    st.sampled_from([*PLAIN_NUMBERS, "str", "object"]),
+)
+def test_a_batch_conforms_like_one_after_the_other(values, dtype):
+    spec = DataSpec(dtype)
+    together = conform_batch(values, spec)
+    assert len(together) == len(values)
+    for value, found in zip(values, together, strict=True):
+        try:
+            wanted = conform(value, spec)
+        except ConformError as error:
+            assert str(found) == str(error)
+        else:
+            assert (type(found), repr(found)) == (type(wanted), repr(wanted))
