@@ -19,6 +19,7 @@ from ..datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .plain import check_nesting, check_width, lone_number, lone_numbers, plain, plain_data
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -27,7 +28,7 @@ class JsonCodec(Codec):
     kinds = frozenset({Kind.STR, Kind.OBJECT, Kind.BOOL, Kind.INT, Kind.FLOAT})
 
     def write(self, value: Data, spec: DataSpec) -> bytes:
-        return json.dumps(plain_data(value, spec), ensure_ascii=False).encode()
+        return _as_json(plain_data(value, spec)).encode()
 
     def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
         return lone_numbers(payloads, spec)

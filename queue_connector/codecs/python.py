@@ -18,6 +18,7 @@ from . import Codec, codecs
 from .literal import read_literal
 from .plain import check_nesting, check_width, lone_number, lone_numbers, plain_data
 
+_TEXT = re.compile(rb"'[^'\\\n]*+'")
 _OF_NUMBERS = b"[]0123456789+-.eE, \n"
 _NAMES = re.compile(rb"(?:nan|inf|Tru|Fals)*+")  # as they are without an e
 _JSON = (("nan", "NaN"), ("inf", "Infinity"), ("True", "true"), ("False", "false"))
@@ -36,6 +37,8 @@ class PythonCodec(Codec):
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         if (number := lone_number(payload)) is not None:
             return number
+        if _TEXT.fullmatch(payload):
+            return payload[1:-1].decode()
         value = _numbers(payload)
         if value is None or spec.kind is Kind.STR:
             value = read_literal(payload.decode()) if value is None else value
