@@ -382,3 +382,22 @@ def test_it_tells_its_version_and_its_groups(idle):
         "InMemorySource",
         "TangoLocalAttributeSink(x)",
     ]
+
+
+def test_a_large_configuration_holds_up_no_read(idle):
+    """It is as large as is allowed, and takes a second or so to read."""
+    proxy, other = idle.proxy(), idle.proxy()
+    other.State()
+    slow = {"type": "KafkaConsumerSource", "servers": ["h"] * 200_000, "topic": "t"}
+    large = config({**memory([]), "source": slow})
+    asked = proxy.command_inout_asynch("Configure", json.dumps(large))
+    pauses = []
+    deadline = time.monotonic() + 20
+    while other.State() != DevState.OFF:
+        began = time.monotonic()
+        assert began < deadline
+        assert other.State() in (DevState.STANDBY, DevState.OFF)
+        assert isinstance(other.versionId, str)
+        pauses.append(time.monotonic() - began)
+    proxy.command_inout_reply(asked, 20_000)
+    assert max(pauses) < 0.4, max(pauses)  # two calls
