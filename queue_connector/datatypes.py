@@ -22,6 +22,7 @@ import difflib
 import enum
 import functools
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -674,13 +675,18 @@ def _found(value: object) -> str:
     return f"{type(value).__name__} {_excerpt(value)}"
 
 
+_brief = reprlib.Repr()
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = 20
+_brief.maxstring = _brief.maxother = _brief.maxlong = 100
+
+
 def _excerpt(value: object) -> str:
     if isinstance(value, np.ndarray) and value.size > 20:
         value = value.reshape(-1)[:20]
     if isinstance(value, list | tuple | dict | str | bytes) and len(value) > 200:
         return f"of length {len(value)}"
     try:
-        text = repr(value)
+        text = _brief.repr(value) if isinstance(value, list | tuple | dict) else repr(value)
     except (RecursionError, ValueError):
         return "that cannot be shown"
     return text if len(text) <= 80 else text[:77] + "..."

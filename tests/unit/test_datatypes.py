@@ -1,6 +1,7 @@
 import contextlib
 import datetime
 import math
+import tracemalloc
 
 import attrs
 import numpy as np
@@ -531,3 +532,17 @@ def test_a_batch_conforms_like_one_after_the_other(values, dtype):
             assert str(found) == str(error)
         else:
             assert (type(found), repr(found)) == (type(wanted), repr(wanted))
+
+
+@pytest.mark.parametrize("wrap", [list, lambda inner: {"a": inner}, lambda inner: (inner,)])
+def test_what_does_not_fit_is_shown_without_being_written_out(wrap):
+    """The text of a datum is many times its size."""
+    value = wrap([{"x": [0.5] * 1_000_000}] * 3)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConformError) as caught:
+            conform(value, DataSpec("float64"))
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert "0.5, 0.5" in str(caught.value)
