@@ -230,7 +230,8 @@ def test_what_the_schema_allows_the_parser_finds_well_formed_and_writes_back(val
     if (descriptor := read(value).descriptor) is not None:
         written = unstructure(descriptor)
         assert VALIDATOR.is_valid(written)
-        assert structure(written, QueueConnectorDescriptor) == descriptor
+        again = structure(written, QueueConnectorDescriptor)
+        assert again == descriptor or repr(again) == repr(descriptor)  # NaN is not NaN
 
 
 @many
