@@ -49,6 +49,9 @@ PERIOD = LEASE / 3
 PAUSE = 0.02
 """Seconds from one round of writing to the next: what changes meanwhile is told together."""
 
+SLICE = 50
+"""Children whose reports are made before others have their turn: some milliseconds of work."""
+
 FIRST_RETRY = 0.05
 """Seconds before a write that failed is tried again for the first time."""
 
@@ -227,7 +230,9 @@ class Reporter:
             self._records[child] = _Record()
         now = trio.current_time()
         due = [(record, child) for child, record in self._records.items() if record.due <= now]
-        for record, child in sorted(due, key=lambda item: item[0].failures):
+        for number, (record, child) in enumerate(sorted(due, key=lambda item: item[0].failures)):
+            if number % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
             try:
                 await self._write_child(child, record)
             except EndpointError as error:
