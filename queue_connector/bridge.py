@@ -7,6 +7,7 @@ bridge          from → to                       what it is for
 `Lane`          Trio → one ordered thread       many small jobs that must keep their order
 `Inbox`         any thread → Trio               callbacks that must not block
 `Bell`          any thread → Trio               a burst of news that one function looks at
+`Mailbox`       any thread → Trio               many sources of callbacks, one wake-up for all
 `TrioThread`    any thread → the Trio loop      the loop itself, in a thread of its own
 `OneAtATime`    between worker threads          what a library cannot do in several at once
 ==============  ==============================  ==============================================
@@ -53,15 +54,15 @@ def current_thread() -> int:
 
 
 class Worker:
-    """Runs the blocking calls of one client in a thread, one call at a time.
+    """Runs the blocking calls of one client in a thread, one call at a time, or *most* at once.
 
     Each worker has a limiter of its own, so that a client that blocks never uses up threads that
     another one waits for.
     """
 
-    def __init__(self, context: Context = nullcontext) -> None:
+    def __init__(self, context: Context = nullcontext, most: int = 1) -> None:
         self._context = context
-        self._limiter = trio.CapacityLimiter(1)
+        self._limiter = trio.CapacityLimiter(most)
 
     async def run(self, function: Callable[[*Args], T], *args: *Args) -> T:
         """Call ``function(*args)`` in the thread and give back what it returns.
@@ -258,12 +259,12 @@ class Inbox(Generic[T]):
     thread; one task at a time may receive.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: float) -> None:
         self.overflowed = 0
         self._items: deque[T] = deque()
         self._limit = limit
         self._lock = threading.Lock()
-        self._wake_pending = False
+        self._awaited = False
         self._arrived = trio.Event()
         self._closed = False
         self._token = trio.lowlevel.current_trio_token()
@@ -277,9 +278,9 @@ class Inbox(Generic[T]):
             if len(self._items) > self._limit:
                 self._items.popleft()
                 self.overflowed += 1
-            if self._wake_pending:
+            if not self._awaited:
                 return
-            self._wake_pending = True
+            self._awaited = False
         with suppress(trio.RunFinishedError):  # the loop is over, and so is whoever could receive
             self._token.run_sync_soon(self._wake)
 
@@ -290,7 +291,6 @@ class Inbox(Generic[T]):
         self._arrived.set()
 
     def _wake(self) -> None:
-        self._wake_pending = False
         self._arrived.set()
 
     async def receive(self, most: int) -> list[T]:
@@ -300,14 +300,70 @@ class Inbox(Generic[T]):
             trio.EndOfChannel: closed, and everything was received.
         """
         await trio.lowlevel.checkpoint()
-        while not self._items:
+        while True:
+            with self._lock:
+                if self._items:
+                    self._awaited = False
+                    return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+                if self._closed:
+                    raise trio.EndOfChannel
+                if not self._awaited:  # who was cancelled may have left it set, with its event
+                    self._awaited, self._arrived = True, trio.Event()
+                arrived = self._arrived
+            await arrived.wait()
+
+
+class Mailbox(Generic[T]):
+    """What the callbacks of one origin hand over; *arrived* is called when there is something.
+
+    The bell is an `Inbox` without a limit: a mailbox stands in it once, however much is inside,
+    so that a burst of many origins costs one wake-up. Whoever answers the bell calls `heard`.
+    Beyond *limit* items the oldest is dropped and counted in ``overflowed``.
+    """
+
+    def __init__(self, bell: Inbox[Any], limit: int, arrived: Callable[[], None]) -> None:
+        self.overflowed = 0
+        self._bell = bell
+        self._arrived = arrived
+        self._limit = limit
+        self._items: deque[T] = deque()
+        self._lock = threading.Lock()
+        self._rung = False
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Append one item, from any thread."""
+        with self._lock:
             if self._closed:
-                raise trio.EndOfChannel
-            self._arrived = trio.Event()
-            if not self._items:  # one may have come before the event was new
-                await self._arrived.wait()
+                return
+            self._items.append(item)
+            if len(self._items) > self._limit:
+                self._items.popleft()
+                self.overflowed += 1
+            if self._rung:
+                return
+            self._rung = True
+        self._bell.put(self)
+
+    def heard(self) -> bool:
+        """The bell was answered, and rings again for the next item; whether there are several."""
+        with self._lock:
+            self._rung = False
+        self._arrived()
+        return len(self._items) > 1
+
+    def take(self, most: int) -> list[T]:
+        """The oldest items, at most *most*, perhaps none."""
         with self._lock:
             return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+    def close(self) -> None:
+        """Take nothing more; what is inside can still be taken."""
+        with self._lock:
+            self._closed = True
 
 
 class LoopStoppedError(QueueConnectorError):

@@ -1,12 +1,13 @@
 """What several endpoints use together, such as one client for all topics of a broker.
 
-The first that takes it opens it, the last that gives it back closes it. Nothing here spawns a task:
-what is shared brings a thread of its own if it needs one, see `bridge.Lane`.
+The first that takes it opens it, the last that gives it back closes it. `Shared` spawns no task:
+what is shared brings a thread of its own if it needs one, see `bridge.Lane`, or tasks, see
+`background`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -64,3 +65,28 @@ class Shared:
                     deadline = trio.current_time() + CLOSE_GRACE
                     with trio.CancelScope(shield=True, deadline=deadline):
                         await entry.resource.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def background(function: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """*function* runs while this is entered; different tasks may enter and leave.
+
+    It belongs to no nursery of whoever uses it, so it has to see to its own errors; leaving cancels
+    it and waits until it has ended.
+    """
+    scope, ended = trio.CancelScope(), trio.Event()
+
+    async def run() -> None:
+        try:
+            with scope:
+                await function()
+        finally:
+            ended.set()
+
+    trio.lowlevel.spawn_system_task(run)
+    try:
+        yield
+    finally:
+        scope.cancel()
+        with trio.CancelScope(shield=True):  # bounded by what *function* shields
+            await ended.wait()

@@ -1,8 +1,9 @@
 """A Tango device with an attribute of every type and format: ``python -m … PORT``.
 
 ``Do`` takes ``(name, value)`` to set and push an attribute, ``("flood", name, count, pause)`` to
-push the numbers from 0, ``("fail", name)`` for an error event, ``("invalid", name)`` for INVALID
-quality, ``("subscribers",)`` for the number of subscriptions that were asked for.
+push the numbers from 0, ``("late", name, count, pause, age)`` to set them too, in events that
+are stamped *age* seconds in the past, ``("fail", name)`` for an error event, ``("invalid", name)``
+for INVALID quality, ``("subscribers",)`` for the number of subscriptions that were asked for.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class _Base(Device):
         match unpack(message):
             case ("flood", name, count, pause):
                 threading.Thread(target=self.flood, args=(name, count, pause)).start()
+            case ("late", name, count, pause, age):
+                threading.Thread(target=self.late, args=(name, count, pause, age)).start()
             case ("fail", name):
                 try:
                     tango.Except.throw_exception("Test_Failed", "on purpose", "the test")
@@ -67,6 +70,14 @@ class _Base(Device):
             case (name, value):
                 self.push(name, *(value if name == "DevEncoded_SCALAR" else (value,)))
         return pack(None)
+
+    def late(self, name: str, count: int, pause: float, age: float) -> None:
+        with tango.EnsureOmniThread():
+            for number in range(count):
+                self.values[name] = (float(number),)
+                stamp = time.time() - age
+                self.push_change_event(name, float(number), stamp, AttrQuality.ATTR_VALID)
+                time.sleep(pause)
 
     def flood(self, name: str, count: int, pause: float) -> None:
         with tango.EnsureOmniThread():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trio
 
+from queue_connector.connectors.tango import event_server
 from queue_connector.connectors.tango import subscription_source as module
 from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
@@ -113,6 +114,20 @@ async def test_a_batch_holds_what_came_together_in_order(device):
             while len(found) < 500:
                 found.extend((await source.receive_batch()).values)
     assert found == list(range(500))
+
+
+@pytest.mark.parametrize("age", [5.0, -5.0])
+async def test_what_was_read_never_comes_behind_what_is_younger(device, age):
+    """Devices may stamp their events with a time of their own; arrival is the only order."""
+    spec = DataSpec("float64")
+    with trio.fail_after(30):
+        for _ in range(4):
+            await ask(device, "late", "DevDouble_SCALAR", 60, 0.01, age)
+            found = []
+            async with source_of(device, "DevDouble_SCALAR", spec) as source:
+                while not found or found[-1] < 59:
+                    found.append(await source.receive())
+            assert found == sorted(set(found))
 
 
 async def test_a_cancelled_receive_loses_nothing(device):
@@ -256,6 +271,38 @@ async def test_a_device_that_is_killed_and_restarted_is_subscribed_to_again(away
                 assert time.monotonic() - back < 10
                 await ask(running, "DevLong_SCALAR", 6)
                 assert await source.receive() == 6
+
+
+@pytest.mark.parametrize("away", [0.0, 0.5])
+async def test_an_attribute_that_is_removed_and_made_again_is_heard_again(monkeypatch, away):
+    """Of one that was away for a moment, Tango tells nobody."""
+    monkeypatch.setattr(event_server, "CONFIRM", 2.0)
+    services = Services()
+    with server("tests.device.shifting_device") as running, trio.fail_after(30):
+        async with source_of(running, "shifting", DataSpec("int32"), services) as source:
+            assert await source.receive() == 0
+            await ask(running, "push", 1)
+            assert await source.receive() == 1
+            await trio.sleep(0.3)
+            await ask(running, "remove")
+            await trio.sleep(away)
+            await ask(running, "add")
+            again = time.monotonic()
+            await ask(running, "push", number := 2)
+            with trio.move_on_after(12):
+                while True:
+                    with trio.move_on_after(0.5) as waiting:
+                        assert await source.receive() == number
+                    if not waiting.cancelled_caught:
+                        break
+                    await ask(running, "push", number := number + 1)
+            taken = time.monotonic() - again
+            await ask(running, "push", number := number + 1)
+            assert await source.receive() == number
+    if away:
+        assert number == 3
+        assert services.account.upstream["subscribed again"] == 1
+    assert taken < 4
 
 
 async def test_a_frozen_device_is_survived_and_a_stop_meanwhile_is_bounded():

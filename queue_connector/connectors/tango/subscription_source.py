@@ -6,27 +6,29 @@
             beyond the inbox's limit the oldest are dropped and counted as ``inbox full``
 * errors    an event that carries an error is counted upstream as ``error event`` and logged once
             per change of reason; INVALID quality carries no value and is counted as dropped
-* recovery  `receive_batch` subscribes anew: while the device is away it tries every `RETRY_MOST`
-            seconds at least, and when nothing comes for `IDLE` seconds it asks whether the server
-            is still the one that was subscribed to. What was pushed in between is lost: counted
-            upstream as ``subscribed again``
+* recovery  by `event_client`, which all sources of a connector share. What was pushed while there
+            was no subscription is lost: counted upstream as ``subscribed again``
+* start     waits a moment for the subscription, and goes on without it: it is pending then, as the
+            source's condition says
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
 
 import attrs
 import trio
 
-from ...backoff import Backoff
-from ...bridge import Inbox, Worker
+from ...bridge import Mailbox
 from ...datatypes import Data, DataSpec, Kind, conform
 from ...descriptors import Place, Services, SourceDescriptor, option, sources
 from ...errors import ConformError, EndpointError, Fault
 from ...ledger import Batch, Refusal
-from ...stream import STOP_GRACE, DataSource, Provenance, readable
-from .client import Reading, Subscription, event_types, thread_context
+from ...stream import DataSource, Provenance, readable
+from .client import NoValue, Subscription, event_types
+from .event_client import event_client
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
@@ -35,13 +37,6 @@ from .types import (
     lengthened,
     type_faults,
 )
-
-RETRY_FIRST = 0.25
-RETRY_MOST = 4.0
-"""Seconds between two tries to subscribe: the first wait, doubled up to the longest."""
-
-IDLE = 3.0
-"""Seconds without an event after which the server is asked whether it is still there."""
 
 INBOX_BYTES = 64 * 2**20
 """Memory that events may take up while they wait to be received, where their size is known."""
@@ -115,8 +110,6 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
 class TangoSubscriptionSource(DataSource):
     """Runtime side of `TangoSubscriptionSourceDescriptor`."""
 
-    _inbox: Inbox[Reading]
-
     def __init__(
         self, descriptor: TangoSubscriptionSourceDescriptor, spec: DataSpec, services: Services
     ) -> None:
@@ -125,41 +118,61 @@ class TangoSubscriptionSource(DataSource):
         self._log = services.log
         self._exchange = services.exchange
         self._account = services.account
+        self._condition = services.condition
+        self._shared = services.shared
         self._position = f"{descriptor.device_name}/{descriptor.attribute_name}"
-        self._worker = Worker(thread_context)
+        self._using = AsyncExitStack()
         self._subscription: Subscription | None = None
+        self._mailbox: Mailbox[Any] | None = None
+        self._arrived = trio.Event()
+        self._ended = False
         self._overflowed = 0
         self._trouble = ""
         self._said_until = 0.0
-        self._backoff = Backoff(RETRY_FIRST, RETRY_MOST)
-        self._next_try = 0.0
 
     async def start(self) -> None:
-        """Subscribe; a stateless source that fails in that goes on trying when it receives."""
-        inbox: Inbox[Reading] = Inbox(_inbox_limit(self._spec))
-        self._inbox = inbox
-        self._subscription = Subscription(
+        """Subscribe; a stateless source that fails in that is subscribed later."""
+        self._client = await self._using.enter_async_context(event_client(self._shared))
+        self._mailbox = Mailbox(self._client.bell, _inbox_limit(self._spec), self._wake)
+        subscription = self._subscription = Subscription(
             self._descriptor.device_name,
             self._descriptor.attribute_name,
             self._descriptor.event_type,
-            inbox.put,
+            self._mailbox,
+            self,
         )
-        try:
-            await self._worker.run(self._subscription.open)
-        except EndpointError as error:
-            if not self._descriptor.stateless:
-                raise
-            self._failed(error)
+        self._condition.waits(f"the subscription to {self._position}")
+        self._condition.gauges["queued"] = self._mailbox.__len__
+        self._condition.gauges["pending"] = lambda: int(not subscription.is_open)
+        self._client.add(subscription)
+        if self._descriptor.stateless:
+            await self._client.first_try(subscription)
+            return
+        await subscription.tried.wait()
+        if not subscription.is_open:
+            raise EndpointError(self._position, "subscription", self._condition.error)
 
     async def stop(self) -> None:
         """Unsubscribe; what has come until then can still be received."""
-        if self._subscription is None:
-            await trio.lowlevel.checkpoint()
-            return
-        self._subscription.withdraw()
-        with trio.move_on_after(STOP_GRACE, shield=True):
-            await self._worker.run(self._subscription.close)
-        self._inbox.close()
+        if self._subscription is not None and not self._ended:
+            self._ended = True
+            await self._client.remove(self._subscription)
+            self._condition.closed()
+        await self._using.aclose()
+        self._wake()
+
+    def opened(self, *, again: bool) -> None:
+        """Say that the subscription is there, and count what may have been lost before."""
+        self._condition.is_well()
+        self._trouble = ""
+        if again:
+            self._account.upstream["subscribed again"] += 1
+            self._log.info("%s: %s: subscribed again", self._exchange, self._position)
+
+    def failed(self, error: EndpointError) -> None:
+        """Say that there is no subscription, and why."""
+        self._condition.waits(f"the subscription to {self._position}", str(error))
+        self._say(str(error))
 
     async def receive(self) -> Data:
         """The value of the next event."""
@@ -181,42 +194,19 @@ class TangoSubscriptionSource(DataSource):
         """The value as text, device and attribute."""
         return Provenance(readable(value), self._position)
 
+    def _wake(self) -> None:
+        self._arrived.set()
+
     async def _receive(self, most: int) -> Batch:
-        """What has come, perhaps nothing of value, or nothing when it was time to look around."""
-        assert self._subscription is not None, "receive before start"
-        subscription = self._subscription
-        readings: list[Reading] = []
-        wanting = subscription.wanted() and not subscription.is_open
-        if wanting and trio.current_time() >= self._next_try:
-            await self._reopen(subscription)
-            wanting = not subscription.is_open
-        deadline = self._next_try if wanting else trio.current_time() + IDLE
-        with trio.move_on_at(deadline) as scope:
-            readings = await self._inbox.receive(most)
-        if scope.cancelled_caught and subscription.is_open:
-            await self._look(subscription)
-        return self._batch(readings)
-
-    async def _reopen(self, subscription: Subscription) -> None:
-        try:
-            await self._worker.run(subscription.open)
-        except EndpointError as error:
-            self._failed(error)
-        else:
-            self._backoff.reset()
-            if subscription.is_open:
-                self._trouble = ""
-                self._account.upstream["subscribed again"] += 1
-                self._log.info("%s: %s: subscribed again", self._exchange, self._position)
-
-    async def _look(self, subscription: Subscription) -> None:
-        if not await self._worker.run(subscription.alive):
-            self._say("its server is gone or was restarted")
-            subscription.is_open = False
-
-    def _failed(self, error: EndpointError) -> None:
-        self._next_try = trio.current_time() + self._backoff.next()
-        self._say(error.reason)
+        """What has come, perhaps nothing of value."""
+        assert self._mailbox is not None, "receive before start"
+        await trio.lowlevel.checkpoint()
+        while not (items := self._mailbox.take(most)):
+            if self._ended:
+                raise trio.EndOfChannel
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return self._batch(items)
 
     def _say(self, trouble: str) -> None:
         """Log what is wrong, once for each change of it, and again after a minute without."""
@@ -226,32 +216,35 @@ class TangoSubscriptionSource(DataSource):
             self._log.warning("%s: %s: %s", self._exchange, self._position, trouble)
         self._said_until = now + 60.0
 
-    def _batch(self, readings: Sequence[Reading]) -> Batch:
+    def _batch(self, items: Sequence[Any]) -> Batch:
         values: list[Data] = []
         refused: list[Refusal] = []
-        for reading in readings:
-            if reading.reason:
-                self._count_error(reading)
-            elif not reading.valid:
-                self._account.drop("invalid quality")
-            else:
-                try:
-                    value = lengthened(reading.value, self._spec)
-                    values.append(conform(value, self._spec, shorter=True))
-                except ConformError as error:
-                    refused.append(Refusal(error, readable(reading.value), self._position))
-        if self._inbox.overflowed > self._overflowed:
-            lost = self._inbox.overflowed - self._overflowed
+        found = [each for each in items if not isinstance(each, NoValue)]
+        if len(found) < len(items):
+            self._count_others(items)
+        for each in found:
+            try:
+                value = lengthened(each, self._spec)
+                values.append(conform(value, self._spec, shorter=True))
+            except ConformError as error:
+                refused.append(Refusal(error, readable(each), self._position))
+        assert self._mailbox is not None
+        if self._mailbox.overflowed > self._overflowed:
+            lost = self._mailbox.overflowed - self._overflowed
             self._overflowed += lost
             self._account.drop("inbox full", lost)
         return Batch(values, refused)
 
-    def _count_error(self, reading: Reading) -> None:
-        if reading.reason == _MISSED:
-            self._account.upstream["missed events"] += 1
-        else:
-            self._account.upstream["error event"] += 1
-        self._say(f"{reading.message} [{reading.reason}]")
+    def _count_others(self, items: Sequence[Any]) -> None:
+        for each in items:
+            if not isinstance(each, NoValue):
+                continue
+            if not each.reason:
+                self._account.drop("invalid quality")
+                continue
+            missed = each.reason == _MISSED
+            self._account.upstream["missed events" if missed else "error event"] += 1
+            self._say(f"{each.message} [{each.reason}]")
 
 
 def _inbox_limit(spec: DataSpec) -> int:

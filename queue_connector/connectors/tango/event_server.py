@@ -1,0 +1,221 @@
+"""The subscriptions on one device server, from the moment that it answers until it has gone.
+
+* threads   one at a time, and only for calls to a server that has just answered
+* tasks     three for each server, however many subscriptions it has
+* order     what was read when a subscription was opened comes only if no event with a value came
+            until `SETTLE` after the answer: it never follows what is younger
+* units     seconds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from ...bridge import Inbox, Mailbox, Worker
+from ...errors import EndpointError, leaves
+from .client import NoValue, ServerClient, Subscription, same
+from .locate import Address, DeviceName, Link, link
+
+CONFIRM = 10.0
+"""Seconds after which the subscriptions on a server are confirmed."""
+
+SETTLE = 0.1
+"""Seconds that the connection of a subscription's events may take to be made, and that events which
+were on their way when a value was read may take to come."""
+
+_TOGETHER = 20
+"""Subscriptions that are opened one after the other before the server is asked again."""
+
+
+@attrs.frozen
+class Workers:
+    """The threads for calls to servers that have just answered, shared by all of them."""
+
+    subscribing: Worker
+    calling: Worker
+
+
+class Server:
+    """One device server; `run` ends when it has gone, or nobody wants anything of it any more."""
+
+    def __init__(self, address: Address, workers: Workers, bell: Inbox[Mailbox[Any]]) -> None:
+        self.address = address
+        self._bell = bell
+        self._changed: set[str] = set()
+        self.subscriptions: set[Subscription] = set()
+        self._workers = workers
+        self._client = ServerClient()
+        self._due = trio.Event()
+        self._silent = False
+        self._confirm_at = 0.0
+        self._subscribing: set[Subscription] = set()
+        self._subscribed = trio.Event()
+
+    def add(self, subscription: Subscription) -> None:
+        """Open it as soon as may be."""
+        self.subscriptions.add(subscription)
+        self._due.set()
+
+    async def remove(self, subscription: Subscription) -> None:
+        """Take it down; on return nothing comes any more."""
+        if subscription in self._subscribing:
+            await self._subscribed.wait()
+        self.subscriptions.discard(subscription)
+        if subscription.identifier is not None:
+            await self._workers.subscribing.run(self._client.unsubscribe, [subscription])
+        if not self.subscriptions:
+            self._due.set()
+
+    def look(self) -> None:
+        """See whether there is something to do; called again and again."""
+        heard = [each for each in self.subscriptions if each.heard]
+        for subscription in heard:
+            subscription.heard = False
+        self._silent = not heard
+        now = trio.current_time()
+        if self._silent or now >= self._confirm_at or next(self._to_open(now), None):
+            self._due.set()
+
+    async def run(self) -> None:
+        """Serve the subscriptions.
+
+        Raises:
+            EndpointError: the server cannot be reached, or has gone; all of them are taken down.
+        """
+        key = DeviceName.parse(next(iter(self.subscriptions)).device).device
+        error: EndpointError | None = None
+        try:
+            async with link(self.address, key) as connection, trio.open_nursery() as nursery:
+                nursery.start_soon(connection.watch)
+                await self._serve(connection, nursery)
+                nursery.cancel_scope.cancel()
+        except* EndpointError as errors:
+            error = next(each for each in leaves(errors) if isinstance(each, EndpointError))
+        finally:
+            with trio.CancelScope(shield=True):  # bounded: the server is not asked
+                everything = list(self.subscriptions)
+                await self._workers.subscribing.run(self._client.close, everything)
+        if error is not None:
+            raise error
+
+    async def _serve(self, connection: Link, nursery: trio.Nursery) -> None:
+        self._confirm_at = trio.current_time() + CONFIRM
+        while self.subscriptions:
+            self._due = trio.Event()
+            if self._silent:
+                await connection.ask()
+                self._silent = False
+            changed, self._changed = self._changed, set()
+            for device in changed:
+                nursery.start_soon(self._revive, device)
+            await self._open(nursery)
+            if trio.current_time() >= self._confirm_at:
+                await self._confirm_all()
+            await self._due.wait()
+
+    def _to_open(self, now: float) -> Iterator[Subscription]:
+        return (
+            each
+            for each in self.subscriptions
+            if each.broken or (each.identifier is None and each.next_try <= now)
+        )
+
+    async def _open(self, nursery: trio.Nursery) -> None:
+        due = list(self._to_open(trio.current_time()))
+        for first in range(0, len(due), _TOGETHER):
+            await self._open_some(due[first : first + _TOGETHER], nursery)
+
+    async def _open_some(self, due: list[Subscription], nursery: trio.Nursery) -> None:
+        devices = {each.device for each in due}
+        try:
+            unreached = await self._workers.calling.run(self._client.reach, devices)
+        except EndpointError as error:
+            unreached = dict.fromkeys(devices, error)
+        failed = {each: unreached[each.device] for each in due if each.device in unreached}
+        wanted = [each for each in due if each not in failed and each in self.subscriptions]
+        self._subscribing, self._subscribed = set(wanted), trio.Event()
+        try:
+            failed |= await self._workers.subscribing.run(self._client.subscribe, wanted)
+        finally:
+            self._subscribing.clear()
+            self._subscribed.set()
+        for subscription, failure in failed.items():
+            subscription.failed(failure)
+        opened = [each for each in wanted if each not in failed]
+        if opened:
+            nursery.start_soon(self._settle, opened, nursery)
+
+    async def _settle(self, opened: list[Subscription], nursery: trio.Nursery) -> None:
+        """Once their connection is there, say so, and read what they are at."""
+        await trio.sleep(SETTLE)
+        by_device: dict[str, list[Subscription]] = {}
+        for subscription in opened:
+            if subscription.identifier is not None and subscription in self.subscriptions:
+                subscription.opened()
+                by_device.setdefault(subscription.device, []).append(subscription)
+        for device, subscriptions in by_device.items():
+            nursery.start_soon(self._begin, device, subscriptions)
+
+    async def _begin(self, device: str, subscriptions: Sequence[Subscription]) -> None:
+        """Hand on what the attributes are at, and see whether the device changes from now on."""
+        for subscription, value in await self._read(device, subscriptions):
+            subscription.last = value
+            subscription.mailbox.put(value)
+        told = Mailbox[Any](self._bell, 1, lambda: self._device_changed(device, told))
+        await self._workers.subscribing.run(self._client.watch, device, told.put)
+
+    async def _read(
+        self, device: str, subscriptions: Sequence[Subscription]
+    ) -> list[tuple[Subscription, Any]]:
+        """The values of those of which no event came with one."""
+        identifiers = [each.identifier for each in subscriptions]
+        names = [each.attribute for each in subscriptions]
+        values = await self._workers.calling.run(self._client.read, device, names)
+        await trio.sleep(SETTLE)
+        return [
+            (subscription, value)
+            for subscription, identifier, value in zip(
+                subscriptions, identifiers, values, strict=True
+            )
+            if subscription.identifier == identifier and not subscription.has_value
+        ]
+
+    def _device_changed(self, device: str, told: Mailbox[Any]) -> None:
+        told.take(1)
+        self._changed.add(device)
+        for subscription in self.subscriptions:
+            if subscription.device == device:
+                subscription.next_try = 0.0
+        self._due.set()
+
+    async def _revive(self, device: str) -> None:
+        """Attributes came or went: see to it that ours are heard, and whether they were not."""
+        there = [each for each in self.subscriptions if each.device == device and each.is_open]
+        for subscription in there:
+            subscription.has_value = False
+        await self._confirm(there)
+        still = [each for each in there if each.is_open]
+        for subscription, value in await self._read(device, still):
+            if not isinstance(value, NoValue) and not same(value, subscription.last):
+                subscription.opened()
+                subscription.last = value
+                subscription.mailbox.put(value)
+
+    async def _confirm_all(self) -> None:
+        self._confirm_at = trio.current_time() + CONFIRM
+        await self._confirm([each for each in self.subscriptions if each.is_open])
+
+    async def _confirm(self, subscriptions: Sequence[Subscription]) -> None:
+        """Say what is still wanted; what the server does not know any more is opened anew."""
+        if not subscriptions:
+            return
+        unknown = await self._workers.calling.run(self._client.confirm, subscriptions)
+        gone = [each for each in unknown if each in self.subscriptions]
+        await self._workers.subscribing.run(self._client.unsubscribe, gone)
+        for subscription in gone:
+            subscription.failed(unknown[subscription])
+        self._due.set()

@@ -1,0 +1,177 @@
+"""Whatever a device server that we read from or write to does, the others do not notice."""
+
+import contextlib
+import time
+
+import numpy as np
+import pytest
+import trio
+
+from queue_connector.connectors.tango.remote_attribute_sink import (
+    TangoRemoteAttributeSinkDescriptor,
+)
+from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
+from queue_connector.datatypes import DataSpec
+from queue_connector.descriptors import Services
+from tests.device.peers import peers
+from tests.device.servers import free_port, server
+
+LONGEST = 0.2
+"""Seconds that anything else may be held up."""
+
+SOURCE = "tests.device.source_device"
+TARGET = "tests.device.target_device"
+BUSY = "tests.device.busy_device"
+SPEC = DataSpec("float64")
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    with server(SOURCE) as running:
+        yield running
+
+
+def source_of(device_name, attribute, services, spec=SPEC):
+    return TangoSubscriptionSourceDescriptor(
+        device_name=device_name, attribute_name=attribute
+    ).build(spec, services)
+
+
+def sink_of(device_name, services, attribute="DevDouble_SCALAR"):
+    return TangoRemoteAttributeSinkDescriptor(
+        device_name=device_name, attribute_name=attribute
+    ).build(SPEC, services)
+
+
+class Pauses:
+    """The longest pauses of a healthy stream and of the loop."""
+
+    def __init__(self):
+        self.stream = self.loop = 0.0
+        self.received = 0
+
+    async def of_the_loop(self):
+        while True:
+            before = time.monotonic()
+            await trio.sleep(0.01)
+            self.loop = max(self.loop, time.monotonic() - before - 0.01)
+
+    async def of_the_stream(self, source):
+        before = None
+        while True:
+            batch = await source.receive_batch()
+            now = time.monotonic()
+            if before is not None:
+                self.stream = max(self.stream, now - before)
+            before = now
+            self.received += len(batch.values)
+
+    def check(self):
+        assert self.received > 100
+        assert self.stream < LONGEST, f"an unrelated stream stood still for {self.stream:.2f} s"
+        assert self.loop < LONGEST, f"the loop stood still for {self.loop:.2f} s"
+
+
+@contextlib.asynccontextmanager
+async def beside(healthy, services, seconds):
+    """Measure beside a healthy stream; what is opened inside has *seconds* in all."""
+    pauses = Pauses()
+    async with source_of(healthy.device_name, "DevDouble_SCALAR", services) as source:
+        with trio.fail_after(10):
+            await source.receive()
+        count = int(seconds * 100) + 500
+        await trio.to_thread.run_sync(healthy.ask, "flood", "DevDouble_SCALAR", count, 0.01)
+        with trio.fail_after(10):
+            await source.receive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pauses.of_the_stream, source)
+            nursery.start_soon(pauses.of_the_loop)
+            async with contextlib.AsyncExitStack() as sick:
+                yield sick, nursery
+                await trio.sleep(seconds)
+                stopping = time.monotonic()
+            pauses.stopped_in = time.monotonic() - stopping
+            nursery.cancel_scope.cancel()
+    pauses.check()
+    print(f"stream {pauses.stream:.3f} s, loop {pauses.loop:.3f} s, end {pauses.stopped_in:.2f} s")
+
+
+async def receive_all(source):
+    with contextlib.suppress(trio.EndOfChannel):
+        while True:
+            await source.receive_batch()
+
+
+async def open_source(sick, nursery, name, attribute, services):
+    source = await sick.enter_async_context(source_of(name, attribute, services))
+    nursery.start_soon(receive_all, source)
+
+
+@pytest.mark.parametrize("behave", ["mute", "slow", "half-open", "locates only"])
+async def test_sources_that_never_answer_hold_up_nobody(healthy, behave):
+    services = Services()
+    with peers(behave, 6) as sick_ones, trio.fail_after(60):
+        async with beside(healthy, services, 3) as (sick, nursery):
+            started = time.monotonic()
+            for peer in sick_ones:
+                await open_source(sick, nursery, peer.device_name, "x", services)
+            assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("behave", ["mute", "slow", "half-open", "locates only"])
+async def test_targets_that_never_answer_hold_up_nobody(healthy, behave):
+    services = Services()
+    with peers(behave, 6) as sick_ones, trio.fail_after(60):
+        async with beside(healthy, services, 3) as (sick, nursery):
+            for peer in sick_ones:
+                sink = await sick.enter_async_context(sink_of(peer.device_name, services))
+                nursery.start_soon(sink.awrite, np.float64(1))
+
+
+async def test_a_source_whose_server_is_frozen_holds_up_nobody(healthy):
+    """Longer than Tango waits for a sign of life, and while others come and go."""
+    services = Services()
+    with server("tests.device.dish_device", "mid-dish/dish-manager/ska001") as frozen:
+        with trio.fail_after(90):
+            async with beside(healthy, services, 14) as (sick, nursery):
+                await open_source(sick, nursery, frozen.device_name, "achievedPointing", services)
+                await trio.to_thread.run_sync(frozen.freeze)
+
+                async def come_and_go():
+                    while True:
+                        async with source_of(healthy.device_name, "DevLong_SCALAR", services):
+                            await trio.sleep(0.5)
+
+                nursery.start_soon(come_and_go)
+
+
+async def test_targets_that_are_frozen_hold_up_nobody_and_not_the_end():
+    services = Services()
+    with contextlib.ExitStack() as running, trio.fail_after(90):
+        target = running.enter_context(server(TARGET, port=free_port()))
+        healthy = running.enter_context(server(SOURCE))
+        async with beside(healthy, services, 3) as (sick, nursery):
+            sinks = [
+                await sick.enter_async_context(sink_of(target.device_name, services))
+                for _ in range(20)
+            ]
+            for sink in sinks:
+                await sink.awrite(np.float64(0))
+            await trio.to_thread.run_sync(target.freeze)
+            for sink in sinks:
+                nursery.start_soon(sink.awrite, np.float64(1))
+
+
+async def test_a_device_that_is_busy_reading_holds_up_no_subscription(healthy):
+    services = Services()
+    with contextlib.ExitStack() as running, trio.fail_after(60):
+        busy = running.enter_context(server(BUSY, "test/busy/00"))
+        async with beside(healthy, services, 3) as (sick, nursery):
+            for number in range(10):
+                name = busy.device_name.replace("busy/00", f"busy/{number:02}")
+                await open_source(sick, nursery, name, "busy", services)
+            started = time.monotonic()
+            brief = busy.device_name.replace("busy/00", "busy/11")
+            async with source_of(brief, "brief", services) as source:
+                assert await source.receive() == 2.0
+            assert time.monotonic() - started < 1.5
