@@ -9,7 +9,7 @@ import trio
 
 from queue_connector.config import examine
 from queue_connector.connectors.tango import remote_attribute_sink as module
-from queue_connector.connectors.tango.client import RefusedError
+from queue_connector.connectors.tango.remote_attribute import RefusedError
 from queue_connector.connectors.tango.remote_attribute_sink import (
     TangoRemoteAttributeSinkDescriptor,
 )
@@ -29,9 +29,9 @@ def device():
         yield running
 
 
-def sink_of(running, attribute, spec, services=None):
+def sink_of(running, attribute, spec, services=None, **options):
     descriptor = TangoRemoteAttributeSinkDescriptor(
-        device_name=running.device_name, attribute_name=attribute
+        device_name=running.device_name, attribute_name=attribute, **options
     )
     assert list(descriptor.faults(spec)) == []
     return descriptor.build(spec, services or Services())
@@ -231,11 +231,10 @@ async def test_a_cancelled_write_ends_soon_and_says_how_far_it_came(device):
         assert sum(delivery.accepted) == len(written)
 
 
-async def test_a_frozen_device_is_survived_and_cancelling_meanwhile_is_bounded(monkeypatch):
-    monkeypatch.setattr("queue_connector.connectors.tango.client.WRITE_TIMEOUT", 0.5)
+async def test_a_frozen_device_is_survived_and_cancelling_meanwhile_is_bounded():
     with server(MODULE) as running:
         with trio.fail_after(60):
-            async with sink_of(running, "DevLong_SCALAR", DataSpec("int32")) as sink:
+            async with sink_of(running, "DevLong_SCALAR", DataSpec("int32"), timeout=0.5) as sink:
                 await sink.awrite(np.int32(0))
                 await trio.to_thread.run_sync(running.freeze)
                 started = time.monotonic()
@@ -248,6 +247,47 @@ async def test_a_frozen_device_is_survived_and_cancelling_meanwhile_is_bounded(m
                 written = await ask(running, "written", "DevLong_SCALAR")
     assert (written[0], written[-1]) == (0, 2)  # the cancelled one may have arrived, even twice
     assert set(written) <= {0, 1, 2}
+
+
+async def test_a_slow_device_gets_more_time_which_holds_for_what_comes_after(device):
+    services = Services()
+    with trio.fail_after(30):
+        await ask(device, "delay", 0.8)
+        try:
+            async with sink_of(
+                device, "DevLong_SCALAR", DataSpec("int32"), services, timeout=0.5
+            ) as sink:
+                delivery = Delivery([np.int32(number) for number in (1, 2, 3)])
+                await sink.awrite_batch(delivery)
+        finally:
+            await ask(device, "delay", 0.0)
+        assert all(delivery.accepted)
+        written = await ask(device, "written", "DevLong_SCALAR")
+    assert written[-2:] == [2, 3]  # once each
+    assert 2 <= written.count(1) <= 3
+    assert services.condition.connected is False
+    assert "Timeout" in services.condition.error
+
+
+async def test_a_device_that_never_says_that_it_has_a_value_ends_the_tries(device):
+    services = Services()
+    with trio.fail_after(30):
+        async with sink_of(
+            device, "DevLong_SCALAR", DataSpec("int32"), services, timeout=0.1, tries=2
+        ) as sink:
+            await sink.awrite(np.int32(0))
+            await ask(device, "delay", 1.5)
+            try:
+                delivery = Delivery([np.int32(1)])
+                await sink.awrite_batch(delivery)
+                assert "waits for" not in services.condition.waiting_for
+            finally:
+                await ask(device, "delay", 0.0)
+            assert "said nothing to 2 tries, of 0.2 s in the end" in str(delivery.refused[0])
+            await trio.sleep(3.5)  # it is still busy with what it was given
+            await sink.awrite(np.int32(2))
+        written = await ask(device, "written", "DevLong_SCALAR")
+    assert (written[0], written[-1]) == (0, 2)
 
 
 async def test_starting_writing_and_stopping_leaves_no_thread_behind(device):

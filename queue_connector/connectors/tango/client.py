@@ -38,15 +38,11 @@ import trio
 
 from ...backoff import Backoff
 from ...bridge import Mailbox, OneAtATime, check_cancelled
-from ...errors import DataError, EndpointError
+from ...errors import EndpointError
 from .types import from_tango
 
 CALL_TIMEOUT = 3.0
 """Seconds that a device has for an answer, such as the value that an attribute has."""
-
-WRITE_TIMEOUT = 3.0
-"""Seconds that a device has to take a value, which is Tango's own default. A device that is frozen
-costs up to three times as much, since Tango tries to connect to it anew."""
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 4.0
@@ -279,7 +275,7 @@ def connected(device: str, timeout: float) -> Any:
     """A proxy that has reached its device; raises ``DevFailed``."""
     proxy = tango.DeviceProxy(device)
     proxy.ping()
-    proxy.set_timeout_millis(int(timeout * 1000))
+    proxy.set_timeout_millis(min(int(timeout * 1000), 2**31 - 1))
     return proxy
 
 
@@ -342,96 +338,14 @@ def receive_plainly(proxy: Any, identifier: int, receive: Callable[[Any], None])
 
 
 def told(errors: Any) -> tuple[str, str]:
-    """Reason and description of the first error of a stack, on one line."""
+    """Reason and description of the first error of a stack that is not CORBA's, on one line."""
     if not errors:
         return "API_UnknownError", "Tango says no more"
-    return str(errors[0].reason), " ".join(str(errors[0].desc).split())
+    found = next((each for each in errors if each.reason != "API_CorbaException"), errors[0])
+    return str(found.reason), " ".join(str(found.desc).split())
 
 
 def endpoint_error(name: str, operation: str, error: tango.DevFailed) -> EndpointError:
     """What a failed call means for whoever cannot go on without it."""
     reason, message = told(error.args)
     return EndpointError(name, operation, f"{message} [{reason}]")
-
-
-@attrs.define(eq=False, slots=False)
-class RefusedError(DataError):
-    """A device does not take a value, or has no such attribute to be written."""
-
-    attribute: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.attribute} refused the value: {self.reason}"
-
-
-class RemoteAttribute:
-    """An attribute of another device to be written; connects when it is needed, and anew.
-
-    The methods block and are called by one thread at a time.
-    """
-
-    def __init__(self, device: str, attribute: str) -> None:
-        self._device = device
-        self._attribute = attribute
-        self._proxy: Any = None
-        self._info: Any = None
-
-    def describe(self) -> Any:
-        """Type, format and largest lengths: Tango's ``AttributeInfoEx``.
-
-        Raises:
-            EndpointError: the device cannot be reached.
-            RefusedError: it has no such attribute.
-        """
-        if self._info is None:
-            try:
-                if self._proxy is None:
-                    self._proxy = connected(self._device, WRITE_TIMEOUT)
-                self._info = self._proxy.get_attribute_config(self._attribute)
-            except tango.DevFailed as error:
-                raise self._error(error) from None
-        return self._info
-
-    def write(self, value: Any) -> None:
-        """Write a value in the form that `describe` tells; on return the device has taken it.
-
-        Raises:
-            EndpointError: the device cannot be reached, or gives no answer: it may have the value.
-            RefusedError: the device does not take it.
-        """
-        info = self.describe()
-        try:
-            self._proxy.write_attribute(info, value)
-        except tango.DevFailed as error:
-            raise self._error(error) from None
-
-    def close(self) -> None:
-        """Forget the connection."""
-        self._proxy = self._info = None
-
-    def _error(self, error: tango.DevFailed) -> EndpointError | RefusedError:
-        """What a failure means. What was known of the attribute may have changed with it."""
-        self._info = None
-        name = f"{self._device}/{self._attribute}"
-        reason, message = told(error.args)
-        said = f"{message} [{reason}]"
-        unreachable = isinstance(error, tango.ConnectionFailed | tango.CommunicationFailed)
-        if unreachable or any(each.reason in _UNREACHABLE for each in error.args):
-            self.close()  # a proxy waits a while before it connects anew
-            return EndpointError(name, "writing", said)
-        return RefusedError(name, said)
-
-
-_UNREACHABLE = frozenset(
-    {
-        "API_CantConnectToDevice",
-        "API_CantConnectToDatabase",
-        "API_CommandTimedOut",  # another request has the device's monitor
-        "API_CorbaException",
-        "API_DeviceNotExported",
-        "API_DeviceTimedOut",
-        "API_ServerNotRunning",
-        "API_ShutdownInProgress",
-    }
-)

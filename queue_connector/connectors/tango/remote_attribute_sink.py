@@ -6,7 +6,11 @@
 * delivery  a datum is delivered when the device has taken it. After a connection was lost in the
             middle of a write, the value is written again: the device may get it twice
 * outages   waited out for as long as it takes, with a pause of up to `RETRY_MOST` seconds between
-            two tries; cancelling is the way out
+            two tries; cancelling is the way out. A device is asked for a sign of life before Tango
+            calls it, without a thread
+* slow      a device that lives and says nothing within the timeout is written to again, with twice
+            the time up to `LONGEST_WAIT`, and what sufficed holds for what comes after. After so
+            many tries the datum is refused, as the error policy says: the device may have it
 * thread    one hop for each batch
 * errors    `ConformError` for a value that does not fit the attribute, `RefusedError` for one that
             the device refuses. Tango's devices refuse NaN and infinities by default
@@ -28,7 +32,10 @@ from ...datatypes import Data, DataSpec
 from ...descriptors import Place, Services, SinkDescriptor, option, sinks
 from ...errors import ConformError, DataError, EndpointError, Fault
 from ...stream import DataSink, Delivery
-from .client import RefusedError, RemoteAttribute, thread_context
+from .client import thread_context
+from .directory import Directory
+from .locate import DeviceName, reach
+from .remote_attribute import NoAnswerError, RefusedError, RemoteAttribute
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
@@ -43,6 +50,15 @@ from .types import (
 RETRY_FIRST = 0.25
 RETRY_MOST = 4.0
 """Seconds between two tries to reach the device: the first pause, doubled up to the longest."""
+
+WRITE_TIMEOUT = 3.0
+"""Seconds that a device has to take a value, which is Tango's own default."""
+
+LONGEST_WAIT = 12.0
+"""Seconds up to which that grows; a stop may have to wait for so long."""
+
+WRITE_TRIES = 4
+"""How often a value is written to a device that lives and does not say that it has it."""
 
 _CARRIED = (
     "str", "bytes", "bool", "uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64",
@@ -65,6 +81,19 @@ class TangoRemoteAttributeSinkDescriptor(SinkDescriptor):
         doc="The device: domain/family/member, or tango://host:port/domain/family/member#dbase=no."
     )
     attribute_name: str = option(doc="The attribute that is written.")
+    timeout: float = option(
+        default=WRITE_TIMEOUT,
+        gt=0.0,
+        unit="s",
+        doc="How long the device has to take a value. It has twice as long with each further try, "
+        f"up to {LONGEST_WAIT:g} s.",
+    )
+    tries: int = option(
+        default=WRITE_TRIES,
+        ge=1,
+        doc="How often a value is written to a device that lives and gives no answer in time, "
+        "before it is given up as a bad datum. A device that is away is waited for.",
+    )
 
     @property
     def place(self) -> Place:
@@ -92,10 +121,17 @@ class TangoRemoteAttributeSink(DataSink):
 
     def __init__(self, descriptor: TangoRemoteAttributeSinkDescriptor, services: Services) -> None:
         self._name = f"{descriptor.device_name}/{descriptor.attribute_name}"
-        self._attribute = RemoteAttribute(descriptor.device_name, descriptor.attribute_name)
+        self._device = descriptor.device_name
+        self._tries = descriptor.tries
+        self._timeout = descriptor.timeout
+        self._attribute = RemoteAttribute(
+            descriptor.device_name, descriptor.attribute_name, descriptor.timeout
+        )
+        self._directory = Directory()
         self._worker = Worker(thread_context)
         self._log = services.log
         self._exchange = services.exchange
+        self._condition = services.condition
         self._trouble = ""
 
     async def start(self) -> None:
@@ -105,6 +141,7 @@ class TangoRemoteAttributeSink(DataSink):
     async def stop(self) -> None:
         """Forget the connection."""
         await self._worker.run(self._attribute.close)
+        self._condition.closed()
 
     async def awrite(self, value: Data) -> None:
         """Write one value; on return the device has taken it."""
@@ -115,26 +152,53 @@ class TangoRemoteAttributeSink(DataSink):
 
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Write all values in order; waits for a device that is away."""
-        backoff, done = Backoff(RETRY_FIRST, RETRY_MOST), 0
-        while True:
+        backoff, done, unanswered = Backoff(RETRY_FIRST, RETRY_MOST), 0, 0
+        while done < len(delivery.values):
             before = done
-            done, trouble = await self._worker.run(self._write, delivery, done)
-            if trouble is None:
-                self._say("")
-                return
-            self._say(trouble)
+            trouble: EndpointError | None = None
+            try:
+                if not self._attribute.is_connected:
+                    await self._reach()
+                    if unanswered:  # it lives
+                        done = self._after_silence(delivery, done, unanswered)
+                done, trouble = await self._worker.run(self._write, delivery, done)
+            except EndpointError as error:
+                trouble = error
             if done > before:
+                unanswered = 0
                 backoff.reset()
+            if trouble is None:
+                continue
+            unanswered += isinstance(trouble, NoAnswerError)
+            self._say(trouble)
             await trio.sleep(backoff.next())
+        self._say(None)
 
-    def _write(self, delivery: Delivery, first: int) -> tuple[int, str | None]:
+    async def _reach(self) -> None:
+        """Return if the device's server answers."""
+        self._directory.forget(self._device)
+        address = await self._directory.find(self._device)
+        await reach(address, DeviceName.parse(self._device).device)
+
+    def _after_silence(self, delivery: Delivery, index: int, unanswered: int) -> int:
+        """Give the device more time for a value, or give the value up; which is to be written."""
+        waited = self._attribute.timeout
+        if unanswered < self._tries:
+            self._attribute.timeout = min(2 * waited, max(self._timeout, LONGEST_WAIT))
+            return index
+        self._attribute.timeout = self._timeout
+        told = f"it said nothing to {unanswered} tries, of {waited:g} s in the end, and may have it"
+        delivery.refuse(index, RefusedError(self._name, told))
+        return index + 1
+
+    def _write(self, delivery: Delivery, first: int) -> tuple[int, EndpointError | None]:
         """In the worker thread: how far it came, and what is in the way of the rest."""
         for index in range(first, len(delivery.values)):
             check_cancelled()
             try:
                 self._attribute.write(self._fit(delivery.values[index]))
             except EndpointError as error:
-                return index, error.reason
+                return index, error
             except DataError as error:
                 delivery.refuse(index, error)
             else:
@@ -156,12 +220,17 @@ class TangoRemoteAttributeSink(DataSink):
             raise ConformError(spec, found, f"{self._name} is of the format {info.data_format}")
         return wire(fit(value, spec))
 
-    def _say(self, trouble: str) -> None:
-        """Log what is in the way, once for each change of it."""
-        if trouble == self._trouble:
+    def _say(self, trouble: EndpointError | None) -> None:
+        """Tell what is in the way, in the log once for each change of it."""
+        if trouble is None:
+            self._condition.is_well()
+        else:
+            self._condition.waits(f"the device of {self._name}", str(trouble))
+        reason = trouble.reason if trouble is not None else ""
+        if reason == self._trouble:
             return
-        self._trouble = trouble
-        if trouble:
-            self._log.warning("%s: %s: %s", self._exchange, self._name, trouble)
+        self._trouble = reason
+        if reason:
+            self._log.warning("%s: %s: %s", self._exchange, self._name, reason)
         else:
             self._log.info("%s: %s: written again", self._exchange, self._name)
