@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -59,21 +59,23 @@ class EventClient:
         """Open it as soon as may be, and again whenever it is lost."""
         self._nursery.start_soon(self._place, [subscription])
 
-    async def first_try(self, subscription: Subscription) -> None:
-        """Wait until it is open or failed, unless those before have had that time."""
+    async def first_tries(self, subscriptions: Iterable[Subscription]) -> None:
+        """Wait until they are open or failed, unless those before have had that time."""
         now = trio.current_time()
         if now > self._grace_until + OPENING:
             self._grace_until = now + OPENING
         with trio.move_on_at(self._grace_until):
-            await subscription.tried.wait()
+            for subscription in subscriptions:
+                await subscription.tried.wait()
 
-    async def remove(self, subscription: Subscription) -> None:
-        """Take it down; on return nothing comes any more."""
-        subscription.wanted = False
-        subscription.mailbox.close()
+    async def remove(self, subscriptions: Sequence[Subscription]) -> None:
+        """Take them down; on return nothing comes any more."""
+        for subscription in subscriptions:
+            subscription.wanted = False
         for server in list(self._servers.values()):
-            if subscription in server.subscriptions:
-                await server.remove(subscription)
+            await server.remove([each for each in subscriptions if each in server.subscriptions])
+        for subscription in subscriptions:
+            subscription.mailbox.close()
 
     async def run(self) -> None:
         """Serve until cancelled."""

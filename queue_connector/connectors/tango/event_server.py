@@ -60,13 +60,16 @@ class Server:
         self.subscriptions.add(subscription)
         self._due.set()
 
-    async def remove(self, subscription: Subscription) -> None:
-        """Take it down; on return nothing comes any more."""
-        if subscription in self._subscribing:
+    async def remove(self, subscriptions: Sequence[Subscription]) -> None:
+        """Take them down; on return nothing comes any more."""
+        if not subscriptions:
+            return
+        if not self._subscribing.isdisjoint(subscriptions):
             await self._subscribed.wait()
-        self.subscriptions.discard(subscription)
-        if subscription.identifier is not None:
-            await self._workers.subscribing.run(self._client.unsubscribe, [subscription])
+        self.subscriptions.difference_update(subscriptions)
+        there = [each for each in subscriptions if each.identifier is not None]
+        if there:
+            await self._workers.subscribing.run(self._client.unsubscribe, there)
         if not self.subscriptions:
             self._due.set()
 

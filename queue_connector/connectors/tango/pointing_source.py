@@ -14,7 +14,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -23,15 +24,20 @@ import numpy as np
 from ...datatypes import Data, DataSpec, Kind, dtype_name
 from ...descriptors import Services, sources
 from ...errors import ConformError, DataError, Fault
-from ...ledger import Batch, Refusal
-from ...stream import readable
-from ...timescale import tai_of_ska
-from .subscription_source import TangoSubscriptionSource, TangoSubscriptionSourceDescriptor
+from ...timescale import TimeError, tai_of_ska
+from .readings import Outcome, converted, one_by_one
+from .subscription_source import (
+    Member,
+    TangoSubscriptionSource,
+    TangoSubscriptionSourceDescriptor,
+)
 
 USUAL_DTYPE = (
     '[["antenna_name", "<U8"], ["ts", "datetime64[ns]"], ["az", "float64"], ["el", "float64"]]'
 )
 """The dtype of pointings in JSON, as most configurations have it."""
+
+Array = np.ndarray[Any, Any]
 
 _POINTING = DataSpec("float64", (3,))
 _VALUES = DataSpec("float64", (-1,))  # takes any length and broadcasts nothing
@@ -90,52 +96,66 @@ class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescripto
             if len(dish) > room:
                 yield f"{dish!r} does not go into the {room} characters of the field {name!r}"
 
-    def build(self, spec: DataSpec, services: Services) -> TangoPointingSubscriptionSource:
-        """The source, not started."""
-        return TangoPointingSubscriptionSource(self, spec, services)
+    @classmethod
+    def build_many(
+        cls,
+        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
+        spec: DataSpec,
+        services: Sequence[Services],
+    ) -> TangoPointingSubscriptionSource:
+        """The sources of these, as one."""
+        return TangoPointingSubscriptionSource(descriptors, spec, services)
 
 
 class TangoPointingSubscriptionSource(TangoSubscriptionSource):
-    """Runtime side of `TangoPointingSubscriptionSourceDescriptor`."""
+    """Runtime side of `TangoPointingSubscriptionSourceDescriptor`: of one, or of several dishes."""
 
     def __init__(
         self,
-        descriptor: TangoPointingSubscriptionSourceDescriptor,
+        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
         spec: DataSpec,
-        services: Services,
+        services: Sequence[Services],
     ) -> None:
-        super().__init__(descriptor, _VALUES, services)
+        super().__init__(descriptors, _VALUES, services)
         self._dtype = spec.dtype
-        self._dish = dish_name(descriptor.device_name)
         names = {kind: name for name, kind in _fields(spec.dtype).items()}
         self._time = names[Kind.DATETIME]
         self._name = names.get(Kind.STR)
+        self._dishes = {
+            member: dish_name(member.descriptor.device_name) for member in self._members
+        }
 
-    async def receive(self) -> Data:
-        """The next pointing."""
-        return self._struct(await super().receive())
-
-    async def receive_batch(self) -> Batch:
-        """The pointings that are there together."""
-        events = await super().receive_batch()
-        values: list[Data] = []
-        refused = list(events.refused)
-        for value in events.values:
+    def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
+        """The pointings of all dishes that are there, as one array if they are all right."""
+        values = [value for _, several in found for value in several]
+        dishes = [self._dishes[member] for member, several in found for _ in several]
+        if all(
+            type(each) is np.ndarray and each.shape == (3,) and each.dtype == "f8"
+            for each in values
+        ):
             try:
-                values.append(self._struct(value))
-            except DataError as error:
-                refused.append(Refusal(error, readable(value), self._position))
-        return Batch(values, refused)
+                return list(self._structs(np.array(values), dishes))
+            except TimeError:
+                pass  # of some, which is to be found out
+        outcomes: list[Outcome] = []
+        for value, dish in zip(converted(values, _VALUES), dishes, strict=True):
+            outcomes += one_by_one(partial(self._struct, dish), [value])
+        return outcomes
 
-    def _struct(self, value: np.ndarray[Any, Any]) -> Data:
+    def _struct(self, dish: str, value: Any) -> Data:
+        if isinstance(value, DataError):
+            raise value
         if value.shape != (3,):
             raise ConformError(_POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
-        made = np.empty((), self._dtype)
-        made[self._time] = tai_of_ska(value[0], self._dtype[self._time])
-        made["az"], made["el"] = value[1], value[2]
+        return self._structs(value[np.newaxis], [dish])[0]
+
+    def _structs(self, values: Array, dishes: Sequence[str]) -> Array:
+        made = np.empty(len(values), self._dtype)
+        made[self._time] = tai_of_ska(values[:, 0], self._dtype[self._time])
+        made["az"], made["el"] = values[:, 1], values[:, 2]
         if self._name is not None:
-            made[self._name] = self._dish
-        return made[()]
+            made[self._name] = dishes
+        return made
 
 
 def _fields(dtype: np.dtype[Any]) -> dict[str, Kind]:

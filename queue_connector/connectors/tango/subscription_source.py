@@ -14,7 +14,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,19 +23,19 @@ import attrs
 import trio
 
 from ...bridge import Mailbox
-from ...datatypes import Data, DataSpec, Kind, conform
+from ...datatypes import Data, DataSpec, Kind
 from ...descriptors import Place, Services, SourceDescriptor, option, sources
-from ...errors import ConformError, EndpointError, Fault
+from ...errors import DataError, EndpointError, Fault
 from ...ledger import Batch, Refusal
-from ...stream import DataSource, Provenance, readable
+from ...stream import MergedSource, Provenance, readable
 from .client import NoValue, Subscription, event_types
-from .event_client import event_client
+from .event_client import EventClient, event_client
+from .readings import Outcome, converted
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
     attribute_place,
     device_name_faults,
-    lengthened,
     type_faults,
 )
 
@@ -104,147 +105,219 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
 
     def build(self, spec: DataSpec, services: Services) -> TangoSubscriptionSource:
         """The source, not started."""
-        return TangoSubscriptionSource(self, spec, services)
+        return self.build_many([self], spec, [services])
+
+    @property
+    def merge_key(self) -> Hashable:
+        """All subscriptions of an exchange are received together."""
+        return "events"
+
+    @classmethod
+    def build_many(
+        cls,
+        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
+        spec: DataSpec,
+        services: Sequence[Services],
+    ) -> TangoSubscriptionSource:
+        """The sources of these, as one."""
+        return TangoSubscriptionSource(descriptors, spec, services)
 
 
-class TangoSubscriptionSource(DataSource):
-    """Runtime side of `TangoSubscriptionSourceDescriptor`."""
+class Member:
+    """One subscription of a source: its mailbox, its account, and what is to be told of it."""
 
     def __init__(
         self, descriptor: TangoSubscriptionSourceDescriptor, spec: DataSpec, services: Services
     ) -> None:
-        self._descriptor = descriptor
-        self._spec = spec
+        self.descriptor = descriptor
+        self.position = f"{descriptor.device_name}/{descriptor.attribute_name}"
+        self.account = services.account
+        self.condition = services.condition
+        self._limit = _inbox_limit(spec)
         self._log = services.log
         self._exchange = services.exchange
-        self._account = services.account
-        self._condition = services.condition
-        self._shared = services.shared
-        self._position = f"{descriptor.device_name}/{descriptor.attribute_name}"
-        self._using = AsyncExitStack()
-        self._subscription: Subscription | None = None
-        self._mailbox: Mailbox[Any] | None = None
-        self._arrived = trio.Event()
-        self._ended = False
         self._overflowed = 0
         self._trouble = ""
         self._said_until = 0.0
+        self.mailbox: Mailbox[Any]
+        self.subscription: Subscription
 
-    async def start(self) -> None:
-        """Subscribe; a stateless source that fails in that is subscribed later."""
-        self._client = await self._using.enter_async_context(event_client(self._shared))
-        self._mailbox = Mailbox(self._client.bell, _inbox_limit(self._spec), self._wake)
-        subscription = self._subscription = Subscription(
-            self._descriptor.device_name,
-            self._descriptor.attribute_name,
-            self._descriptor.event_type,
-            self._mailbox,
+    def subscribe(self, client: EventClient, arrived: Callable[[Member], None]) -> None:
+        """Wish for the events; *arrived* is called whenever some are there."""
+        self.mailbox = Mailbox(client.bell, self._limit, lambda: arrived(self))
+        wish = self.subscription = Subscription(
+            self.descriptor.device_name,
+            self.descriptor.attribute_name,
+            self.descriptor.event_type,
+            self.mailbox,
             self,
         )
-        self._condition.waits(f"the subscription to {self._position}")
-        self._condition.gauges["queued"] = self._mailbox.__len__
-        self._condition.gauges["pending"] = lambda: int(not subscription.is_open)
-        self._client.add(subscription)
-        if self._descriptor.stateless:
-            await self._client.first_try(subscription)
-            return
-        await subscription.tried.wait()
-        if not subscription.is_open:
-            raise EndpointError(self._position, "subscription", self._condition.error)
+        self.condition.waits(f"the subscription to {self.position}")
+        self.condition.gauges["queued"] = self.mailbox.__len__
+        self.condition.gauges["pending"] = lambda: int(not wish.is_open)
+        client.add(wish)
 
-    async def stop(self) -> None:
-        """Unsubscribe; what has come until then can still be received."""
-        if self._subscription is not None and not self._ended:
-            self._ended = True
-            await self._client.remove(self._subscription)
-            self._condition.closed()
-        await self._using.aclose()
-        self._wake()
+    def check(self) -> None:
+        """Raise `EndpointError` where the first try was to succeed and did not."""
+        if not (self.descriptor.stateless or self.subscription.is_open):
+            raise EndpointError(self.position, "subscription", self.condition.error)
 
     def opened(self, *, again: bool) -> None:
         """Say that the subscription is there, and count what may have been lost before."""
-        self._condition.is_well()
+        self.condition.is_well()
         self._trouble = ""
         if again:
-            self._account.upstream["subscribed again"] += 1
-            self._log.info("%s: %s: subscribed again", self._exchange, self._position)
+            self.account.upstream["subscribed again"] += 1
+            self._log.info("%s: %s: subscribed again", self._exchange, self.position)
 
     def failed(self, error: EndpointError) -> None:
         """Say that there is no subscription, and why."""
-        self._condition.waits(f"the subscription to {self._position}", str(error))
+        self.condition.waits(f"the subscription to {self.position}", str(error))
         self._say(str(error))
 
-    async def receive(self) -> Data:
-        """The value of the next event."""
-        while True:
-            batch = await self._receive(1)
-            if batch.refused:
-                raise batch.refused[0].error
-            if batch.values:
-                return batch.values[0]
+    def take(self, most: int) -> list[Any]:
+        """The values that are there; what else events said is counted."""
+        items = self.mailbox.take(most)
+        if self.mailbox.overflowed > self._overflowed:
+            lost = self.mailbox.overflowed - self._overflowed
+            self._overflowed += lost
+            self.account.drop("inbox full", lost)
+        if not any(type(item) is NoValue for item in items):
+            return items
+        for item in items:
+            if type(item) is NoValue:
+                self._count(item)
+        return [item for item in items if type(item) is not NoValue]
 
-    async def receive_batch(self) -> Batch:
-        """The values of the events that are there together."""
-        while True:
-            batch = await self._receive(_BATCH)
-            if batch.values or batch.refused:
-                return batch
-
-    def provenance(self, value: Data, raw: object) -> Provenance:
-        """The value as text, device and attribute."""
-        return Provenance(readable(value), self._position)
-
-    def _wake(self) -> None:
-        self._arrived.set()
-
-    async def _receive(self, most: int) -> Batch:
-        """What has come, perhaps nothing of value."""
-        assert self._mailbox is not None, "receive before start"
-        await trio.lowlevel.checkpoint()
-        while not (items := self._mailbox.take(most)):
-            if self._ended:
-                raise trio.EndOfChannel
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        return self._batch(items)
+    def _count(self, event: NoValue) -> None:
+        if not event.reason:
+            self.account.drop("invalid quality")
+            return
+        missed = event.reason == _MISSED
+        self.account.upstream["missed events" if missed else "error event"] += 1
+        self._say(f"{event.message} [{event.reason}]")
 
     def _say(self, trouble: str) -> None:
         """Log what is wrong, once for each change of it, and again after a minute without."""
         now = trio.current_time()
         if trouble != self._trouble or now > self._said_until:
             self._trouble = trouble
-            self._log.warning("%s: %s: %s", self._exchange, self._position, trouble)
+            self._log.warning("%s: %s: %s", self._exchange, self.position, trouble)
         self._said_until = now + 60.0
 
-    def _batch(self, items: Sequence[Any]) -> Batch:
-        values: list[Data] = []
-        refused: list[Refusal] = []
-        found = [each for each in items if not isinstance(each, NoValue)]
-        if len(found) < len(items):
-            self._count_others(items)
-        for each in found:
-            try:
-                value = lengthened(each, self._spec)
-                values.append(conform(value, self._spec, shorter=True))
-            except ConformError as error:
-                refused.append(Refusal(error, readable(each), self._position))
-        assert self._mailbox is not None
-        if self._mailbox.overflowed > self._overflowed:
-            lost = self._mailbox.overflowed - self._overflowed
-            self._overflowed += lost
-            self._account.drop("inbox full", lost)
-        return Batch(values, refused)
 
-    def _count_others(self, items: Sequence[Any]) -> None:
-        for each in items:
-            if not isinstance(each, NoValue):
-                continue
-            if not each.reason:
-                self._account.drop("invalid quality")
-                continue
-            missed = each.reason == _MISSED
-            self._account.upstream["missed events" if missed else "error event"] += 1
-            self._say(f"{each.message} [{each.reason}]")
+class TangoSubscriptionSource(MergedSource):
+    """Runtime side of `TangoSubscriptionSourceDescriptor`: of one, or of several together."""
+
+    def __init__(
+        self,
+        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
+        spec: DataSpec,
+        services: Sequence[Services],
+    ) -> None:
+        self._spec = spec
+        self._members = [
+            Member(descriptor, spec, each)
+            for descriptor, each in zip(descriptors, services, strict=True)
+        ]
+        self._numbers = {member: number for number, member in enumerate(self._members)}
+        self._shared = services[0].shared
+        self._using = AsyncExitStack()
+        self._client: EventClient | None = None
+        self._ready: dict[Member, None] = {}
+        self._arrived = trio.Event()
+        self._ended = False
+
+    async def start(self) -> None:
+        """Subscribe; a stateless source that fails in that is subscribed later."""
+        client = await self._using.enter_async_context(event_client(self._shared))
+        self._client = client
+        for member in self._members:
+            member.subscribe(client, self._put)
+        await client.first_tries([member.subscription for member in self._members])
+        for member in self._members:
+            if not member.descriptor.stateless:
+                await member.subscription.tried.wait()
+                member.check()
+
+    async def stop(self) -> None:
+        """Unsubscribe; what has come until then can still be received."""
+        if self._client is not None and not self._ended:
+            self._ended = True
+            await self._client.remove([member.subscription for member in self._members])
+            for member in self._members:
+                self._ready[member] = None  # something may have come that nobody rang for
+                member.condition.closed()
+        await self._using.aclose()
+        self._arrived.set()
+
+    async def receive(self) -> Data:
+        """The value of the next event, of whichever subscription."""
+        while True:
+            for _, batch in await self._receive(1):
+                if batch.refused:
+                    raise batch.refused[0].error
+                if batch.values:
+                    return batch.values[0]
+
+    async def receive_batch(self) -> Batch:
+        """The values of the events that are there together, of one subscription."""
+        while True:
+            for _, batch in await self._receive(_BATCH, 1):
+                return batch
+
+    async def receive_batches(self) -> Sequence[tuple[int, Batch]]:
+        """The values of the events that are there together, of each subscription that has some."""
+        while True:
+            if batches := await self._receive(_BATCH):
+                return batches
+
+    def provenance(self, value: Data, raw: Any) -> Provenance:
+        """The value as text, device and attribute."""
+        return Provenance(readable(value), raw)
+
+    def _put(self, member: Member) -> None:
+        self._ready[member] = None
+        self._arrived.set()
+
+    async def _receive(self, most: int, members: int = _BATCH) -> list[tuple[int, Batch]]:
+        """What has come, *most* of each of so many subscriptions, perhaps nothing of value."""
+        assert self._client is not None, "receive before start"
+        await trio.lowlevel.checkpoint()
+        while not self._ready:
+            if self._ended:
+                raise trio.EndOfChannel
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        found: list[tuple[Member, list[Any]]] = []
+        for member in list(itertools.islice(self._ready, members)):
+            del self._ready[member]
+            if values := member.take(most):
+                found.append((member, values))
+            if len(member.mailbox):
+                self._ready[member] = None
+        return list(self._batches(found))
+
+    def _batches(
+        self, found: Sequence[tuple[Member, Sequence[Any]]]
+    ) -> Iterator[tuple[int, Batch]]:
+        outcomes = iter(self._convert(found))
+        for member, values in found:
+            data: list[Data] = []
+            refused: list[Refusal] = []
+            for value, outcome in zip(values, outcomes, strict=False):
+                if isinstance(outcome, DataError):
+                    refused.append(Refusal(outcome, readable(value), member.position))
+                else:
+                    data.append(outcome)
+            yield (
+                self._numbers[member],
+                Batch(data, refused, raw=[member.position] * len(data)),
+            )
+
+    def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
+        """A datum for each value of all of them, in their order."""
+        return converted([value for _, values in found for value in values], self._spec)
 
 
 def _inbox_limit(spec: DataSpec) -> int:

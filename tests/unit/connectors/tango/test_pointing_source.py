@@ -27,7 +27,10 @@ def describe(device=DEVICE):
 
 def struct(value, dtype=USUAL, device=DEVICE):
     source = describe(device).build(DataSpec(dtype), Services())
-    return source._struct(np.array(value, "f8"))
+    [outcome] = source._convert([(source._members[0], [np.array(value, "f8")])])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,32 @@ def test_a_dish_that_does_not_know_the_time_points_all_the_same():
     assert np.isnat(made["ts"])
     assert math.isnan(made["az"])
     assert made["el"] == 2.0
+
+
+def test_the_pointings_of_many_dishes_become_structs_together():
+    dishes = [f"a/b/ska{number:03}" for number in range(1, 4)]
+    source = TangoPointingSubscriptionSourceDescriptor.build_many(
+        [describe(dish) for dish in dishes], DataSpec(USUAL), [Services() for _ in dishes]
+    )
+    values = [[np.array([number, 1.0, 2.0]), np.array([number, 3.0, 4.0])] for number in range(3)]
+    found = source._convert(list(zip(source._members, values, strict=True)))
+    assert [row["antenna_name"] for row in found] == [
+        name for name in ("SKA001", "SKA002", "SKA003") for _ in range(2)
+    ]
+    assert [row["az"] for row in found] == [1.0, 3.0] * 3
+    assert [str(row["ts"])[:19] for row in found[::2]] == [
+        f"2000-01-01T00:00:0{number}" for number in range(3)
+    ]
+
+
+def test_one_that_is_no_pointing_costs_the_others_nothing():
+    source = describe().build(DataSpec(USUAL), Services())
+    values = [np.zeros(3), np.zeros(2), "text", np.full(3, math.inf), np.ones(3)]
+    first, short, text, endless, last = source._convert([(source._members[0], values)])
+    assert (first["az"], last["az"]) == (0.0, 1.0)
+    assert isinstance(short, ConformError)
+    assert isinstance(text, ConformError)
+    assert isinstance(endless, TimeError)
 
 
 @pytest.mark.parametrize(
