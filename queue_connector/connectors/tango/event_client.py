@@ -31,7 +31,7 @@ from .locate import Address
 SILENCE = 1.0
 """Seconds without an event from a server after which it is asked for a sign of life."""
 
-PAUSE = 0.005
+PAUSE = 0.01
 """Seconds after a burst of many events, in which the next one gathers."""
 
 OPENING = 1.0
