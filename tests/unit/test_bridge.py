@@ -1,11 +1,13 @@
 """The laws of the bridges; the real clock, since `autojump_clock` jumps while threads work."""
 
 import contextlib
+import math
 import threading
 import time
 
 import pytest
 import trio
+import trio.testing
 
 from queue_connector import bridge
 from queue_connector.bridge import (
@@ -13,6 +15,7 @@ from queue_connector.bridge import (
     Inbox,
     Lane,
     LoopStoppedError,
+    Mailbox,
     TrioThread,
     Worker,
     check_cancelled,
@@ -294,6 +297,85 @@ def test_a_put_after_the_loop_is_over_does_nothing():
 
     trio.run(main)
     inboxes[0].put(1)
+
+
+async def test_an_inbox_wakes_its_receiver_once_for_what_comes_together():
+    inbox, woken = Inbox(1000), []
+    inbox._wake = lambda: (woken.append(1), inbox._arrived.set())
+    async with trio.open_nursery() as nursery:
+        found = []
+
+        async def receive():
+            found.extend(await inbox.receive(1000))
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(100):
+            inbox.put(number)
+    assert found == list(range(100))
+    assert len(woken) == 1
+    inbox.put(100)  # nobody waits for it
+    assert len(woken) == 1
+
+
+# Mailbox
+
+
+def mailboxes(bell, count, limit=10):
+    arrived = []
+    return [
+        Mailbox(bell, limit, lambda number=number: arrived.append(number))
+        for number in range(count)
+    ], arrived
+
+
+async def test_a_mailbox_rings_once_however_much_comes_until_it_is_heard():
+    bell = Inbox(math.inf)
+    (first, second), arrived = mailboxes(bell, 2)
+    for number in range(3):
+        first.put(number)
+        second.put(-number)
+    rung = await bell.receive(100)
+    assert rung == [first, second]
+    assert [box.heard() for box in rung] == [True, True]
+    assert arrived == [0, 1]
+    assert (first.take(2), len(first), first.take(10)) == ([0, 1], 1, [2])
+    assert first.take(10) == []
+    first.put(3)
+    assert await bell.receive(100) == [first]
+    assert first.heard() is False
+
+
+async def test_a_mailbox_beyond_its_limit_drops_the_oldest_and_counts_them():
+    (box,), _ = mailboxes(Inbox(math.inf), 1, limit=3)
+    for number in range(10):
+        box.put(number)
+    box.close()
+    box.put(10)
+    assert box.overflowed == 7
+    assert box.take(10) == [7, 8, 9]
+
+
+async def test_mailboxes_lose_nothing_between_threads():
+    bell, found, end = Inbox(math.inf), [], 3000
+    boxes, _ = mailboxes(bell, 3, limit=end)
+
+    def put(box):
+        for number in range(end):
+            box.put(number)
+
+    threads = [threading.Thread(target=put, args=(box,)) for box in boxes]
+    for thread in threads:
+        thread.start()
+    with trio.fail_after(20):
+        while len(found) < 3 * end:
+            for box in await bell.receive(100):
+                box.heard()
+                found.extend((box, number) for number in box.take(end))
+    for thread in threads:
+        thread.join()
+    for box in boxes:
+        assert [number for owner, number in found if owner is box] == list(range(end))
 
 
 # TrioThread

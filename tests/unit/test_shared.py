@@ -1,7 +1,8 @@
 import pytest
 import trio
+import trio.testing
 
-from queue_connector.shared import Shared
+from queue_connector.shared import Shared, background
 
 
 class Client:
@@ -69,3 +70,31 @@ async def test_a_cancelled_user_gives_it_back_and_waits_for_its_end(autojump_clo
         async with shared.use("key", lambda: Client(log)):
             await trio.sleep_forever()
     assert log == ["open", "close"]
+
+
+async def test_what_runs_in_the_background_ends_when_it_is_left():
+    seen = []
+
+    async def forever():
+        try:
+            seen.append("begun")
+            await trio.sleep_forever()
+        finally:
+            seen.append("ended")
+
+    async with background(forever):
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["begun"]
+    assert seen == ["begun", "ended"]
+
+
+async def test_the_background_may_be_left_by_another_task():
+    entered = background(trio.sleep_forever)
+
+    async def leave():
+        await entered.__aexit__(None, None, None)
+
+    with trio.fail_after(1):
+        await entered.__aenter__()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave)
