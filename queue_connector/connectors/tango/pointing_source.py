@@ -129,7 +129,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
         """The pointings of all dishes that are there, as one array if they are all right."""
         values = [value for _, several in found for value in several]
         dishes = [self._dishes[member] for member, several in found for _ in several]
-        if all(
+        if values and all(
             type(each) is np.ndarray and each.shape == (3,) and each.dtype == "f8"
             for each in values
         ):

@@ -88,6 +88,11 @@ def test_the_pointings_of_many_dishes_become_structs_together():
     ]
 
 
+def test_events_without_a_value_are_no_pointings():
+    source = describe().build(DataSpec(USUAL), Services())
+    assert list(source._convert([])) == []
+
+
 def test_one_that_is_no_pointing_costs_the_others_nothing():
     source = describe().build(DataSpec(USUAL), Services())
     values = [np.zeros(3), np.zeros(2), "text", np.full(3, math.inf), np.ones(3)]
