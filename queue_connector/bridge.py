@@ -5,6 +5,7 @@ bridge          from → to                       what it is for
 ==============  ==============================  ==============================================
 `Worker`        Trio → a thread, and back       blocking calls of one client, one at a time
 `Lane`          Trio → one ordered thread       many small jobs that must keep their order
+`ToTrio`        any thread → Trio               calls that nobody waits for
 `Inbox`         any thread → Trio               callbacks that must not block
 `Bell`          any thread → Trio               a burst of news that one function looks at
 `Mailbox`       any thread → Trio               many sources of callbacks, one wake-up for all
@@ -113,7 +114,8 @@ class Lane:
 
     With *turn*, the thread calls it again and again, and does jobs between two calls: that is the
     thread of one client that has to be polled. It blocks for at most `TICK` seconds and has to see
-    to its own errors; whatever it raises ends the process's trust in it and is `failure`.
+    to its own errors; whatever it raises ends the process's trust in it and is `failure`. With
+    *interval*, the thread waits so many seconds for a job before it takes its next turn.
     """
 
     def __init__(
@@ -121,9 +123,11 @@ class Lane:
         name: str,
         context: Context = nullcontext,
         turn: Callable[[], None] | None = None,
+        interval: float = 0.0,
     ) -> None:
         self.failure: BaseException | None = None
         self._turn = turn
+        self._interval = interval
         self._name = name
         self._context = context
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -180,13 +184,19 @@ class Lane:
         if self._open:
             self._jobs.put(_Job(function, None))
 
+    def _next_job(self) -> _Job | None:
+        """The next one, after turns for as long as there is none."""
+        while self._turn is not None:
+            try:
+                return self._jobs.get(self._interval > 0, self._interval or None)
+            except queue.Empty:
+                self._take_turn()
+        return self._jobs.get()
+
     def _loop(self) -> None:
         ending = False
         while not ending:
-            if self._turn is not None and self._jobs.empty():
-                self._take_turn()
-                continue
-            jobs = [self._jobs.get()]
+            jobs = [self._next_job()]
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
             done = []
@@ -250,6 +260,18 @@ class Bell:
     def _answer(self) -> None:
         self._rung = False  # before it looks: what comes while it does rings again
         self._function()
+
+
+class ToTrio:
+    """Calls functions on the Trio thread, from any thread, in order and without waiting."""
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __call__(self, function: Callable[[*Args], object], *args: *Args) -> None:
+        """Call ``function(*args)`` soon, unless the loop is over; it must not raise."""
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(function, *args)
 
 
 class Inbox(Generic[T]):

@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from queue_connector.codecs import codecs
-from queue_connector.connectors.kafka import producer, reader, writer
+from queue_connector.connectors.kafka import partitions, producer, writer
+from queue_connector.connectors.kafka import source as source_module
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
@@ -182,8 +183,7 @@ async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monke
     assert read_all(broker, topic)[0] == [value.encode() for value in values]
 
 
-async def test_cancelled_receives_lose_nothing(broker, topic, monkeypatch):
-    monkeypatch.setattr(reader, "TICK", 0.002)  # so that cancellation is seen between messages
+async def test_cancelled_receives_lose_nothing(broker, topic):
     random_delay = random.Random(1)
     received: list[int] = []
     cancelled = 0
@@ -340,8 +340,13 @@ async def test_stop_ends_a_receive_that_waits_and_what_was_taken_is_handed_over(
                 await source.stop()
 
 
-async def test_a_batch_that_is_slow_to_decode_is_handed_over_in_parts(broker, topic, monkeypatch):
-    monkeypatch.setattr("queue_connector.connectors.kafka.source.DECODE_BUDGET", 0.0)
+@pytest.mark.parametrize("small", [0, source_module.SMALL], ids=["worker", "loop"])
+async def test_a_batch_that_is_slow_to_decode_is_handed_over_in_parts(
+    broker, topic, monkeypatch, small
+):
+    monkeypatch.setattr(source_module, "SMALL", small)
+    monkeypatch.setattr(source_module, "LOOP_BUDGET", 0.0)
+    monkeypatch.setattr(source_module, "DECODE_BUDGET", 0.0)
     source = make_source(broker, topic)
     async with make_sink(broker, topic) as sink:
         await source.start()
@@ -376,7 +381,7 @@ async def test_offsets_that_retention_took_are_counted_and_skipped(broker, topic
         with trio.fail_after(LIMIT):
             first = (await source.receive_batch()).values[0]
     assert first > 0
-    assert services.account.upstream == {reader.SKIPPED_BY_RETENTION: first}
+    assert services.account.upstream == {partitions.SKIPPED_BY_RETENTION: first}
 
 
 async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(broker, topic):
@@ -386,7 +391,7 @@ async def test_a_position_beyond_the_end_means_that_the_topic_was_made_again(bro
     source.resume({0: 500})
     async with source:
         assert await receive(source, 2) == [0, 1]
-    assert services.account.upstream == {reader.TOPIC_MADE_AGAIN: 1}
+    assert services.account.upstream == {partitions.TOPIC_MADE_AGAIN: 1}
 
 
 async def test_nobody_there_is_said_once_and_can_be_cancelled(topic, caplog, capfd):

@@ -12,6 +12,10 @@ import pytest
 import trio
 from confluent_kafka import Consumer, TopicPartition
 
+from queue_connector.connectors.kafka.bookmark import Bookmark
+from queue_connector.connectors.kafka.client import Trouble
+from queue_connector.connectors.kafka.cluster import Cluster
+from queue_connector.connectors.kafka.reader import Reader
 from queue_connector.descriptors import Services
 from queue_connector.stream import Delivery
 from tests.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
@@ -23,25 +27,38 @@ NOBODY = "127.0.0.1:1"
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr("queue_connector.connectors.kafka.client.STRANDED", 0.5)
+    for room in ("client", "cluster", "reader"):
+        monkeypatch.setattr(f"queue_connector.connectors.kafka.{room}.STRANDED", 0.5)
+
+
+def reader_of(services):
+    """The one reader that the sources of these services share."""
+    found = [entry.value for entry in services.shared._entries.values()]
+    return next(each for each in found if isinstance(each, Reader))
 
 
 def to_nobody():
     settings = {"bootstrap.servers": NOBODY, "group.id": "nobody", "log_level": 0}
+    settings |= Bookmark("nobody", Trouble(logging.getLogger(), "")).settings()
     return Consumer({**settings, "logger": logging.getLogger("nobody")})
 
 
 async def test_a_source_goes_on_where_it_was_with_another_client(broker, topic, caplog):
     produce(broker, topic, [b"0", b"1"])
-    source = make_source(broker, topic, start="earliest", group_id=topic)
+    services = Services()
+    source = make_source(broker, topic, start="earliest", group_id=topic, services=services)
     async with source:
         with trio.fail_after(LIMIT):
             batch = await source.receive_batch()
             source.acknowledge(batch)
-            reader = source._reader
-            reader._consumer.close()
-            reader._consumer = to_nobody()
-            reader._consumer.assign([TopicPartition(topic, 0, 2)])
+            reader = reader_of(services)
+
+            def strand():
+                reader._consumer.close()
+                reader._consumer = to_nobody()
+                reader._consumer.assign([TopicPartition(topic, 0, 2)])
+
+            await reader._lane.run(strand)
             produce(broker, topic, [b"2"])
             assert (await source.receive_batch()).values == [2]
     assert "another one is: connecting anew" in caplog.text
@@ -50,14 +67,17 @@ async def test_a_source_goes_on_where_it_was_with_another_client(broker, topic, 
 
 async def test_a_source_starts_with_another_client(broker, topic):
     produce(broker, topic, [b"0", b"1"])
-    source = make_source(NOBODY, topic, start="earliest")
+    services = Services()
+    source = make_source(NOBODY, topic, start="earliest", services=services)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(source.start)
         await trio.sleep(0.2)
-        source._reader._servers = broker
+        reader = reader_of(services)
+        reader._cluster = reader.asker.cluster = Cluster(broker)
     with trio.fail_after(LIMIT):
         assert (await source.receive_batch()).values == [0, 1]
     await source.stop()
+    assert librdkafka_threads() == []
 
 
 async def test_a_sink_sends_what_it_has_in_hand_with_another_client(broker, topic):
@@ -76,11 +96,14 @@ async def test_a_sink_sends_what_it_has_in_hand_with_another_client(broker, topi
 
 async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
     servers, process = own_broker
-    async with make_sink(servers, "t") as sink, make_source(servers, "t") as source:
+    services = Services()
+    source = make_source(servers, "t", services=services)
+    async with make_sink(servers, "t") as sink, source:
         await sink.awrite(0)
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [0]
-        consumer, producer = source._reader._consumer, sink._writer._client._producer
+        reader, producer = reader_of(services), sink._writer._client._producer
+        clients = reader._consumer, reader.asker._client
         freeze(process.pid)
         with trio.move_on_after(4):
             await source.receive_batch()
@@ -88,5 +111,5 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         await sink.awrite(1)
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [1]
-        assert source._reader._consumer is consumer
+        assert (reader._consumer, reader.asker._client) == clients
         assert sink._writer._client._producer is producer

@@ -32,7 +32,9 @@ FLOORS = [
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "server", "prerequisites", "cli", "demo"},
     "confluent_kafka": {
-        *(f"connectors.kafka.{room}" for room in ("client", "reader", "bookmark", "producer")),
+        *(f"connectors.kafka.{room}" for room in ("client", "cluster", "producer")),
+        *(f"connectors.kafka.{room}" for room in ("reader", "partitions", "subscription")),
+        *("connectors.kafka.bookmark", "connectors.kafka.source"),
         "embedded_broker",
         "demo",
     },

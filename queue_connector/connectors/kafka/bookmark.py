@@ -1,22 +1,33 @@
-"""Positions that a consumer group keeps in Kafka, as the bookmark of one reader.
+"""Positions that a consumer group keeps in Kafka, for all topics that one reader reads.
 
 No membership is asked for: the group is a name under which positions are committed and found again.
-Commits are asynchronous; their answers come when the consumer is polled.
+Commits are asynchronous; their answers come when the consumer is polled. Each says who made it, so
+that two connectors with one group notice each other.
 
 * threads   everything here is called in the thread that polls
-* errors    `KafkaException` where a question is asked; a commit that fails is reported and repeated
+* again     what is committed is committed anew every `REPEAT` seconds, since a broker forgets the
+            positions of a group without members (``offsets.retention.minutes``)
 * source    Apache Kafka protocol, ``OffsetCommit`` and ``OffsetFetch`` by a client without a member
 """
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from .client import Trouble, describe, error_of
+
+Place = tuple[str, int]
+"""A topic and the number of a partition."""
+
+REPEAT = 20.0
+"""Seconds between commits of what has not moved, and between looks for those of others."""
 
 _INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
 _TIMEOUT = 3000  # ms that a commit waits for its coordinator; closing waits for that
@@ -24,76 +35,115 @@ _PATIENCE = 2.0  # s for the answer to a commit before another is sent, of all t
 
 
 class Bookmark:
-    """What is settled of a topic, and what of that is committed for *group*."""
+    """What is settled of some topics, and what of that is committed for *group*."""
 
-    def __init__(self, group: str, topic: str, trouble: Trouble) -> None:
-        self._group = group
-        self._topic = topic
+    def __init__(self, group: str, trouble: Trouble) -> None:
+        self.group = group
+        self.identity = f"{socket.gethostname()} pid {os.getpid()} {secrets.token_hex(4)}"
         self._trouble = trouble
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew: nothing is settled, nothing committed."""
-        self._settled: dict[int, int] = {}
-        self._committed: dict[int, int] = {}
+        self._settled: dict[Place, int] = {}
+        self._committed: dict[Place, int] = {}
+        self._behind: set[Place] = set()
         self._unanswered = False
-        self._sent_at = 0.0
+        self._sent_at = self._whole_at = 0.0
 
     def settings(self) -> dict[str, Any]:
         """What the consumer must be made with."""
         return {
-            "group.id": self._group,
+            "group.id": self.group,
             "on_commit": self._answered,
             "session.timeout.ms": _TIMEOUT,  # of no session, but of a commit
             "heartbeat.interval.ms": _TIMEOUT // 3,
         }
 
-    def find(self, consumer: Consumer, partitions: Sequence[int], timeout: float) -> dict[int, int]:
-        """Where the group has committed before, of the partitions where it has."""
-        if not partitions:
-            return {}
-        asked = [TopicPartition(self._topic, number) for number in partitions]
-        found = consumer.committed(asked, timeout)
-        for place in found:
-            if place.error is not None:
-                raise KafkaException(place.error)
-        self._committed = {
-            place.partition: place.offset for place in found if place.offset != OFFSET_INVALID
-        }
-        return dict(self._committed)
-
-    def settle(self, positions: Mapping[int, int]) -> None:
+    def settle(self, topic: str, positions: Mapping[int, int]) -> None:
         """Everything before these positions has come to its end."""
-        self._settled = {**self._settled, **positions}
+        for number, offset in positions.items():
+            place = (topic, number)
+            self._settled[place] = offset
+            self._compare(place)
+
+    def forget(self, topic: str, numbers: Iterable[int] | None = None) -> None:
+        """Nothing is settled of these partitions, or of the whole topic, and nothing committed."""
+        for place in [p for p in self._settled if p[0] == topic]:
+            if numbers is None or place[1] in numbers:
+                del self._settled[place]
+                self._committed.pop(place, None)
+                self._behind.discard(place)
+
+    def behind(self, topic: str) -> bool:
+        """Whether something was settled of the topic that is not committed."""
+        return any(place[0] == topic for place in self._behind)
 
     @property
-    def behind(self) -> bool:
-        """Whether something was settled that is not committed."""
-        return any(self._committed.get(n) != offset for n, offset in self._settled.items())
+    def places(self) -> list[Place]:
+        """The partitions of which something is committed."""
+        return list(self._committed)
+
+    def knows(self, topic: str, number: int) -> bool:
+        """Whether anything is committed of this partition since it was forgotten."""
+        return (topic, number) in self._committed
 
     def commit(self, consumer: Consumer, *, at_once: bool = False) -> None:
-        """Send what was settled since the last commit, unless one is on its way or was just now."""
-        if not self.behind:
+        """Send what was settled since the last commit, unless one is on its way or was just now.
+
+        Now and then all is sent, whether it was settled since or not.
+        """
+        now = time.monotonic()
+        whole = now - self._whole_at > REPEAT
+        if not self._settled or not (self._behind or whole):
             return
-        age = time.monotonic() - self._sent_at
+        age = now - self._sent_at
         if self._unanswered and age < _PATIENCE:
             return
         if not self._unanswered and not at_once and age < _INTERVAL:
             return
         self._unanswered = True
-        self._sent_at = time.monotonic()
-        offsets = [TopicPartition(self._topic, *place) for place in self._settled.items()]
+        self._sent_at = now
+        self._whole_at = now if whole else self._whole_at
+        places = self._settled if whole else self._behind
+        offsets = [
+            TopicPartition(topic, number, self._settled[topic, number], self.identity)
+            for topic, number in places
+        ]
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as exception:
             self._unanswered = False
             self._trouble.report(f"commit: {describe(error_of(exception))}")
 
+    def repeat(self) -> None:
+        """Commit everything anew, as soon as may be."""
+        self._whole_at = 0.0
+
+    def compare(self, found: Iterable[TopicPartition]) -> tuple[set[str], dict[str, str]]:
+        """Topics whose committed position is gone, and those whose is another's, with who made it.
+
+        What we have not committed yet is not looked at.
+        """
+        gone, foreign = set(), {}
+        for place in found:
+            if (place.topic, place.partition) not in self._committed or place.error is not None:
+                continue
+            if place.offset == OFFSET_INVALID:
+                gone.add(place.topic)
+            elif place.metadata != self.identity:
+                foreign[place.topic] = place.metadata or "nobody that says its name"
+        return gone, foreign
+
+    def _compare(self, place: Place) -> None:
+        if self._committed.get(place) == self._settled[place]:
+            self._behind.discard(place)
+        else:
+            self._behind.add(place)
+
     def _answered(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         self._unanswered = False
-        for place in places:
-            found = error or place.error
-            if found is not None:
-                self._trouble.report(f"commit: {describe(found)}")
-            else:
-                self._committed[place.partition] = place.offset
+        for found in places:
+            refusal = error or found.error
+            place = (found.topic, found.partition)
+            if refusal is not None:
+                self._trouble.report(f"commit: {describe(refusal)}")
+            elif place in self._settled:
+                self._committed[place] = found.offset
+                self._compare(place)

@@ -1,13 +1,7 @@
-"""What reader and writer of a topic share: librdkafka, blocking, for one `Worker` each.
+"""What reader and writer of a topic share: how clients of librdkafka are made, and what they say.
 
-`client`, `reader`, `bookmark` and `writer` are the only importers of the library.
-
-* threads   the methods of one object are called one at a time, each in a worker thread; whatever
-  may take longer than a tick looks for cancellation with `check_cancelled`
+* clients   one for reading and one for writing per cluster and login, see `cluster` and `producer`
 * outages   ridden out without limit: nothing here gives up on a broker that may come back
-* stranded  a client that was answered while its brokers were starting may forget them all, and
-  never connect again (librdkafka, issue 5301). One that has had no answer for `STRANDED` seconds is
-  put beside a new one; where that is answered, the old one is given up
 * refusals  of a password or a certificate are no outages: after `REFUSAL_GRACE` they are an error
 * log       what librdkafka has to say goes to the exchange's log, each reason once per outage
 * source    librdkafka, CONFIGURATION.md and INTRODUCTION.md; traps in ``docs/explanations``
@@ -26,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from ...bridge import OneAtATime, check_cancelled
+from ...bridge import OneAtATime
 from ...errors import EndpointError
 from ...process import threads_left
 from .options import Value, resolve
@@ -34,7 +28,7 @@ from .options import Value, resolve
 __all__ = [  # of the library, for those who do not import it
     "KafkaError",
     "KafkaException",
-    *("HOPELESS", "STRANDED", "TopicClient", "Trouble"),
+    *("HOPELESS", "STRANDED", "Trouble"),
     *("common_settings", "describe", "error_of", "is_answered", "make_client"),
     "request_limit",
 ]
@@ -58,9 +52,7 @@ _NO_THREADS = (
     "pids limit of the container)"
 )
 _ONE_CLIENT_AT_A_TIME = OneAtATime()
-_SECOND_CHANCE = 6.0  # s for it to be answered after all: more than its longest back-offs
 _PROBE = 1.0  # s that the new one has to be answered
-_LONGEST_QUESTION = 0.5  # s to wait for one answer of a broker before looking at cancellation
 _CALM = 5.0  # s without trouble after which an outage is over; more than librdkafka's back-off
 _MAX_REASONS = 100
 
@@ -107,6 +99,8 @@ class Trouble:
         self._what = what
         self._reasons: set[str] = set()
         self._last = 0.0
+        self.latest = ""
+        """The latest reason."""
         self.refusal: KafkaError | None = None
         self._refused_at = 0.0
 
@@ -153,6 +147,7 @@ class Trouble:
 
     def _report(self, level: int, reason: str) -> None:
         self._last = time.monotonic()
+        self.latest = reason
         alike = re.sub(r"(, \d+ identical error\(s\) suppressed)?\)|\d+", "#", reason)
         if alike not in self._reasons and len(self._reasons) < _MAX_REASONS:
             self._reasons.add(alike)
@@ -210,13 +205,13 @@ def make_client(
         raise EndpointError(endpoint, operation, describe(error_of(exception))) from None
 
 
-def is_answered(settings: Mapping[str, Any]) -> bool:
-    """Whether a client that is made now is told of brokers, within `_PROBE` seconds."""
+def is_answered(settings: Mapping[str, Any], timeout: float = _PROBE) -> bool:
+    """Whether a client that is made now is told of brokers, within *timeout* seconds."""
     if threads_left() < CLIENT_THREADS + THREADS_FOR_OTHERS:
         return False
     try:
         client = AdminClient({**settings, "log_level": 0})
-        return bool(client.list_topics(timeout=_PROBE).brokers)
+        return bool(client.list_topics(timeout=timeout).brokers)
     except KafkaException:
         return False
 
@@ -237,83 +232,3 @@ def request_limit(settings: Mapping[str, Any]) -> int | None:
         return min((int(answer.result()[name].value) for answer in answers), default=None)
     except (KafkaException, KeyError, TypeError, ValueError):
         return None
-
-
-class TopicClient:
-    """What reader and writer share: whom they talk to, and how they ask."""
-
-    def __init__(
-        self,
-        servers: str,
-        topic: str,
-        operation: str,
-        log: logging.Logger,
-        options: Mapping[str, Value],
-    ) -> None:
-        self._options = options
-        self._servers = servers
-        self._topic = topic
-        self._operation = operation
-        self._endpoint = f"Kafka topic {topic!r} at {servers}"
-        self._log = log
-        self._trouble = Trouble(log, self._endpoint)
-        self._heard_at = time.monotonic()
-
-    def _common_settings(self) -> dict[str, Any]:
-        return {
-            **common_settings(self._servers, self._options, self._endpoint, self._operation),
-            **self._trouble.settings(),
-        }
-
-    def _make(self, client: Callable[[dict[str, Any]], T], settings: dict[str, Any]) -> T:
-        """A client of librdkafka, see `make_client`."""
-        return make_client(client, settings, self._endpoint, self._operation)
-
-    def _check_refusal(self) -> None:
-        """Raise when nobody accepts the log-in or the certificate, or theirs cannot be trusted.
-
-        Raises:
-            EndpointError: librdkafka tried, was refused, and `REFUSAL_GRACE` has passed.
-        """
-        if (refusal := self._trouble.refusal) is not None and self._trouble.refused:
-            raise self.failed(refusal)
-
-    def failed(self, error: KafkaError) -> EndpointError:
-        """What an error of librdkafka means to whoever must act."""
-        return EndpointError(self._endpoint, self._operation, describe(error))
-
-    def _ask(self, question: Callable[[float], T]) -> T | None:
-        """What the broker answers; none: not this time, the reason is in the log.
-
-        Raises:
-            EndpointError: asking again would not help.
-        """
-        try:
-            answer = question(_LONGEST_QUESTION)
-        except KafkaException as exception:
-            error = error_of(exception)
-            if error.code() in HOPELESS:
-                raise self.failed(error) from None
-            self._trouble.report(describe(error))
-            self._check_refusal()
-            return None
-        self._heard_at = time.monotonic()
-        self._trouble.over()
-        return answer
-
-    def _stranded(self, question: Callable[[float], object]) -> bool:
-        """Whether a new client is answered, and this one, which has not been for long, is not."""
-        if time.monotonic() - self._heard_at < STRANDED:
-            return False
-        self._heard_at = time.monotonic()  # the next comparison comes as late again
-        if not is_answered(
-            common_settings(self._servers, self._options, self._endpoint, self._operation)
-        ):
-            return False  # an outage
-        until = time.monotonic() + _SECOND_CHANCE
-        while time.monotonic() < until:
-            check_cancelled()
-            if self._ask(question) is not None:
-                return False
-        self._trouble.report("its client is not answered and another one is: connecting anew")
-        return True

@@ -1,405 +1,401 @@
-"""Messages of all partitions of a topic, taken by blocking calls in one `Worker`.
+"""One consumer for all topics that a device reads from one cluster with one log-in.
 
-* start     watermarks or times are asked for, then absolute offsets are assigned: what is produced
-            once `TopicReader.open` has returned will be taken
-* changes   partitions that are added, a topic that is deleted, made, or made again, and offsets
-            that retention took are noticed and counted
-* source    librdkafka, CONFIGURATION.md; Apache Kafka protocol, ``ListOffsets``
+Its thread polls, sorts what came by topic, and hands each topic its messages, once per burst.
+
+* full      a source that has enough has its partitions paused, and nobody else's. Pausing throws
+            away what was fetched ahead, so a short while is waited before
+* apart     of what one topic or broker does, the others see nothing; what is asked is asked in
+            another thread (`cluster`), since calls on one consumer wait for each other
+* groups    what is settled is committed, for all topics of the group together (`bookmark`)
+* twice     a topic that two sources read is read by two consumers, as each has its own pace
+* source    librdkafka, CONFIGURATION.md; ``incremental_assign`` works outside groups
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import attrs
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+import trio
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from ...bridge import TICK, check_cancelled
+from ...bridge import TICK, Lane, ToTrio
 from ...errors import EndpointError
-from .bookmark import Bookmark
-from .client import HOPELESS, TopicClient, describe
-from .options import Value
+from ...shared import Shared
+from .bookmark import REPEAT, Bookmark
+from .client import STRANDED, describe, error_of
+from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher
+from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
+from .subscription import Place, Subscription
 
-__all__ = [
-    "COMMIT_GRACE",
-    "SKIPPED_BY_RETENTION",
-    "TOPIC_DELETED",
-    "TOPIC_MADE_AGAIN",
-    "Message",
-    "Start",
-    "TopicReader",
-]
-
-T = TypeVar("T")
-
-SKIPPED_BY_RETENTION = "offsets skipped by retention"
-TOPIC_DELETED = "topic deleted"
-TOPIC_MADE_AGAIN = "topic made again"
-"""What a source counts in the ledger's ``upstream``."""
-
-COMMIT_GRACE = 5.0
-"""Seconds that the last commit of a source gets when it stops."""
-
-_LOOK_INTERVAL = 2.0  # s between looks for new partitions
-_WAIT_INTERVAL = 0.25  # s between looks for a topic that does not exist
-_GONE_AFTER = 2.0  # s that a topic must be unknown to be taken for deleted
 FETCH_WAIT = 20
 """Milliseconds that a broker may hold back the answer that there is nothing."""
-_READ_AHEAD = 16 * 1024  # KiB that a consumer fetches beyond what was taken
-_NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
-_OFFSET_LOST = frozenset(
-    {
-        KafkaError._AUTO_OFFSET_RESET,
-        KafkaError.OFFSET_OUT_OF_RANGE,
-        KafkaError._LOG_TRUNCATION,
-    }
-)
+
+_MOST = 1000  # messages of a burst
+_READ_AHEAD = 4 * 1024  # KiB that a consumer fetches beyond what was taken
+_IDLE = 0.02  # s of a poll while nobody waits for anything but messages
+_BUSY = 0.002  # s of a poll while somebody does
+_HOLD = 0.02  # s that a full source may hold up others before it is paused
+_HOLD_ALONE = 1.0  # s that it may when there are no others
+_UPKEEP = 0.5  # s between looks at everything else
+_SECOND_CHANCE = 6.0  # s for a client to be answered after all
+_WARN_AGAIN = 60.0  # s between warnings that somebody else commits
 
 
 @attrs.frozen
-class Start:
-    """Where reading begins in partitions that it was not in before."""
+class ReaderKey:
+    """What sources have in common that share a consumer, and which of several it is."""
 
-    at: Literal["latest", "earliest", "offset", "time"] = "latest"
-    value: int = 0
-    """The offset, or the time in ms since the Unix epoch."""
+    cluster: Cluster
+    group: str | None
+    number: int
 
 
-class TopicReader(TopicClient):
-    """Reads all partitions of one topic, from where *start* says or from given positions.
+@asynccontextmanager
+async def reading(
+    shared: Shared,
+    cluster: Cluster,
+    group: str | None,
+    subscription: Subscription,
+    grace: Callable[[], float],
+) -> AsyncIterator[None]:
+    """Read the topic of *subscription* until the end, with a consumer that has not got it yet.
 
-    ``positions`` holds the next offset to be taken of every partition that is read. ``upstream``
-    counts what was lost before it could be taken.
-
-    With a *group*, what `settled` is told is committed to Kafka, and reading begins where the group
-    has committed. No membership is asked for: the group is a bookmark of one reader. Where reading
-    begins is committed at once, so that nothing is missed if that was all that there was time for.
-    Partitions of a topic for which the group has committed others are read from their beginning.
-
-    That a topic was deleted and made again shows when it is gone for `_GONE_AFTER` seconds, or
-    when it ends before the position. One that is back sooner and has outgrown the position
-    already cannot be told from the old one: what it has before the position is missed.
-    ``generation`` goes up when that is noticed, as positions mean something else from then on.
+    At the end what was settled is committed, for *grace* seconds at most.
     """
+    async with AsyncExitStack() as stack:
+        number = 0
+        while True:
+            key = ReaderKey(cluster, group, number)
+            reader = await stack.enter_async_context(
+                shared.use(key, lambda: Reader(shared, cluster, group, subscription.log))
+            )
+            if reader.claim(subscription):
+                break
+            await stack.aclose()
+            number += 1
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):  # bounded by the grace and a turn of the thread
+                await reader.leave(subscription, grace())
+
+
+class Reader(Watcher):
+    """The consumer and its thread; ``async with`` opens and closes them."""
 
     def __init__(
-        self,
-        servers: str,
-        topic: str,
-        log: logging.Logger,
-        upstream: Counter[str],
-        *,
-        options: Mapping[str, Value] | None = None,
-        start: Start | None = None,
-        group: str | None = None,
+        self, shared: Shared, cluster: Cluster, group: str | None, log: logging.Logger
     ) -> None:
-        super().__init__(servers, topic, "reading", log, options or {})
-        self.positions: dict[int, int] = {}
-        self.generation = 0
-        self.closing = False
-        self._start = start or Start()
-        self._bookmark = Bookmark(group, topic, self._trouble) if group else None
-        self._upstream = upstream
+        self.asker: Asker
+        self.bookmark: Bookmark | None = None
+        self._shared = shared
+        self._cluster = cluster
+        self._group = group
+        self._log = log
+        self._claimed: set[str] = set()
+        self._topics: dict[str, TopicPartitions] = {}
+        self._leaving: dict[str, Subscription] = {}
+        self.unmarked: set[TopicPartitions] = set()
+        self._full: set[TopicPartitions] = set()
+        self._moved: deque[tuple[str, Mapping[int, Place]]] = deque()
+        self._orders: deque[Callable[[], object]] = deque()
         self._consumer: Consumer | None = None
-        self._lost: set[int] = set()
-        self._hopeless: EndpointError | None = None
-        self._next_look = 0.0
-        self._unknown_since: float | None = None
-        self._reports: deque[tuple[int, Mapping[int, int]]] = deque()
+        self._heard_at = self._suspected_at = 0.0
+        self._next_upkeep = self._next_check = 0.0
+        self._hurried_until = 0.0
+        self._warned: dict[str, float] = {}
+        self._failure: Exception | None = None
+        self._stack = AsyncExitStack()
 
-    def open(self, positions: Mapping[int, int] | None = None) -> None:
-        """Return once it is known where to begin, or that there is no topic.
+    async def __aenter__(self) -> Reader:
+        self.tell = ToTrio()
+        async with AsyncExitStack() as opening:
+            self.asker = await opening.enter_async_context(
+                self._shared.use(self._cluster, lambda: Asker(self._cluster, self._log))
+            )
+            if self._group is not None:
+                self.bookmark = Bookmark(self._group, self.asker.trouble)
+            self._lane = Lane("kafka-reads", turn=self._turn)
+            await opening.enter_async_context(self._lane)
+            await self._lane.run(self._connect)
+            self.asker.watch(self)
+            opening.callback(self.asker.unwatch, self)
+            self._stack = opening.pop_all()
+        return self
 
-        What is produced from then on will be taken, since a position is an absolute offset.
-        With *positions*, those are where reading begins, and what they do not name is new.
-        """
-        self.close()
-        self.closing = False
-        self.positions = {}
-        self._lost.clear()
-        self._hopeless = self._unknown_since = None
-        self._reports.clear()
-        self._consumer = self._connect()
-        try:
-            partitions = self._insist(self._partitions)
-            committed = {}
-            if self._bookmark is not None:
-                self._bookmark.forget()
-                find = self._bookmark.find
-                committed = self._insist(
-                    lambda timeout: find(self._open_consumer(), partitions, timeout)
-                )
-            if positions is not None or committed:
-                known = committed if positions is None else positions
-                self.positions = {number: known.get(number, 0) for number in partitions}
-            elif partitions:
-                self.positions = self._insist(partial(self._beginnings, partitions))
-            if not partitions:
-                self._log.info("Kafka topic %s does not exist yet: awaited", self._topic)
-            self._mark(self.positions)
-            self._assign()
-        except BaseException:
-            self.close()
-            raise
+    async def __aexit__(self, *_exc: object) -> None:
+        self.asker.unwatch(self)
+        await self._lane.run(self._close)
+        await self._stack.aclose()
 
-    def _connect(self) -> Consumer:
+    def claim(self, subscription: Subscription) -> bool:
+        """Read its topic, unless it is read for somebody else already."""
+        if subscription.topic in self._claimed:
+            return False
+        self._claimed.add(subscription.topic)
+        if self._group is not None:
+            subscription.on_moved = partial(self._note_moved, subscription.topic)
+        subscription.condition.waits(str(self._cluster))
+        self._lane.post(partial(self._add, subscription))
+        return True
+
+    async def leave(self, subscription: Subscription, grace: float) -> None:
+        """Commit what was settled of the topic, and read it no more."""
+        subscription.close()
+        if self._group is not None:
+            self._lane.post(partial(self._leaves, subscription))
+            with trio.move_on_after(grace):
+                await subscription.committed.wait()
+        await self._lane.run(self._remove, subscription)
+        self._claimed.discard(subscription.topic)
+
+    def _note_moved(self, topic: str, places: Mapping[int, Place]) -> None:
+        self._moved.append((topic, places))
+
+    # -- what partitions need ----------------------------------------------------------------------
+
+    @property
+    def consumer(self) -> Consumer:
+        """The client that reads."""
+        assert self._consumer is not None
+        return self._consumer
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Call it in the thread that polls; any thread may ask."""
+        self._orders.append(partial(function, *args))
+
+    # -- in the thread that asks -------------------------------------------------------------------
+
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are read."""
+        return tuple(self._topics)
+
+    def looked(self, found: Mapping[str, Found]) -> None:
+        """What the cluster says of them."""
+        self.post(self._looked, found)
+
+    # -- in the thread that polls ------------------------------------------------------------------
+
+    def _connect(self) -> None:
         self._heard_at = time.monotonic()
-        return self._make(
+        self._suspected_at = 0.0
+        self._consumer = self._cluster.make(
             Consumer,
             {
-                **self._common_settings(),
+                **self._cluster.settings("reading", self.asker.trouble),
                 "group.id": "queue-connector",  # librdkafka asks for one
-                **(self._bookmark.settings() if self._bookmark else {}),
+                **(self.bookmark.settings() if self.bookmark else {}),
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": FETCH_WAIT,
+                "queued.min.messages": 10_000,
                 "queued.max.messages.kbytes": _READ_AHEAD,
             },
         )
 
-    def _renew(self) -> None:
-        """Go on with another client where this one was."""
+    def _close(self) -> None:
         if self._consumer is not None:
             self._consumer.close()
-        self._consumer = self._connect()
-        self._assign()
+        self._consumer = None
 
-    def take(self, most: int) -> list[Message[Any, Any]]:
-        """The next messages, at least one and at most *most*; none after ``closing`` was set.
-
-        Raises:
-            EndpointError: the topic may not be read.
-        """
-        while not self.closing:
-            consumer = self._open_consumer()
-            check_cancelled()  # nothing has been taken, so nothing can be lost
-            if self._hopeless is not None:
-                raise self._hopeless
-            if self._lost:
-                self._find_positions()
-            if time.monotonic() >= self._next_look:
-                self._look_for_partitions()
-            if self._behind() and self._bookmark is not None:
-                self._bookmark.commit(consumer)
-            first = consumer.poll(TICK)
-            if first is None:
-                self._check_refusal()
-                if self._stranded(self._partitions):
-                    self._renew()
-                continue
-            self._heard_at = time.monotonic()
-            messages = (first, *consumer.consume(most - 1, 0))
-            if taken := [message for message in messages if self._usable(message)]:
-                self._trouble.over()
-                return taken
-        return []
-
-    def settled(self, generation: int, positions: Mapping[int, int]) -> None:
-        """Everything before these positions has come to its end; any thread may call it."""
-        if self._bookmark is not None:
-            self._reports.append((generation, positions))
-
-    def close(self, grace: float = 0.0) -> None:
-        """Commit what was settled, for *grace* seconds at most, and leave the broker.
-
-        Calling it again does nothing.
-        """
-        if self._consumer is None:
+    def _add(self, subscription: Subscription) -> None:
+        if self._failure is not None:
+            self.tell(subscription.fail, self._failure)
             return
-        until = time.monotonic() + grace
-        while self._behind() and time.monotonic() < until:
-            self._commit_and_poll()
-        if grace and self._behind():
-            self._log.warning(
-                "%s: the positions were not committed within %g s; some data will come again",
-                *(self._endpoint, grace),
-            )
-        consumer, self._consumer = self._consumer, None
-        consumer.close()
+        self._topics[subscription.topic] = TopicPartitions(self, subscription)
+        self._hurried_until = time.monotonic() + 1.0
+        self.asker.hurry()
 
-    def pause(self) -> None:
-        """Fetch nothing more."""
-        if self._consumer is not None:
-            self._consumer.unassign()
+    def _leaves(self, subscription: Subscription) -> None:
+        self._leaving[subscription.topic] = subscription
 
-    # -- committed positions -----------------------------------------------------------------------
+    def _remove(self, subscription: Subscription) -> None:
+        self._leaving.pop(subscription.topic, None)
+        topic = self._topics.pop(subscription.topic, None)
+        if topic is not None:
+            self._full.discard(topic)
+            self.unmarked.discard(topic)
+            if self.bookmark is not None and self.bookmark.behind(subscription.topic):
+                subscription.log.warning(
+                    "Kafka topic %s: the position was not committed in time; some data will "
+                    "come again",
+                    subscription.topic,
+                )
+            topic.close()
 
-    def _behind(self) -> bool:
-        """Whether something was settled that is not committed."""
-        while self._reports:
-            generation, positions = self._reports.popleft()
-            if generation == self.generation and self._bookmark is not None:
-                self._bookmark.settle(positions)
-        return self._bookmark is not None and self._bookmark.behind
-
-    def _mark(self, positions: Mapping[int, int]) -> None:
-        """Commit where reading begins, and return when that is done."""
-        if self._bookmark is not None:
-            self._bookmark.settle(positions)
-        while self._behind() and not self.closing:
-            check_cancelled()
-            self._commit_and_poll()  # no partition is assigned now, so nothing is taken
-
-    def _commit_and_poll(self) -> None:
-        consumer = self._open_consumer()
-        assert self._bookmark is not None
-        self._bookmark.commit(consumer, at_once=True)
-        consumer.poll(TICK)
-
-    # -- partitions and positions ------------------------------------------------------------------
-
-    def _open_consumer(self) -> Consumer:
+    def _turn(self) -> None:
         if self._consumer is None:
-            raise RuntimeError("the source is not started")
-        return self._consumer
+            time.sleep(TICK)  # until the jobs that open or end it have come
+            return
+        try:
+            self._take_turn()
+        except Exception as error:
+            self._log.exception("%s: reading ended", self._cluster)
+            self._failure = error
+            for topic in self._topics.values():
+                self.tell(topic.subscription.fail, error)
+            raise
 
-    def _insist(self, question: Callable[[float], T]) -> T:
-        while True:
-            check_cancelled()
-            answer = self._ask(question)
-            if answer is not None:
-                return answer
-            self._open_consumer().poll(TICK)  # serves the log; no partition is assigned yet
-            if self._stranded(self._partitions):
-                self._renew()
-
-    def _partitions(self, timeout: float) -> list[int]:
-        """The numbers of the partitions; none: there is no such topic."""
-        found = self._open_consumer().list_topics(self._topic, timeout).topics[self._topic]
-        if found.error is not None:
-            if found.error.code() in _NO_SUCH_TOPIC:
-                return []
-            raise KafkaException(found.error)
-        return sorted(found.partitions)
-
-    def _beginnings(self, partitions: Sequence[int], timeout: float) -> dict[int, int]:
-        """The offsets that `Start` means."""
-        match self._start.at:
-            case "offset":
-                return dict.fromkeys(partitions, self._start.value)
-            case "earliest":
-                return self._offsets(partitions, OFFSET_BEGINNING, timeout)
-            case "time":
-                found = self._offsets(partitions, self._start.value, timeout)
-                later = [number for number, offset in found.items() if offset < 0]
-                return {**found, **(self._offsets(later, OFFSET_END, timeout) if later else {})}
-        return self._offsets(partitions, OFFSET_END, timeout)
-
-    def _offsets(self, partitions: Iterable[int], when: int, timeout: float) -> dict[int, int]:
-        asked = [TopicPartition(self._topic, number, when) for number in partitions]
-        found = self._open_consumer().offsets_for_times(asked, timeout)
-        for place in found:
-            if place.error is not None:
-                raise KafkaException(place.error)
-        return {place.partition: place.offset for place in found}
-
-    def _assign(self) -> None:
-        self._open_consumer().assign(
-            [TopicPartition(self._topic, *position) for position in self.positions.items()]
-        )
-        self._next_look = time.monotonic() + (_LOOK_INTERVAL if self.positions else _WAIT_INTERVAL)
-
-    def _look_for_partitions(self) -> None:
-        """Notice a topic that was made, partitions that were added, a topic that was deleted."""
+    def _take_turn(self) -> None:
+        for _ in range(len(self._orders)):
+            self._orders.popleft()()
         now = time.monotonic()
-        self._next_look = now + _LOOK_INTERVAL
-        partitions = self._ask(self._partitions)
-        if partitions is None:
+        if now >= self._next_upkeep:
+            self._next_upkeep = now + _UPKEEP
+            self._keep_up(now)
+        if self.bookmark is not None:
+            self._commit(self.bookmark)
+        if self._full and self._is_held_up(now):
+            time.sleep(_BUSY)
             return
-        if not partitions:
-            self._next_look = now + _WAIT_INTERVAL
-            if self._unknown_since is None:
-                self._unknown_since = now
-            if self.positions and now - self._unknown_since >= _GONE_AFTER:
-                self._log.warning("Kafka topic %s was deleted: awaited again", self._topic)
-                self._upstream[TOPIC_DELETED] += 1
-                self.positions.clear()
-                self._lost.clear()
-                self._begin_anew({})
-                self._assign()
-            return
-        self._unknown_since = None
-        known, there = set(self.positions), set(partitions)
-        if known == there:
-            return
-        for number in known - there:
-            del self.positions[number]
-        self._lost &= there
-        for number in there - known:
-            self.positions[number] = 0
-        if self._bookmark is not None:
-            self._open_consumer().unassign()
-            self._mark(dict.fromkeys(there - known, 0))  # before anything of them is taken
-        self._log.info("Kafka topic %s: reading %d partitions", self._topic, len(there))
-        self._assign()
+        first = self.consumer.poll(_BUSY if self._is_hurried(now) else _IDLE)
+        if first is not None:
+            self._heard_at = time.monotonic()
+            self._sort((first, *self.consumer.consume(_MOST - 1, 0)))
 
-    def _usable(self, message: Message[Any, Any]) -> bool:
-        """Whether it is the next datum of its partition; what else it may be is seen to."""
-        error, number = message.error(), message.partition()
-        if error is None:
-            offset = message.offset()
-            if number is None or offset is None or offset < self.positions.get(number, 0):
-                return False  # fetched before the position was changed
-            self.positions[number] = offset + 1
-            return True
-        if error.code() in _OFFSET_LOST and number in self.positions:
-            self._lost.add(number)
-        elif error.code() in HOPELESS:
-            self._hopeless = self.failed(error)
-        else:
-            self._trouble.report(describe(error))
-            if error.code() in _NO_SUCH_TOPIC:
-                self._next_look = 0.0
-        return False
+    def _is_hurried(self, now: float) -> bool:
+        return bool(self._leaving or self.unmarked) or now < self._hurried_until
 
-    def _find_positions(self) -> None:
-        """Go on where the broker still has something of partitions whose position it has not."""
-        consumer = self._open_consumer()
-        for number in sorted(self._lost):
-            asked = partial(consumer.get_watermark_offsets, TopicPartition(self._topic, number))
-            marks = self._ask(asked)
-            if marks is None:
+    def _sort(self, burst: tuple[Message[Any, Any], ...]) -> None:
+        by_topic: dict[str | None, list[Message[Any, Any]]] = {}
+        for message in burst:
+            by_topic.setdefault(message.topic(), []).append(message)
+        for name, messages in by_topic.items():
+            topic = self._topics.get(name or "")
+            if topic is None or topic.subscription.closing:
+                continue
+            topic.take(messages)
+            if topic.subscription.full:
+                self._full.add(topic)
+        self.asker.trouble.over()
+
+    def _is_held_up(self, now: float) -> bool:
+        """Whether to poll later: a source that is full will soon have room."""
+        held = False
+        for topic in list(self._full):
+            if topic.subscription.has_room or topic.subscription.closing:
+                self._full.discard(topic)
+                topic.full_since = 0.0
+                if topic.paused:
+                    topic.resume()
+            elif not topic.paused:
+                topic.full_since = topic.full_since or now
+                patience = _HOLD if len(self._topics) > len(self._full) else _HOLD_ALONE
+                if now - topic.full_since < patience:
+                    held = True
+                else:
+                    topic.pause()
+        return held
+
+    # -- now and then ------------------------------------------------------------------------------
+
+    def _looked(self, found: Mapping[str, Found]) -> None:
+        now = time.monotonic()
+        self._hurried_until = now + 0.2  # answers to what is asked now come soon
+        for name, one in found.items():
+            topic = self._topics.get(name)
+            if topic is not None:
+                topic.looked(one, now)
+                topic.look_for_lost()
+
+    def _keep_up(self, now: float) -> None:
+        trouble = self.asker.trouble
+        if trouble.refusal is not None and trouble.refused:
+            for topic in self._topics.values():
+                topic.fail(trouble.refusal)
+        if now - max(self.asker.heard_at, self._heard_at) > 2 * LOOK_INTERVAL:
+            for topic in self._topics.values():
+                topic.unreachable(trouble.latest)
+        for topic in self._topics.values():
+            topic.note_ends()
+        if self._topics:
+            self._renew_if_stranded(now)
+
+    def _renew_if_stranded(self, now: float) -> None:
+        """Go on with another client where the cluster answers, but not this one."""
+        if now - self._heard_at < STRANDED:
+            return
+        try:
+            self.consumer.list_topics(next(iter(self._topics)), 0.2 + self.asker.patience / 4)
+        except KafkaException as exception:
+            if now - self.asker.heard_at > 2 * LOOK_INTERVAL:
+                self._suspected_at = 0.0  # an outage
                 return
-            low, high = marks
-            position = self.positions[number]
-            if position < low:
-                self._upstream[SKIPPED_BY_RETENTION] += low - position
-                self._log.warning(
-                    "Kafka topic %s: partition %d begins at %d now, %d messages were skipped",
-                    *(self._topic, number, low, low - position),
-                )
-                self.positions[number] = low
-            elif position > high:
-                self._upstream[TOPIC_MADE_AGAIN] += 1
-                self._log.warning(
-                    "Kafka topic %s: partition %d ends at %d, before the position %d: it was "
-                    "made again or truncated, and is read from its beginning",
-                    *(self._topic, number, high, position),
-                )
-                self.positions[number] = low
-                self._begin_anew({number: low})
-            self._lost.discard(number)
-        self._assign()
+            self._suspected_at = self._suspected_at or now
+            if now - self._suspected_at < _SECOND_CHANCE:
+                return
+            reason = "its client is not answered and another one is: connecting anew"
+            self.asker.trouble.report(f"{reason} ({describe(error_of(exception))})")
+            self._renew()
+        else:
+            self._heard_at = time.monotonic()
+            self._suspected_at = 0.0
 
-    def _begin_anew(self, positions: Mapping[int, int]) -> None:
-        """What is still on its way says nothing about these positions, nor about later ones."""
-        self.generation += 1
-        if self._bookmark is not None:
-            if not positions:
-                self._bookmark.forget()
-            self._bookmark.settle(positions)
+    def _renew(self) -> None:
+        self.consumer.close()
+        try:
+            self._connect()
+        except EndpointError as error:
+            for topic in self._topics.values():
+                self.tell(topic.subscription.fail, error)
+            return
+        for topic in self._topics.values():
+            topic.assign_anew()
+
+    # -- groups ------------------------------------------------------------------------------------
+
+    def _commit(self, bookmark: Bookmark) -> None:
+        while self._moved:
+            name, places = self._moved.popleft()
+            if (moved := self._topics.get(name)) is not None:
+                bookmark.settle(name, moved.valid(places))
+        for topic in list(self.unmarked):
+            topic.mark()
+        bookmark.commit(self.consumer, at_once=bool(self.unmarked or self._leaving))
+        for name, subscription in list(self._leaving.items()):
+            if not bookmark.behind(name):
+                del self._leaving[name]
+                self.tell(subscription.committed.set)
+        now = time.monotonic()
+        if now >= self._next_check and (known := bookmark.places):
+            self._next_check = now + REPEAT / 2
+            self.asker.committed(bookmark.group, known, partial(self.post, self._compare, bookmark))
+
+    def _compare(self, bookmark: Bookmark, found: object) -> None:
+        """Notice positions that are gone, or that somebody else has committed."""
+        if not isinstance(found, list):
+            return
+        places: list[TopicPartition] = found
+        gone, foreign = bookmark.compare(places)
+        for name in gone & set(self._topics):
+            self._topics[name].subscription.upstream[POSITION_GONE] += 1
+            self._warn(
+                name,
+                f"the position of the group {bookmark.group!r} was gone (expired, see "
+                "offsets.retention.minutes, or deleted): committed again",
+            )
+        for name in foreign.keys() & set(self._topics):
+            self._topics[name].subscription.upstream[POSITION_TAKEN] += 1
+            self._warn(
+                name,
+                f"the position of the group {bookmark.group!r} was committed by another, "
+                f"{foreign[name]!r}: give each connector a group_id of its own",
+            )
+        if gone or foreign:
+            bookmark.repeat()
+
+    def _warn(self, name: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._warned.get(name, -_WARN_AGAIN) >= _WARN_AGAIN:
+            self._warned[name] = now
+            self._topics[name].subscription.log.warning("Kafka topic %s: %s", name, text)

@@ -7,8 +7,10 @@
 * positions are kept while a broker is away. With a ``group_id`` they are committed too, of what was
   acknowledged: every second at most, and at the stop
 * order     kept within each partition
-* thread    one hop for each batch, and none while nothing comes; decoding is done there too, so
-  that it never holds up the Trio loop, for at most `DECODE_BUDGET` seconds at a time
+* thread    none of its own: all topics of a cluster are read by one, see `reader`. What is small
+            is decoded on the Trio loop, for `LOOP_BUDGET` seconds at most; what is large, in a
+            worker thread, for at most `DECODE_BUDGET` seconds at a time
+* memory    what waits is bounded in messages and bytes; what is settled is kept as runs of offsets
 * errors    a message that cannot be decoded, or has no value (a tombstone), is refused alone
 """
 
@@ -16,12 +18,13 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
 import trio
+from confluent_kafka import Message
 
 from ...bridge import Worker
 from ...codecs import codec_for
@@ -30,7 +33,8 @@ from ...descriptors import Services, SourceDescriptor, option, sources
 from ...errors import DecodeError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import DataSource, Provenance
-from .reader import COMMIT_GRACE, Message, Start, TopicReader
+from .reader import reading
+from .subscription import Burst, Place, Start, Subscription
 from .topic import KafkaTopicDescriptor
 
 MAX_BATCH = 1000
@@ -38,6 +42,15 @@ MAX_BATCH = 1000
 
 DECODE_BUDGET = 0.05
 """Seconds after which a batch is handed over with what is decoded; the rest is the next one."""
+
+LOOP_BUDGET = 0.005
+"""Seconds after which that happens where decoding is done on the Trio loop."""
+
+SMALL = 64 * 1024
+"""Bytes that are decoded on the Trio loop at a time, at most; the slowest codec takes 10 ms."""
+
+COMMIT_GRACE = 5.0
+"""Seconds that the last commit of a source gets when it stops."""
 
 MAX_OFFSET = 2**63 - 1
 
@@ -113,14 +126,6 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         return KafkaConsumerSource(self, spec, services)
 
 
-@attrs.frozen
-class _Token:
-    """The offset after each partition's last message of a batch, and whether it counts still."""
-
-    generation: int
-    positions: Mapping[int, int]
-
-
 class KafkaConsumerSource(DataSource):
     """Runtime side of `KafkaConsumerSourceDescriptor`."""
 
@@ -132,29 +137,22 @@ class KafkaConsumerSource(DataSource):
         self._spec = spec
         self._topic = descriptor.topic
         self._group = descriptor.group_id
-        self._reader = TopicReader(
-            descriptor.bootstrap,
-            descriptor.topic,
-            services.log,
-            services.account.upstream,
-            options=descriptor.options,
-            start=parse_start(descriptor.start),
-            group=descriptor.group_id,
-        )
+        self._cluster = descriptor.cluster
+        self._begin = parse_start(descriptor.start)
+        self._services = services
         self._worker = Worker()
-        self._messages: deque[Message[Any, Any]] = deque()
-        self._handed: deque[Batch] = deque()  # not acknowledged, or behind one that is not
-        self._acknowledged: set[int] = set()
-        self._positions: dict[int, int] = {}
+        self._subscription: Subscription | None = None
         self._resume_at: dict[int, int] | None = None
-        self._opened = False
+        self._open = AsyncExitStack()
 
     def positions(self) -> dict[int, int] | None:
         """Partition → the offset after the last message before which all were acknowledged.
 
         None with a group, which has them already.
         """
-        return dict(self._positions) if self._group is None else None
+        if self._group is not None or self._subscription is None:
+            return None
+        return dict(self._subscription.positions)
 
     def resume(self, positions: Mapping[int, int]) -> None:
         """Begin at these positions, those of an earlier source, at the next start."""
@@ -162,24 +160,43 @@ class KafkaConsumerSource(DataSource):
 
     async def start(self) -> None:
         """Find out where to begin; waits for a broker to answer."""
-        self._opened = True
-        await self._worker.run(self._reader.open, self._resume_at)
+        subscription = self._subscription = Subscription(
+            self._topic,
+            self._begin,
+            self._resume_at,
+            self._services.log,
+            self._services.account.upstream,
+            self._services.condition,
+        )
+        self._services.condition.gauges.update(
+            queued=lambda: subscription.waiting,
+            end_offset=lambda: subscription.end_offset,
+            lag=lambda: subscription.lag,
+        )
+        await self._open.enter_async_context(
+            reading(
+                self._services.shared,
+                self._cluster,
+                self._group,
+                subscription,
+                lambda: COMMIT_GRACE,
+            )
+        )
+        await subscription.opened.wait()
+        subscription.raise_failure()
         self._resume_at = None
-        self._positions = dict(self._reader.positions)
 
     async def finish(self) -> None:
         """Take in nothing more; what was taken in can still be received and acknowledged."""
-        self._reader.closing = True
-        await self._worker.run(self._reader.pause)
+        if self._subscription is not None:
+            self._subscription.close()
+        await trio.lowlevel.checkpoint()
 
     async def stop(self) -> None:
         """Commit what was acknowledged, for `COMMIT_GRACE` seconds at most, and leave."""
-        self._reader.closing = True
-        if self._opened:
-            await self._worker.run(self._reader.close, COMMIT_GRACE)
-            self._opened = False
-        else:
-            await trio.lowlevel.checkpoint()
+        await self.finish()
+        await self._open.aclose()
+        self._services.condition.closed()
 
     async def receive(self) -> Data:
         """The next message's datum; it counts as acknowledged."""
@@ -194,29 +211,25 @@ class KafkaConsumerSource(DataSource):
         return await self._next(MAX_BATCH)
 
     async def _next(self, most: int) -> Batch:
-        if self._reader.closing and not self._messages:
-            await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        subscription = self._subscription
+        if subscription is None:
+            raise RuntimeError("the source is not started")
+        burst = await subscription.wait()
+        if burst is None:
             raise trio.EndOfChannel
-        batch = await self._worker.run(self._take, most)  # no checkpoint after: it is kept
-        if batch is None:  # stopped while it waited
-            raise trio.EndOfChannel
-        self._handed.append(batch)
-        return batch
+        making = _Making(self, subscription, most)
+        if len(burst.messages[0].value() or b"") <= SMALL:
+            making.run(LOOP_BUDGET, SMALL)
+        else:
+            await self._worker.run(making.run, DECODE_BUDGET, None)  # no checkpoint after it
+        subscription.took(making.count, making.size)
+        return making.batch()
 
     def acknowledge(self, batch: Batch) -> None:
         """Move the position, as far as everything before it was acknowledged."""
-        self._acknowledged.add(id(batch))
-        moved: dict[int, int] = {}
-        generation = self._reader.generation
-        while self._handed and id(self._handed[0]) in self._acknowledged:
-            done = self._handed.popleft()
-            self._acknowledged.discard(id(done))
-            token: _Token = done.token
-            if token.generation == generation:
-                moved.update(token.positions)
-        if moved:
-            self._positions.update(moved)
-            self._reader.settled(generation, moved)
+        if self._subscription is not None:
+            self._subscription.settle(batch.token)
 
     def provenance(self, value: Data, raw: Message[Any, Any]) -> Provenance:
         """The message's bytes, topic, partition and offset, its key and its headers."""
@@ -224,32 +237,74 @@ class KafkaConsumerSource(DataSource):
         headers: Any = raw.headers() or ()
         return Provenance(raw.value(), position, raw.key(), headers)
 
-    def _take(self, most: int) -> Batch | None:
-        """In the worker thread: what was taken before, or what comes next, decoded."""
-        if not self._messages:
-            self._messages.extend(self._reader.take(MAX_BATCH))
-        until = time.monotonic() + DECODE_BUDGET
-        values: list[Data] = []
-        raw: list[Message[Any, Any]] = []
-        refused: list[Refusal] = []
-        positions: dict[int, int] = {}
-        while self._messages and len(values) + len(refused) < most:
-            message = self._messages.popleft()
-            positions[message.partition() or 0] = (message.offset() or 0) + 1
-            try:
-                values.append(self._decode(message))
-                raw.append(message)
-            except DecodeError as error:
-                refused.append(self.provenance(None, message).refusal(error))
-            if time.monotonic() > until:
-                break
-        if not positions:
-            return None
-        token = _Token(self._reader.generation, positions)
-        return Batch(values, refused, raw=raw, token=token)
+    def decode(self, message: Message[Any, Any]) -> Data:
+        """The datum of a message.
 
-    def _decode(self, message: Message[Any, Any]) -> Data:
+        Raises:
+            DecodeError: it has none.
+        """
         payload: bytes | None = message.value()
         if payload is None:
             raise DecodeError(self._encoding, self._spec, 0, "a tombstone, which has no value")
         return self._codec.decode(payload, self._spec)
+
+
+class _Making:
+    """A batch that is being made of the first messages that wait."""
+
+    def __init__(self, source: KafkaConsumerSource, subscription: Subscription, most: int) -> None:
+        self.count = self.size = 0
+        self._source = source
+        self._subscription = subscription
+        self._most = most
+        self._values: list[Data] = []
+        self._raw: list[Message[Any, Any]] = []
+        self._refused: list[Refusal] = []
+        self._runs: dict[int, tuple[Place, int]] = {}
+
+    def run(self, budget: float, most_bytes: int | None) -> None:
+        """Decode, at least one message, until *budget* seconds or *most_bytes* are used up.
+
+        Nobody else takes messages meanwhile.
+        """
+        until = time.monotonic() + budget
+        burst: Burst | None = self._subscription.first
+        while burst is not None and self._goes_on(burst):
+            while burst.messages and self.count < self._most:
+                message = burst.messages[0]
+                size = len(message.value() or b"")
+                if most_bytes is not None and self.count and self.size + size > most_bytes:
+                    return
+                burst.messages.popleft()
+                self._add(burst, message)
+                self.count += 1
+                self.size += size
+                if time.monotonic() > until:
+                    return
+            if burst.messages:
+                return
+            burst = self._subscription.after(burst)
+
+    def batch(self) -> Batch:
+        """What was made."""
+        return Batch(self._values, self._refused, raw=self._raw, token=self._runs)
+
+    def _goes_on(self, burst: Burst) -> bool:
+        """Whether its messages are of the lives of partitions that the batch has begun with."""
+        return self.count < self._most and all(
+            self._runs[number][0].life == place.life
+            for number, place in burst.begins.items()
+            if number in self._runs
+        )
+
+    def _add(self, burst: Burst, message: Message[Any, Any]) -> None:
+        number, end = message.partition() or 0, (message.offset() or 0) + 1
+        begin = burst.begins[number]
+        first, _ = self._runs.get(number, (begin, 0))
+        self._runs[number] = (first, end)
+        burst.begins[number] = Place(begin.life, end)
+        try:
+            self._values.append(self._source.decode(message))
+            self._raw.append(message)
+        except DecodeError as error:
+            self._refused.append(self._source.provenance(None, message).refusal(error))
