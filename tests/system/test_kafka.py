@@ -10,7 +10,7 @@ import trio
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from queue_connector.connectors.kafka import reader
+from queue_connector.connectors.kafka import partitions as reader
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
 from queue_connector.stream import Delivery
