@@ -133,6 +133,8 @@ class Trouble:
 
     def on_error(self, error: KafkaError) -> None:
         """What librdkafka has to say of a broker or a connection."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            return  # why, is said beside it; alone it means that a broker closed what was idle
         if _is_refusal(error):
             self._note_refusal(error)
         self._report(logging.WARNING, describe(error))
@@ -179,6 +181,7 @@ def common_settings(
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 2000,
         "socket.keepalive.enable": True,
+        "log.connection.close": False,  # a broker closes what is idle: no outage
         "log_level": 2,  # the rest comes as errors too, and nobody polls an idle producer
         **resolve(options, endpoint, operation),
     }
