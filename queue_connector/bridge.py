@@ -11,6 +11,7 @@ bridge          from → to                       what it is for
 `Mailbox`       any thread → Trio               many sources of callbacks, one wake-up for all
 `TrioThread`    any thread → the Trio loop      the loop itself, in a thread of its own
 `OneAtATime`    between worker threads          what a library cannot do in several at once
+`Renewal`       between threads of a host       what is ended and begun anew by one at a time
 ==============  ==============================  ==============================================
 
 A hop costs some 50 to 100 µs, so it is paid per batch and never per datum. A function that a
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -94,6 +96,41 @@ class OneAtATime:
 
     def __exit__(self, *_exc: object) -> None:
         self._lock.release()
+
+
+class Renewal:
+    """Lets one thread at a time end something and begin it anew, in two calls of its host's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has been ended, and not begun anew."""
+        return self._lock.locked()
+
+    def begin(self, patience: float) -> bool:
+        """Be the one that ends it and begins it anew; False where others were for so long.
+
+        Once `close` was called nobody is any more.
+        """
+        end = time.monotonic() + patience
+        while not self._closed:
+            if self._lock.acquire(timeout=TICK):
+                return True
+            if time.monotonic() > end:
+                break
+        return False
+
+    def end(self) -> None:
+        """It has been begun anew."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def close(self) -> None:
+        """It is ended for good."""
+        self._closed = True
 
 
 class _Job:

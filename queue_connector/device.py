@@ -22,16 +22,17 @@ import trio.lowlevel
 from tango.server import Device, attribute, command, device_property
 
 from . import __version__, config, configdb
-from .bridge import Lane, LoopStoppedError, TrioThread
+from .bridge import Lane, LoopStoppedError, Renewal, TrioThread
 from .connectors.tango.attributes import DynamicAttributes, lane_context, open_event_socket
 from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
-from .errors import QueueConnectorError
+from .errors import QueueConnectorError, StateError
 from .http_server import Answer, HttpServer
 from .logs import device_name
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
 from .overview import MAX_STATUS
+from .properties import Properties
 from .state import Health, State
 from .supervisor import STOP_GRACE, Supervisor, open_supervisor
 from .texts import shortened
@@ -47,6 +48,14 @@ FAREWELL = 2.0
 
 PATIENCE = 2.0
 """Seconds after which an end that takes longer says what it waits for, again and again."""
+
+INIT_PATIENCE = 2.5
+"""Seconds that an ``Init`` waits for another one; a client waits for three."""
+
+BEING_INITIALISED = "the device is being initialised, or ending; try again in a moment"
+
+RESTARTING = 0.05
+"""Seconds between two looks at whether ``RestartServer`` has done what it does."""
 
 ANNOUNCEMENTS = 256
 """State changes that may wait to be pushed; beyond them the oldest are only logged."""
@@ -65,6 +74,9 @@ class SDPQueueConnector(Device):
     _before: ClassVar[dict[str, DynamicAttributes]] = {}
     """Device name → the attributes of its latest device object."""
 
+    _served: ClassVar[bool] = False
+    """Whether the server has been up: what starts now is started by ``RestartServer``."""
+
     exchanges_json = device_property(
         dtype=(str,),
         default_value=(),
@@ -80,13 +92,13 @@ class SDPQueueConnector(Device):
         dtype=str, default_value="", doc="What stands for {} in exchanges_config_path."
     )
     stop_grace = device_property(
-        dtype=float,
-        default_value=STOP_GRACE,
+        dtype=str,
+        default_value=f"{STOP_GRACE:g}",
         doc="Seconds in which an orderly stop delivers what is in flight.",
     )
     metrics_port = device_property(
-        dtype=int,
-        default_value=0,
+        dtype=str,
+        default_value="0",
         doc="The port at which metrics are served over HTTP, at /metrics; 0 for none.",
     )
     metrics_host = device_property(
@@ -99,50 +111,61 @@ class SDPQueueConnector(Device):
 
     def init_device(self) -> None:
         """Begin, at the server's start and at every ``Init``; an error leads to FAULT."""
-        super().init_device()
-        device_name.set(self.get_name())
-        self._state: Told = (State.INIT, "starting", Health.UNKNOWN)
-        self._pushed = self._state
-        self._supervisor: Supervisor | None = None
-        self._monitor: Monitor | None = None
-        self._http: HttpServer | None = None
-        self._loop = TrioThread(
-            self._main, name="trio", context=lane_context, on_crash=self._crashed
-        )
-        if not hasattr(self, "_attributes"):  # they stay over Init, with their subscribers
-            self._attributes = DynamicAttributes(self)
-            name = self.get_name().lower()
-            if name in self._before:  # DevRestart made a new device object
-                self._attributes.adopt_now(self._before[name])
-            self._before[name] = self._attributes
-            for attribute_name in ("State", "Status", "healthState"):
-                self.set_change_event(attribute_name, True, False)
-                self.set_archive_event(attribute_name, True, False)
+        if not hasattr(self, "_renewal"):
+            self._renewal = Renewal()
         try:
-            self._begin()
-        except Exception as error:
-            self._fail("the device cannot begin", error)
+            super().init_device()
+            device_name.set(self.get_name())
+            self._state: Told = (State.INIT, "starting", Health.UNKNOWN)
+            self._pushed = self._state
+            self._fault = ""
+            self._supervisor: Supervisor | None = None
+            self._monitor: Monitor | None = None
+            self._http: HttpServer | None = None
+            self._loop = TrioThread(
+                self._main, name="trio", context=lane_context, on_crash=self._crashed
+            )
+            self.settings = Properties.of(self)
+            try:
+                if not hasattr(self, "_attributes"):  # they stay over Init, with their subscribers
+                    self._take_on_attributes()
+                self._begin()
+            except Exception as error:
+                self._fail("the device cannot begin", error)
+        finally:
+            self._renewal.end()
+
+    def _take_on_attributes(self) -> None:
+        self._attributes = DynamicAttributes(self)
+        name = self.get_name().lower()
+        if name in self._before:  # DevRestart made a new device object
+            self._attributes.adopt_now(self._before[name])
+        self._before[name] = self._attributes
+        for attribute_name in ("State", "Status", "healthState"):
+            self.set_change_event(attribute_name, True, False)
+            self.set_archive_event(attribute_name, True, False)
 
     def _begin(self) -> None:
-        if self._config_path():
+        if self.settings.faults:
+            self._loop.start()
+            self._fail("\n".join(self.settings.faults))
+            return
+        if self.settings.path:
             # The attributes of before an Init stay until the database has told what is wanted.
             self._loop.start()
         else:
             self._take_on_property()
         if not tango.Util.instance().is_svr_starting():
             self._autostart()
-
-    def _config_path(self) -> str:
-        path: str = self.exchanges_config_path.strip()
-        return path.replace("{}", self.subarray_id)
+        elif SDPQueueConnector._served:  # RestartServer makes devices anew, and calls no hook
+            self._call(self._autostart_once_up)
 
     def _take_on_property(self) -> None:
         descriptor = None
         refusal: QueueConnectorError | None = None
-        text = "\n".join(self.exchanges_json)  # tools make a value of each line
-        if text.strip():
+        if self.settings.configuration.strip():
             try:
-                descriptor = config.take(text)
+                descriptor = config.take(self.settings.configuration)
             except QueueConnectorError as error:
                 refusal = error
         self._define_now(descriptor or QueueConnectorDescriptor())
@@ -150,7 +173,7 @@ class SDPQueueConnector(Device):
         if refusal is not None:
             self._call(self._refuse, refusal)
         elif descriptor is not None:
-            self._call(self._supervise("configure"), descriptor)
+            self._call(self._act, "configure", descriptor)
 
     def _define_now(self, descriptor: QueueConnectorDescriptor) -> None:
         """Make the attributes in this thread: Tango wants them there when it has returned."""
@@ -165,24 +188,55 @@ class SDPQueueConnector(Device):
 
     def server_init_hook(self) -> None:
         """Start streaming once the server is up: events that are pushed earlier crash it."""
+        SDPQueueConnector._served = True
         open_event_socket(self)
         self._autostart()
 
+    async def _autostart_once_up(self) -> None:
+        async def wait_and_stream() -> None:
+            while tango.Util.instance().is_svr_starting():  # noqa: ASYNC110  (it tells nobody)
+                await trio.sleep(RESTARTING)
+            try:
+                await self._stream()
+            except Exception as error:
+                self._take_fault("streaming cannot begin", error)
+
+        await trio.lowlevel.checkpoint()
+        self._nursery.start_soon(wait_and_stream)
+
     def _autostart(self) -> None:
         try:
-            if path := self._config_path():
-                self._call(self._start_monitor, path)
-            elif self._state[0] is State.OFF:
-                self._call(self._supervise("start"))
+            self._call(self._stream)
         except Exception as error:
             self._fail("streaming cannot begin", error)
 
+    async def _stream(self) -> None:
+        """Begin with what the properties want."""
+        assert self._supervisor is not None
+        if self.settings.path:
+            await self._start_monitor(self.settings.path)
+        elif self._state[0] is State.OFF:
+            await self._supervisor.start()
+
     def delete_device(self) -> None:
-        """End, at ``Init`` and when the server stops: every group in order, then the loop."""
+        """End, at ``Init`` and when the server stops: every group in order, then the loop.
+
+        Init comes in as many threads as clients ask for it, and the monitor must be released.
+        """
+        ending = tango.Util.instance().is_svr_shutting_down()
         with tango.AutoTangoAllowThreads(self):
-            if not self._loop.stop(float(self.stop_grace) + SHUTDOWN_MARGIN):
-                _log.critical("the Trio thread does not end; it is left behind")
-        super().delete_device()
+            patience = self.settings.stop_grace + SHUTDOWN_MARGIN
+            if not self._renewal.begin(patience if ending else INIT_PATIENCE):
+                raise _dev_failed(LoopStoppedError(BEING_INITIALISED), self.get_name())
+            if ending:
+                self._renewal.close()
+            try:
+                if not self._loop.stop(patience):
+                    _log.critical("the Trio thread does not end; it is left behind")
+                super().delete_device()
+            except BaseException:
+                self._renewal.end()
+                raise
 
     async def _main(self, ready: Callable[[], None], stopping: trio.Event) -> None:
         device_name.set(self.get_name())
@@ -213,7 +267,9 @@ class SDPQueueConnector(Device):
             Lane("tango-lane", lane_context) as lane,
             trio.open_nursery() as nursery,
             open_supervisor(
-                attributes=self._attributes, on_change=on_change, stop_grace=float(self.stop_grace)
+                attributes=self._attributes,
+                on_change=on_change,
+                stop_grace=self.settings.stop_grace,
             ) as supervisor,
         ):
             self._attributes.use(lane)
@@ -283,7 +339,7 @@ class SDPQueueConnector(Device):
     # -- metrics -----------------------------------------------------------------------------------
 
     def _serve_metrics(self) -> None:
-        if not self.metrics_port:
+        if not self.settings.metrics_port:
             return
         exposition = Exposition(self._snapshot)
 
@@ -293,8 +349,8 @@ class SDPQueueConnector(Device):
 
         self._http = HttpServer(
             "metrics",
-            self.metrics_host.strip(),
-            self.metrics_port,
+            self.settings.metrics_host,
+            self.settings.metrics_port,
             {"/metrics": metrics},
             self._on_change,
         )
@@ -315,15 +371,36 @@ class SDPQueueConnector(Device):
         if self._http is not None and self._http.problem:
             problems.append(self._http.problem)
         health = max(supervisor.health, Health.DEGRADED if problems else Health.OK)
-        lines = [supervisor.status, *problems, *self._attributes.subscribers.told()]
-        return (supervisor.state, legible("\n".join(lines)), health)
+        told = self._attributes.subscribers.told()
+        if self._fault:
+            status = legible("\n".join([self._fault, supervisor.status, *problems, *told]))
+            return (State.FAULT, status, Health.FAILED)
+        return (supervisor.state, legible("\n".join([supervisor.status, *problems, *told])), health)
 
     def _crashed(self, error: BaseException) -> None:
-        self._fail("the Trio loop crashed; use Init", error)
+        self._fault = _told("the Trio loop crashed; use Init", error)
+        self._tell_at_once()
 
-    def _fail(self, what: str, error: BaseException) -> None:
-        _log.critical("%s", what, exc_info=error)
-        self._state = (State.FAULT, legible(f"{what}: {error!r}"), Health.FAILED)
+    def _fail(self, what: str, error: Exception | None = None) -> None:
+        """Go to FAULT for a reason of the device's own; for any thread but Trio's."""
+
+        async def fail() -> None:
+            await trio.lowlevel.checkpoint()
+            self._take_fault(what, error)
+
+        try:
+            self._call(fail)
+        except LoopStoppedError:
+            self._fault = _told(what, error)
+            self._tell_at_once()
+
+    def _take_fault(self, what: str, error: Exception | None) -> None:
+        self._fault = _told(what, error)
+        self._on_change()
+
+    def _tell_at_once(self) -> None:
+        """Tell of a fault while no loop is there to do so."""
+        self._state = (State.FAULT, legible(self._fault), Health.FAILED)
         if not tango.Util.instance().is_svr_starting():
             self._push_states([self._state])
 
@@ -354,12 +431,6 @@ class SDPQueueConnector(Device):
 
     # -- calls into Trio ---------------------------------------------------------------------------
 
-    def _supervise(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if self._supervisor is None:
-            raise LoopStoppedError("the connector is not running; use Init")
-        method: Callable[..., Awaitable[Any]] = getattr(self._supervisor, name)
-        return method
-
     def _call(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
         """Run an async function in the loop, with the monitor released meanwhile."""
         with tango.AutoTangoAllowThreads(self):
@@ -370,16 +441,27 @@ class SDPQueueConnector(Device):
         await trio.lowlevel.checkpoint()
         self._supervisor.refuse(DEFAULT_GROUP, error)
 
-    def _command(self, name: str, *args: Any) -> None:
+    async def _act(self, name: str, *args: Any) -> None:
+        """Have the supervisor do it: the one that belongs to the loop that runs."""
+        assert self._supervisor is not None
+        await getattr(self._supervisor, name)(*args)
+
+    async def _reset(self) -> None:
+        """Leave FAULT: the device's own, and that of every group."""
+        assert self._supervisor is not None
+        own, self._fault = self._fault, ""
         try:
-            method = self._supervise(name)
-        except LoopStoppedError as error:
-            raise _dev_failed(error, f"{self.get_name()}/{name}") from error
-        self._ask(name, method, *args)
+            await self._supervisor.reset()
+        except StateError:  # no group is in FAULT
+            if not own:
+                raise
+        self._on_change()
 
     def _ask(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         device_name.set(self.get_name())
         try:
+            if self._renewal.under_way:
+                raise LoopStoppedError(BEING_INITIALISED)
             self._call(function, *args)
         except Exception as error:
             raise _dev_failed(error, f"{self.get_name()}/{name}") from error
@@ -397,7 +479,7 @@ class SDPQueueConnector(Device):
                 descriptor = config.take(configuration)
         except Exception as error:
             raise _dev_failed(error, f"{self.get_name()}/Configure") from error
-        self._command("configure", descriptor)
+        self._ask("Configure", self._act, "configure", descriptor)
 
     @command(dtype_in=str, doc_in="A path of the configuration database; empty to stop watching.")
     def Monitor(self, path: str) -> None:
@@ -413,27 +495,27 @@ class SDPQueueConnector(Device):
     @command
     def Start(self) -> None:
         """Start streaming: OPEN, then ON by itself."""
-        self._command("start")
+        self._ask("Start", self._act, "start")
 
     @command
     def Stop(self) -> None:
         """Stop in order: CLOSE, then OFF by itself once everything in flight is delivered."""
-        self._command("stop")
+        self._ask("Stop", self._act, "stop")
 
     @command
     def Standby(self) -> None:
         """Drop the configuration, and with it the attributes."""
-        self._command("standby")
+        self._ask("Standby", self._act, "standby")
 
     @command
     def Abort(self) -> None:
         """Cut streaming off; what is in flight is dropped and counted."""
-        self._command("abort")
+        self._ask("Abort", self._act, "abort")
 
     @command
     def Reset(self) -> None:
-        """Leave FAULT, without configuration."""
-        self._command("reset")
+        """Leave FAULT; the groups that were in it have no configuration afterwards."""
+        self._ask("Reset", self._reset)
 
     # -- attributes --------------------------------------------------------------------------------
 
@@ -486,6 +568,16 @@ async def _say_what_for(supervisor: Supervisor) -> None:
             if sink["in_flight"]
         ]
         _log.warning("still ending: %s", "; ".join(waits) or supervisor.status)
+
+
+def _told(what: str, error: BaseException | None) -> str:
+    """A fault of the device's own in words; what nobody expected goes to the log, too."""
+    if error is None:
+        _log.critical("%s", what)
+        return what
+    known = isinstance(error, QueueConnectorError)
+    _log.critical("%s: %s", what, error, exc_info=None if known else error)
+    return f"{what}: {error if known else repr(error)}"
 
 
 def _dev_failed(error: Exception, origin: str) -> tango.DevFailed:

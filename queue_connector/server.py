@@ -90,5 +90,5 @@ def _end() -> None:
 def _longest_end() -> float:
     """Seconds in which the devices must have ended, one after the other."""
     devices = tango.Util.instance().get_device_list("*")
-    graces = [float(one.stop_grace) for one in devices if isinstance(one, SDPQueueConnector)]
+    graces = [d.settings.stop_grace for d in devices if isinstance(d, SDPQueueConnector)]
     return sum(grace + SHUTDOWN_MARGIN + CANCEL_GRACE for grace in graces) + ORB_GRACE

@@ -113,7 +113,7 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
 
         exchanges_json = device_property(dtype=(str,), default_value=lines)
         exchanges_config_path = device_property(dtype=str, default_value=config_path)
-        metrics_port = device_property(dtype=int, default_value=options.metrics_port)
+        metrics_port = device_property(dtype=str, default_value=str(options.metrics_port))
         metrics_host = device_property(dtype=str, default_value=options.metrics_host)
 
     def tell_address() -> None:

@@ -25,7 +25,7 @@ FLOORS = [
     {"connectors", "configdb"},
     {
         *("config", "monitor", "reporter", "embedded_broker", "device", "cli", "demo"),
-        *("server", "prerequisites"),
+        *("server", "prerequisites", "properties"),
     },
     {"entry", "__main__"},
 ]
