@@ -36,6 +36,9 @@ DEFAULT_GROUP = "default"
 MAX_DATUM_BYTES = 1_000_000_000
 """The largest datum that a dtype and shape may describe; Kafka carries no larger message."""
 
+MAX_ATTRIBUTES = 5_000
+"""Attributes that one device may publish; to make or remove one takes Tango 0.2 ms and more."""
+
 TEXT_BYTES = 64
 """What a text takes up at least, as the object that Python and Tango make of it."""
 
@@ -796,6 +799,13 @@ def faults_of(placed: Iterable[tuple[str, Judged]]) -> Iterator[Fault]:
             here = claim.below(prefix)
             if (first := claimed.setdefault(claim.key, here.path)) != here.path:
                 yield here.conflict(f"at {first}")
+    attributes = sum(isinstance(key, tuple) and key[0] == "attribute" for key in claimed)
+    if attributes > MAX_ATTRIBUTES:
+        yield Fault(
+            "$.exchanges",
+            f"expected at most {MAX_ATTRIBUTES} attributes of all exchanges, found {attributes}",
+            "publish spectra instead of many scalars, or share them out among several connectors",
+        )
 
 
 def step(key: str | int) -> str:

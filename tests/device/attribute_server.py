@@ -1,8 +1,8 @@
 """A small device around `DynamicAttributes`: a Trio thread, a lane, and nothing else.
 
-``Do`` takes ``("define", owner, wanted)``, ``("publish", values)``, ``("owners",)``, or
-``("churn", names, seconds)``: remove and add attributes for so long. Each answers None or the text
-of an error.
+``Do`` takes ``("define", owner, wanted)``, ``("publish", values)``, ``("owners",)``,
+``("refuse_removals", n)``: have Tango refuse the next n, or ``("churn", names, seconds)``: remove
+and add attributes for so long. Each answers None or the text of an error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tests.device.servers import DEVICE, pack, serve, unpack
 class AttributeServer(Device):
     _before: ClassVar[dict[str, DynamicAttributes]] = {}
     _attributes: DynamicAttributes | None = None
+    _refusals = 0
 
     @attribute(dtype=float)
     def fixed(self) -> float:
@@ -65,6 +66,12 @@ class AttributeServer(Device):
                 print("the loop did not stop", flush=True)
         super().delete_device()
 
+    def remove_attribute(self, *args: Any, **options: Any) -> None:
+        if self._refusals:
+            self._refusals -= 1
+            tango.Except.throw_exception("API_Test", "not now", "remove_attribute")
+        super().remove_attribute(*args, **options)
+
     def dev_state(self) -> Any:
         return self.get_state()
 
@@ -83,6 +90,8 @@ class AttributeServer(Device):
                 await attributes.define(owner, wanted)
             case ("publish", values):
                 await attributes.publish(values)
+            case ("refuse_removals", count):
+                self._refusals = count
             case ("owners",):
                 return attributes.owners()
             case ("threads",):

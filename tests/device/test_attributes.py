@@ -1,3 +1,5 @@
+import concurrent.futures
+import contextlib
 import os
 import threading
 import time
@@ -181,6 +183,94 @@ def test_attributes_and_their_subscribers_survive(device, defined, how):
         device.ask("publish", [("survivor", np.float64(4))])
         assert events.wait(2)[-1] == 4
     assert [a.name for a in device.ask("owners")["survivor"]] == ["survivor"]
+
+
+def test_polled_attributes_change_at_once_and_are_polled_again(device, defined):
+    """Tango stops the polling when it removes one, and waited three seconds for each."""
+    names = ["polled_a", "polled_b", "polled_c"]
+    proxy = device.proxy()
+    specs = [DataSpec("int32"), DataSpec("float64", (4,)), DataSpec("str")]
+    defined("polled", *(attribute(name, specs[-1]) for name in names))
+    for name in names:
+        proxy.poll_attribute(name, 20)
+    for spec in specs:
+        time.sleep(0.1)  # so that it is being polled
+        with longest_read(device) as longest:
+            defined("polled", *(attribute(name, spec) for name in names))
+        assert longest[0] <= 0.2
+        assert [proxy.get_attribute_poll_period(name) for name in names] == [20, 20, 20]
+    for name in names:
+        proxy.stop_poll_attribute(name)
+
+
+@contextlib.contextmanager
+def longest_read(device):
+    """The longest of another client's reads meanwhile, and of the whole."""
+    longest, over = [0.0], threading.Event()
+
+    def read():
+        with tango.EnsureOmniThread():
+            proxy = device.proxy()
+            while not over.is_set():
+                began = time.monotonic()
+                proxy.read_attribute("fixed")
+                longest[0] = max(longest[0], time.monotonic() - began)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield longest
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_many_attributes_come_and_go_while_others_are_read_and_published(device, defined):
+    defined("steady", attribute("steady"))
+    wanted = [attribute(f"many_{number}") for number in range(2000)]
+    for several in (wanted, []):
+        with longest_read(device) as longest, concurrent.futures.ThreadPoolExecutor() as pool:
+            slowest, done = 0.0, pool.submit(define_many, device, several)
+            while not done.done():
+                began = time.monotonic()
+                device.ask("publish", [("steady", np.float64(began))])
+                slowest = max(slowest, time.monotonic() - began)
+            assert done.result() is None
+        assert longest[0] <= 0.2
+        assert slowest <= 0.2
+
+
+def define_many(device, wanted):
+    with tango.EnsureOmniThread():
+        return device.ask("define", "many", tuple(wanted), timeout=30)
+
+
+def test_more_attributes_than_a_device_may_have_are_refused_and_nothing_is_touched(device, defined):
+    assert defined("few", attribute("few")) is None
+    answer = device.ask("define", "many", tuple(map(attribute, map("x{}".format, range(5000)))))
+    assert "expected at most 5000 in all groups together, found 5001" in answer
+    assert "many" not in device.ask("owners")
+
+
+def test_an_attribute_that_tango_does_not_remove_is_not_forgotten(device, defined):
+    defined("kept", attribute("kept_back"))
+    device.ask("refuse_removals", 1)
+    assert "it stays: not now" in device.ask("define", "kept", ())
+    assert [a.name for a in device.ask("owners")["kept"]] == ["kept_back"]
+    assert device.proxy().read_attribute("kept_back").value == 0
+    assert device.ask("define", "kept", ()) is None
+    assert "kept_back" not in device.proxy().get_attribute_list()
+
+
+@pytest.mark.parametrize("kind", ["CHANGE_EVENT", "ARCHIVE_EVENT"])
+def test_who_subscribes_late_has_the_value_and_what_follows(device, defined, kind):
+    name = f"late_{kind}"
+    defined(name, attribute(name))
+    for number in range(1, 4):
+        device.ask("publish", [(name, np.float64(number))])
+    with Events(device.proxy(), name, getattr(tango.EventType, kind)) as events:
+        device.ask("publish", [(name, np.float64(4))])
+        assert events.wait(2) == [3, 4]
 
 
 def test_attributes_may_come_and_go_while_clients_read_and_subscribe(device):

@@ -211,3 +211,19 @@ def test_any_damage_to_a_configuration_is_a_config_error_at_most(data):
 
 
 TOKENS = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"NaN", b"1e999", b"null", b"\\ud800"]
+
+
+def test_more_attributes_than_a_device_may_have_are_one_fault():
+    def exchange(names):
+        sink = {"type": "TangoArrayScatterAttributeSink", "attribute_names": names}
+        source = {"type": "InMemorySource", "data": []}
+        return {"dtype": "float64", "shape": [len(names)], "source": source, "sink": sink}
+
+    def faults(count):
+        names = [f"a{number}" for number in range(count)]
+        exchanges = {"one": [exchange(names[:3000])], "two": [exchange(names[3000:])]}
+        return [str(fault) for fault in examine(json.dumps({"exchanges": exchanges})).faults]
+
+    assert faults(5000) == []
+    (fault,) = faults(5001)
+    assert fault.startswith("$.exchanges: expected at most 5000 attributes of all exchanges")

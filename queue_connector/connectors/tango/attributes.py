@@ -9,8 +9,11 @@ nobody.
 * changing  each of these crashed: removal that cleans a database that is not there; removal of
             an attribute that is read and has no serialisation model of its own; a change of the
             list of attributes while a reader looks one up (`DynamicAttributes._readers_held`)
+* polling   Tango stops the polling of an attribute that is removed, and waits for a thread that
+            waits for the device's monitor; so it is stopped before the monitor is taken
 * returning an attribute that is made anew has no subscribers as far as Tango's server knows, though
-            the clients think that they have subscribed: `DynamicAttributes._revive` tells it
+            the clients think that they have subscribed: `DynamicAttributes._revive` tells it, and
+            has it polled as before
 * values    are cast by Tango without a word, so only what went through `types.fit` is published
 * errors    `EndpointError` for what Tango refuses, or what would take another owner's attribute
 * source    PyTango manual, "Dynamic attributes"; ARCHITECTURE, the traps of Tango
@@ -22,7 +25,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import tango
@@ -31,17 +34,22 @@ from tango.test_context import get_server_host_port
 
 from ...bridge import Lane
 from ...datatypes import Data, Kind
-from ...descriptors import PublishedAttribute
+from ...descriptors import MAX_ATTRIBUTES, PublishedAttribute
 from ...errors import EndpointError
 from .subscribers import Subscribers
 from .types import dimensions, tango_type, wire
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _VALID = tango.AttrQuality.ATTR_VALID
 
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
+
+AT_ONCE = 50
+"""Attributes that are added or removed before others have a turn; takes some 20 ms."""
 
 REVIVAL_TIMEOUT = 1000
 """Milliseconds in which the server has to take on one subscriber of an attribute made anew."""
@@ -88,6 +96,8 @@ class _Current:
     owner: str
     reading: tuple[Any, ...]
     """Value, time and quality, as PyTango's ``set_value_date_quality`` takes them."""
+    made: Any = None
+    """Tango's own attribute, while it is there."""
     published: bool = False
 
     @classmethod
@@ -98,6 +108,10 @@ class _Current:
 def _reading(attribute: PublishedAttribute, value: Data, when: float) -> tuple[Any, ...]:
     parts = wire(value)
     return (*(parts if attribute.spec.kind is Kind.BYTES else (parts,)), when, _VALID)
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[begin : begin + AT_ONCE] for begin in range(0, len(items), AT_ONCE))
 
 
 class DynamicAttributes:
@@ -114,6 +128,7 @@ class DynamicAttributes:
         self._lane: Lane | None = None
         self._current: dict[str, _Current] = {}
         self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
+        self._polled: dict[str, int] = {}  # the periods in ms of those that were polled
         self._returned: set[str] = set()
 
     def use(self, lane: Lane | None) -> None:
@@ -122,16 +137,34 @@ class DynamicAttributes:
 
     def owners(self) -> dict[str, tuple[PublishedAttribute, ...]]:
         """What is defined, by owner."""
-        found: dict[str, tuple[PublishedAttribute, ...]] = {}
+        found: dict[str, list[PublishedAttribute]] = {}
         for current in list(self._current.values()):
-            found[current.owner] = (*found.get(current.owner, ()), current.attribute)
-        return found
+            found.setdefault(current.owner, []).append(current.attribute)
+        return {owner: tuple(attributes) for owner, attributes in found.items()}
 
     async def define(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
-        """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest."""
-        await self._in_lane().run(self.define_now, owner, wanted)
+        """Make the attributes of *owner* those wanted: add, keep the same ones, remove the rest.
+
+        Others have their turn after every few. Where one cannot be added, none is.
+
+        Raises:
+            EndpointError: Tango refused, one of them belongs to somebody else, or there are too
+                many; for the last two nothing was touched.
+        """
+        lane = self._in_lane()
+        stale, added = await lane.run(self._compare, owner, wanted)
+        await lane.run(self._stop_polling, stale)
+        for some in _slices(stale):
+            await lane.run(self._remove_all, some)
+        try:
+            for more in _slices(added):
+                await lane.run(self._add_all, more)
+        except EndpointError:
+            for failed in _slices(added):
+                await lane.run(self._take_back, failed)
+            raise
         if self._returned:
-            await self._in_lane().run(self._revive)
+            await lane.run(self._revive)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         """Set attributes and push their change and archive events, in order, in one job.
@@ -145,6 +178,24 @@ class DynamicAttributes:
 
     def define_now(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Do what `define` does, in this thread."""
+        stale, added = self._compare(owner, wanted)
+        with tango.AutoTangoAllowThreads(self._device):
+            self._stop_polling(stale)
+        self._remove_all(stale)
+        try:
+            self._add_all(added)
+        except EndpointError:
+            self._take_back(added)
+            raise
+
+    def adopt_now(self, other: DynamicAttributes) -> None:
+        """Make what another device object of the same name had, with its last values."""
+        self._add_all([attrs.evolve(current, made=None) for current in other._current.values()])
+
+    def _compare(
+        self, owner: str, wanted: Sequence[PublishedAttribute]
+    ) -> tuple[list[str], list[_Current]]:
+        """The names of what must go, and what must come; what stays has its default."""
         self._check(owner, wanted)
         same, added = set(), []
         for attribute in wanted:
@@ -155,16 +206,7 @@ class DynamicAttributes:
             else:
                 added.append(_Current.new(attribute, owner))
         stale = [n for n, c in self._current.items() if c.owner == owner and n not in same]
-        if stale or added:
-            with self._readers_held():
-                for name in stale:
-                    self._remove(name)
-                self._add_all(added)
-
-    def adopt_now(self, other: DynamicAttributes) -> None:
-        """Make what another device object of the same name had, with its last values."""
-        with self._readers_held():
-            self._add_all([attrs.evolve(current) for current in other._current.values()])
+        return stale, added
 
     @contextlib.contextmanager
     def _readers_held(self) -> Iterator[None]:
@@ -188,8 +230,13 @@ class DynamicAttributes:
             raise EndpointError(self._device.get_name(), "publishing", "the device is not running")
         return self._lane
 
-    def _check(self, owner: str, wanted: Iterable[PublishedAttribute]) -> None:
-        """Refuse what is somebody else's, before anything is touched."""
+    def _check(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
+        """Refuse what is somebody else's, or too many, before anything is touched."""
+        others = sum(1 for current in self._current.values() if current.owner != owner)
+        if (number := others + len(wanted)) > MAX_ATTRIBUTES:
+            raise self._refused(
+                "*", f"expected at most {MAX_ATTRIBUTES} in all groups together, found {number}"
+            )
         names = self._device.get_device_attr()
         for attribute in wanted:
             key = attribute.name.lower()
@@ -210,23 +257,34 @@ class DynamicAttributes:
             current.reading = _reading(attribute, attribute.default, current.reading[-2])
 
     def _add_all(self, added: Sequence[_Current]) -> None:
-        """Add these, or none of them."""
-        done: list[str] = []
-        for current in added:
-            key = current.attribute.name.lower()
-            self._current[key] = current
-            done.append(key)
-            try:
-                self._add(current.attribute)
-            except (tango.DevFailed, EndpointError) as error:
-                for name in done:
-                    self._remove(name)
-                if isinstance(error, EndpointError):
-                    raise
-                raise self._refused(current.attribute.name, error.args[0].desc) from None
+        if not added:
+            return
+        with self._readers_held():
+            for current in added:
+                name = current.attribute.name
+                if name.lower() in self._current:
+                    raise self._refused(name, "it has just been taken by another group")
+                self._current[name.lower()] = current
+                try:
+                    self._add(current)
+                except tango.DevFailed as error:
+                    raise self._refused(name, error.args[0].desc) from None
 
-    def _add(self, attribute: PublishedAttribute) -> None:
-        device, spec, name = self._device, attribute.spec, attribute.name
+    def _take_back(self, added: Sequence[_Current]) -> None:
+        """Remove those of them that were added."""
+        names = [current.attribute.name.lower() for current in added]
+        mine = zip(names, added, strict=True)
+        self._remove_all([name for name, one in mine if self._current.get(name) is one])
+
+    def _remove_all(self, names: Sequence[str]) -> None:
+        """Remove those that are there."""
+        if names:
+            with self._readers_held():
+                for name in names:
+                    self._remove(name)
+
+    def _add(self, current: _Current) -> None:
+        device, spec, name = self._device, current.attribute.spec, current.attribute.name
         wanted = dimensions(spec)
         device.add_attribute(
             tango_attribute(name=name, dtype=tango_type(spec), fget=self._read, **wanted)
@@ -235,7 +293,8 @@ class DynamicAttributes:
         made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
         device.set_change_event(name, True, False)
         device.set_archive_event(name, True, False)
-        if name.lower() in self._bereaved:
+        current.made = made
+        if name.lower() in self._bereaved or name.lower() in self._polled:
             self._returned.add(name.lower())
         if (made.get_max_dim_x(), made.get_max_dim_y()) != (
             wanted.get("max_dim_x", 1),
@@ -244,17 +303,39 @@ class DynamicAttributes:
             raise self._refused(name, "another device of this server has one with another shape")
 
     def _remove(self, name: str) -> None:
-        if self._current.pop(name, None) is None:
+        """Remove one; its record stays where Tango keeps it.
+
+        Raises:
+            EndpointError: Tango keeps it.
+        """
+        current = self._current.get(name)
+        if current is None:
             return
-        with contextlib.suppress(tango.DevFailed):  # it is not there where adding it had failed
-            made = self._device.get_device_attr().get_attr_by_name(name)
+        if (made := current.made) is not None:
             kinds = {
                 "change": made.change_event_subscribed,
                 "archive": made.archive_event_subscribed,
             }
             if wanted := tuple(kind for kind, subscribed in kinds.items() if subscribed()):
                 self._bereaved[name] = wanted
-            self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
+            try:
+                self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
+            except tango.DevFailed as error:
+                raise self._refused(name, f"it stays: {error.args[0].desc}") from None
+        del self._current[name]
+
+    def _stop_polling(self, names: Iterable[str]) -> None:
+        """Have Tango not poll these any more; while nobody holds the device's monitor."""
+        for name in names:
+            if self._current[name].made is None:
+                continue
+            if period := self._device.get_attribute_poll_period(name):
+                self._polled[name] = period
+                try:
+                    what = [self._device.get_name(), "attribute", name]
+                    _administrator().command_inout("RemObjPolling", what)
+                except tango.DevFailed as error:  # then its removal does it, and takes longer
+                    log.warning("%s is still polled: %s", name, error.args[0].desc)
 
     def _revive(self) -> None:
         """Give attributes that are back their subscribers, who have no idea that they were gone.
@@ -266,6 +347,9 @@ class DynamicAttributes:
             proxy = _administrator()
             while self._returned:
                 name = self._returned.pop()
+                if period := self._polled.pop(name, 0):
+                    poll = ([period], [self._device.get_name(), "attribute", name])
+                    proxy.command_inout("AddObjPolling", poll)
                 for kind in self._bereaved.pop(name, ()) if name in self._current else ():
                     wanted = [self._device.get_name(), name, "subscribe", kind, CLIENT_VERSION]
                     proxy.command_inout("ZmqEventSubscriptionChange", wanted)
@@ -283,9 +367,11 @@ class DynamicAttributes:
             reading = _reading(current.attribute, value, when)
             current.reading = reading
             current.published = True
-            try:
-                device.push_change_event(name, *reading)
-                device.push_archive_event(name, *reading)
+            try:  # who subscribes from now on reads the value when it does
+                if current.made.change_event_subscribed():
+                    device.push_change_event(name, *reading)
+                if current.made.archive_event_subscribed():
+                    device.push_archive_event(name, *reading)
             except tango.DevFailed as error:
                 raise self._refused(name, error.args[0].desc) from None
             largest = max(largest, getattr(value, "nbytes", 0))
