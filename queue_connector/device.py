@@ -362,6 +362,8 @@ class SDPQueueConnector(Device):
             statistics=self._supervisor.statistics(),
             groups=self._supervisor.as_dict(),
             connected=self._monitor.connected if self._monitor is not None else None,
+            slow=len(self._attributes.subscribers.slow()),
+            cut=self._attributes.subscribers.cut,
         )
 
     # -- state -----------------------------------------------------------------------------------

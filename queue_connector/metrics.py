@@ -55,12 +55,15 @@ class Snapshot:
 
     ``statistics`` and ``groups`` are what the device's attributes of these names say.
     ``connected`` says whether the configuration database is seen; None when none is followed.
+    ``slow`` subscribers do not take their events at the moment; so many were ``cut`` off for it.
     ``version`` is that of the device's software.
     """
 
     statistics: Mapping[str, Any]
     groups: Mapping[str, Any] = attrs.field(factory=dict)
     connected: bool | None = None
+    slow: int | None = None
+    cut: int | None = None
     version: str = __version__
 
     def collect(self) -> Iterator[Metric]:
@@ -245,6 +248,16 @@ def _connected(snapshot: Snapshot) -> Iterator[Sample]:
         yield (), float(snapshot.connected)
 
 
+def _slow(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.slow is not None:
+        yield (), float(snapshot.slow)
+
+
+def _cut(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.cut is not None:
+        yield (), float(snapshot.cut)
+
+
 FAMILIES: tuple[Family, ...] = (
     *(family for count in _COUNTS for family in count.families()),
     *_CONDITIONS,
@@ -275,6 +288,20 @@ FAMILIES: tuple[Family, ...] = (
         "1 while changes of the configuration database are seen; missing when none is followed.",
         (),
         _connected,
+    ),
+    Family(
+        f"{PREFIX}slow_subscribers",
+        GaugeMetricFamily,
+        "Clients that do not take their events at the moment; Status names them.",
+        (),
+        _slow,
+    ),
+    Family(
+        f"{PREFIX}cut_subscribers_total",
+        CounterMetricFamily,
+        "Slow clients that were cut off, since too many bytes of events waited for them.",
+        (),
+        _cut,
     ),
     Family(
         f"{PREFIX}build_info",
