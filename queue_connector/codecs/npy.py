@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import io
 import re
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from .literal import read_literal
 _MAGIC = b"\x93NUMPY"
 _LENGTHS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _MAX_HEADER = 65536
+_COPIED = 65536
+"""Bytes of an array that are copied once more, which is quicker while they are few."""
 _LONG = re.compile(r"""('(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|(?<![\w.])[0-9]++)(L\b)?""")
 
 
@@ -50,7 +52,11 @@ class NpyCodec(Codec):
             raise ValueError("arrays of objects are not carried")
         fortran = array.flags.f_contiguous and not array.flags.c_contiguous
         header = _written_header(array.dtype, array.shape, fortran)
-        return header + array.tobytes("F" if fortran else "C")
+        order: Literal["C", "F"] = "F" if fortran else "C"
+        if array.nbytes < _COPIED:
+            return header + array.tobytes(order)
+        flat = np.ascontiguousarray(array.reshape(-1, order=order))
+        return b"".join((header, flat.view("u1").data))
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         if payload[:4] == b"PK\x03\x04":

@@ -129,6 +129,8 @@ def wire(value: Data) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "U":
             return value.tolist()
+        if value.flags.c_contiguous and value.dtype.isnative:
+            return value
         return np.ascontiguousarray(value, value.dtype.newbyteorder("="))
     return value.item() if isinstance(value, np.generic) else value
 

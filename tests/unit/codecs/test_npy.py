@@ -188,6 +188,19 @@ def test_text_that_numpy_would_strip_cannot_be_written():
         codec.encode("a\0", DataSpec("str"))
 
 
+@pytest.mark.parametrize("kind", ["f8", ">f4", "?", "U3", "M8[ns]", "c16", [("a", "u1")]])
+@pytest.mark.parametrize("order", ["C", "F", "strided", "broadcast"])
+def test_large_arrays_are_written_as_numpy_saves_them_and_copied_once(kind, order):
+    array = np.zeros((300, 1100), kind, order="F" if order == "F" else "C")
+    if order == "strided":
+        array = array[:, ::2]
+    if order == "broadcast":
+        array = np.broadcast_to(array[:1], array.shape)
+    if array.flags.writeable:
+        array[1::3, 1] = 1
+    assert codec.write(array, DataSpec("object")) == saved(array)
+
+
 @pytest.mark.parametrize(
     "header",
     [
