@@ -507,3 +507,26 @@ async def test_the_name_of_a_group_in_a_configuration_has_a_limit(autojump_clock
         message = (await setting.told("a", "fault"))["message"]
         assert message.startswith("$.exchanges: expected names of at most 255 characters, found 'x")
         assert len(message) < 200
+
+
+async def test_when_the_lease_has_ended_everything_is_told_again_under_another(autojump_clock):
+    async with watching() as setting:
+        for name in ("a", "b"):
+            await setting.put(name, text(exchange(name, delay=100)))
+        await setting.settles(a=State.ON, b=State.ON)
+        before = {(await setting.told(name))["lease"] for name in ("a", "b")}
+        setting.database.expire()
+        assert await setting.database.get(f"{PATH}/a/state") is None
+        states = [await until(lambda name=name: setting.told(name)) for name in ("a", "b")]
+        assert len(before) == 1
+        assert len({state["lease"] for state in states} - before) == 1
+        assert setting.monitor.problems == []
+
+
+async def test_at_its_end_it_takes_back_what_it_told(autojump_clock):
+    async with watching() as setting:
+        await setting.put("a", text(exchange("a", delay=100)))
+        await setting.settles(a=State.ON)
+        assert await setting.told("a")
+    assert await setting.database.get(f"{PATH}/a/state") is None
+    assert await setting.database.get(f"{PATH}/a") is not None

@@ -1,10 +1,11 @@
+import math
 import sys
 import threading
 
 import pytest
 import trio
 
-from queue_connector.configdb import from_environment, sdp
+from queue_connector.configdb import LeaseEndedError, from_environment, sdp
 from queue_connector.configdb.sdp import SdpDatabase
 from queue_connector.errors import EndpointError
 from tests.configdb_contract import contents, eventually, reaches
@@ -74,3 +75,31 @@ async def test_a_cancelled_watch_leaves_no_thread(library):
     assert trio.current_time() - began < sdp.LOOK_PERIOD / 2
     assert all(config.closed for config in library.opened)
     assert threading.active_count() < 20
+
+
+async def test_a_write_that_fails_counts_as_one_under_a_lease_that_has_ended(library):
+    """The library does not tell which it is; whoever writes begins with a new lease."""
+    async with chosen() as database:
+        lease = await database.grant_lease(10)
+        library.failure = RuntimeError("lease not found")
+        with pytest.raises(LeaseEndedError, match="lease not found"):
+            await database.transact({"/a": "1"}, lease=lease)
+        library.failure = RuntimeError("without a lease it is what it is")
+        with pytest.raises(EndpointError) as raised:
+            await database.transact({"/a": "1"})
+        assert type(raised.value) is EndpointError
+
+
+async def test_leases_end_with_the_connection(library):
+    async with chosen() as database:
+        lease = await database.grant_lease(10)
+        await database.transact({"/a": "1"}, lease=lease)
+        await database.transact({"/a": "2"}, lease=lease)
+        await database.put("/b", "stays")
+        assert library.values == {"/a": "2", "/b": "stays"}
+    assert library.values == {"/b": "stays"}
+
+
+async def test_whether_a_lease_of_another_lives_is_not_known(library):
+    async with chosen() as database:
+        assert await database.lease_remaining(12345) == math.inf
