@@ -28,7 +28,7 @@ from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import QueueConnectorError, StateError
 from .http_server import Answer, HttpServer
-from .logs import device_name
+from .logs import device_name, lost_lines
 from .metrics import Exposition, Snapshot
 from .monitor import Monitor, read_once
 from .overview import MAX_STATUS
@@ -364,6 +364,7 @@ class SDPQueueConnector(Device):
             connected=self._monitor.connected if self._monitor is not None else None,
             slow=len(self._attributes.subscribers.slow()),
             cut=self._attributes.subscribers.cut,
+            lost_lines=lost_lines(),
         )
 
     # -- state -----------------------------------------------------------------------------------

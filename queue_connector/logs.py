@@ -136,6 +136,13 @@ def configure_logging(level: int) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def lost_lines() -> int:
+    """How many lines were not written so far, since nobody read the log."""
+    return sum(
+        handler.writer.lost for handler in logging.root.handlers if isinstance(handler, LogHandler)
+    )
+
+
 def level_of(arguments: list[str]) -> int:
     """The level that a Tango server's command line asks for with ``-v`` or ``-vN``.
 

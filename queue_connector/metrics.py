@@ -56,6 +56,7 @@ class Snapshot:
     ``statistics`` and ``groups`` are what the device's attributes of these names say.
     ``connected`` says whether the configuration database is seen; None when none is followed.
     ``slow`` subscribers do not take their events at the moment; so many were ``cut`` off for it.
+    ``lost_lines`` of the log were not written, since nobody read it.
     ``version`` is that of the device's software.
     """
 
@@ -64,6 +65,7 @@ class Snapshot:
     connected: bool | None = None
     slow: int | None = None
     cut: int | None = None
+    lost_lines: int | None = None
     version: str = __version__
 
     def collect(self) -> Iterator[Metric]:
@@ -258,6 +260,11 @@ def _cut(snapshot: Snapshot) -> Iterator[Sample]:
         yield (), float(snapshot.cut)
 
 
+def _lost_lines(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.lost_lines is not None:
+        yield (), float(snapshot.lost_lines)
+
+
 FAMILIES: tuple[Family, ...] = (
     *(family for count in _COUNTS for family in count.families()),
     *_CONDITIONS,
@@ -302,6 +309,13 @@ FAMILIES: tuple[Family, ...] = (
         "Slow clients that were cut off, since too many bytes of events waited for them.",
         (),
         _cut,
+    ),
+    Family(
+        f"{PREFIX}lost_log_lines_total",
+        CounterMetricFamily,
+        "Lines of the log that were not written, since nobody read it.",
+        (),
+        _lost_lines,
     ),
     Family(
         f"{PREFIX}build_info",

@@ -127,6 +127,12 @@ def test_a_group_has_1_for_its_state_only_and_tells_whether_it_has_a_fault():
     assert faults == {labelled(group="default"): 1, labelled(group="a[b].c"): 0}
 
 
+def test_it_tells_of_log_lines_that_nobody_read():
+    found = read(metrics.text(Snapshot(statistics={}, lost_lines=4)))
+    assert found["queue_connector_lost_log_lines_total"] == {(): 4.0}
+    assert "queue_connector_lost_log_lines_total" not in read(metrics.text(Snapshot(statistics={})))
+
+
 def test_it_tells_of_subscribers_that_are_slow_and_of_those_that_were_cut_off():
     found = read(metrics.text(Snapshot(statistics={}, slow=2, cut=3)))
     assert found["queue_connector_slow_subscribers"] == {(): 2.0}
@@ -197,7 +203,7 @@ async def test_a_client_gets_the_format_that_it_asks_for_with_the_same_numbers()
         if name.startswith("queue_connector_")
     }
     theirs = read(opened.decode(), openmetrics)
-    assert len(ours) == len(FAMILIES) - 3  # no database is followed, no subscriber looked at
+    assert len(ours) == len(FAMILIES) - 4  # no database is followed; no subscriber and no log looked at
     assert {name: theirs[name] for name in ours} == ours
     assert theirs["process_resident_memory_bytes"][()] > 1e6
 
