@@ -203,7 +203,7 @@ async def test_a_client_gets_the_format_that_it_asks_for_with_the_same_numbers()
         if name.startswith("queue_connector_")
     }
     theirs = read(opened.decode(), openmetrics)
-    assert len(ours) == len(FAMILIES) - 4  # no database is followed; no subscriber and no log looked at
+    assert len(ours) == len(FAMILIES) - 4  # no database, no subscriber and no log
     assert {name: theirs[name] for name in ours} == ours
     assert theirs["process_resident_memory_bytes"][()] > 1e6
 
