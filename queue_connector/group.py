@@ -82,7 +82,9 @@ class Group:
         self.changing = trio.Lock()
         self._nursery = nursery
         self._attributes = attributes
-        self._on_change = on_change
+        self.shown: Any = None
+        """How `overview` shows it; None: that has to be found out again."""
+        self._tell = on_change
         self._log = log
         self._stop_grace = stop_grace
         self._claim = claim
@@ -116,6 +118,10 @@ class Group:
         self.streams = list(streams)
         for index, stream in enumerate(self.streams):
             stream.name.text = f"{self.name}[{index}]"
+
+    def _on_change(self) -> None:
+        self.shown = None
+        self._tell()
 
     def _advance(self, trigger: Trigger) -> None:
         state = advance(self.state, trigger)

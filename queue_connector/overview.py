@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from . import texts
@@ -44,11 +45,37 @@ MAX_REMINDERS = 20
 Groups = Mapping[str, Group]
 
 
+@attrs.frozen
+class Shown:
+    """How one group is shown; kept with it, as one of a thousand changes at a time."""
+
+    text: str
+    health: Health
+
+
+def _shown(group: Group) -> Shown:
+    shown: Shown = group.shown or _show(group)
+    group.shown = shown
+    return shown
+
+
+def _show(group: Group) -> Shown:
+    exchanges = counted(len(group.exchanges), "exchange")
+    troubles = [line for _, line in group.troubles()]
+    at_work = group.state in (State.OPEN, State.ON)
+    degraded = ", degraded" if troubles and at_work else ""
+    fault = f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else ""
+    more = texts.first(troubles, MAX_TROUBLES, "more endpoints wait")
+    first = f"{texts.name(group.name)}: {group.state}{degraded}, {exchanges}{fault}"
+    health = Health.DEGRADED if troubles or group.fault else Health.OK
+    if group.state is State.FAULT:
+        health = Health.FAILED
+    return Shown("\n  ".join([first, *more]), health)
+
+
 def health(groups: Groups) -> Health:
     """Whether what is configured is done."""
-    if any(group.state is State.FAULT for group in groups.values()):
-        return Health.FAILED
-    return Health.DEGRADED if any(group.degraded for group in groups.values()) else Health.OK
+    return max((_shown(group).health for group in groups.values()), default=Health.OK)
 
 
 def status(groups: Groups) -> str:
@@ -60,19 +87,8 @@ def status(groups: Groups) -> str:
         return "STANDBY: not configured"
     shown = list(groups.values())
     if len(shown) > MANY_GROUPS:
-        shown.sort(key=lambda group: (group.fault is None, not group.degraded))
-    return texts.within(map(_told, shown), MAX_STATUS, "more groups")
-
-
-def _told(group: Group) -> str:
-    exchanges = counted(len(group.exchanges), "exchange")
-    troubles = [line for _, line in group.troubles()]
-    at_work = group.state in (State.OPEN, State.ON)
-    degraded = ", degraded" if troubles and at_work else ""
-    fault = f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else ""
-    more = texts.first(troubles, MAX_TROUBLES, "more endpoints wait")
-    first = f"{texts.name(group.name)}: {group.state}{degraded}, {exchanges}{fault}"
-    return "\n  ".join([first, *more])
+        shown.sort(key=lambda group: (group.fault is None, -_shown(group).health))
+    return texts.within((_shown(group).text for group in shown), MAX_STATUS, "more groups")
 
 
 def as_dict(groups: Groups) -> dict[str, Any]:
@@ -90,6 +106,8 @@ async def watch(groups: Groups, on_change: Callable[[], None], log: logging.Logg
         try:
             if (troubles := _troubles(groups)) != told:
                 told = troubles
+                for group in groups.values():
+                    group.shown = None
                 on_change()
             reminded = _remind(troubles, reminded, log)
         except Exception as error:  # whatever it is, it must not end this task

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector import overview
 from queue_connector.connectors.errors.skip import SkipPolicyDescriptor
 from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
 from queue_connector.overview import MAX_ENDPOINTS, MAX_STATUS, MAX_TROUBLES
@@ -213,6 +214,26 @@ async def test_attributes_that_cannot_be_removed_end_no_other_group(autojump_clo
         supervisor.follow({})
         await trio.sleep(3)
         assert (supervisor.groups, world.attributes.owned) == ({}, {})
+
+
+async def test_a_change_of_one_group_costs_nothing_of_the_others(autojump_clock, monkeypatch):
+    shown, setting = [], Setting()
+    show = overview._show
+    monkeypatch.setattr(overview, "_show", lambda group: shown.append(group) or show(group))
+    async with setting.open() as supervisor:
+
+        def look():
+            setting.changes += 1
+            assert supervisor.status
+            assert supervisor.health is Health.OK
+
+        setting.changed = look
+        groups = {f"g{number}": [setting.exchange(f"a{number}")] for number in range(100)}
+        await supervisor.configure(QueueConnectorDescriptor(exchanges=groups))
+        await supervisor.start()
+        await until(lambda: supervisor.state is State.ON, lambda: supervisor.status)
+        assert setting.changes > 300
+        assert len(shown) <= setting.changes + 100
 
 
 async def test_what_was_stopped_waits_for_nothing(autojump_clock):
