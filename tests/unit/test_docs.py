@@ -83,6 +83,12 @@ def test_every_target_of_make_that_a_page_names_exists(page):
         assert {*command.split()} <= targets
 
 
+@pytest.mark.parametrize("text", blocks("{constants}"))
+def test_every_limit_that_the_reference_names_is_in_the_code_with_a_docstring(text):
+    body = "\n".join(generator().constants(text.split("\n")[:-1]))
+    assert body.count("queue_connector.") == len(text.splitlines())
+
+
 @pytest.mark.parametrize("text", blocks("bash"))
 def test_every_command_of_a_page_is_where_make_install_puts_it(text):
     bare = re.findall(
