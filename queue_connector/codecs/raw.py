@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..datatypes import Data, DataSpec, Kind
 from . import Codec
 
@@ -28,6 +30,9 @@ class RawCodec(Codec):
         if self._encoding and encoding and encoding != self._encoding:
             raise ValueError(f"the datum is encoded as {encoding!r}")
         return bytes(payload)
+
+    def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
+        return [(self._encoding, payload) for payload in payloads]
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         return (self._encoding, payload)

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from queue_connector.codecs import codecs
+from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import partitions, producer, writer
 from queue_connector.connectors.kafka import source as source_module
 from queue_connector.connectors.kafka.sink import TooLargeError
@@ -347,6 +347,7 @@ async def test_a_batch_that_is_slow_to_decode_is_handed_over_in_parts(
     monkeypatch.setattr(source_module, "SMALL", small)
     monkeypatch.setattr(source_module, "LOOP_BUDGET", 0.0)
     monkeypatch.setattr(source_module, "DECODE_BUDGET", 0.0)
+    monkeypatch.setattr(source_module, "TOGETHER", 1)
     source = make_source(broker, topic)
     async with make_sink(broker, topic) as sink:
         await source.start()
@@ -357,6 +358,23 @@ async def test_a_batch_that_is_slow_to_decode_is_handed_over_in_parts(
         assert await receive(source, 99) == list(range(1, 100))
         with pytest.raises(trio.EndOfChannel):
             await source.receive_batch()
+
+
+async def test_small_messages_are_decoded_many_at_a_time(broker, topic, monkeypatch):
+    calls = []
+
+    def count(codec, payloads, spec):
+        calls.append(len(payloads))
+        return decode_batch(codec, payloads, spec)
+
+    decode_batch = Codec.decode_batch
+    monkeypatch.setattr(Codec, "decode_batch", count)
+    source = make_source(broker, topic)
+    async with make_sink(broker, topic) as sink, source:
+        await sink.awrite_batch(Delivery(range(1000)))
+        assert await receive(source, 1000) == list(range(1000))
+    assert sum(calls) == 1000
+    assert len(calls) < 200, "how many are there together depends on the broker"
 
 
 async def test_a_source_resumes_where_another_one_stopped(broker, topic):

@@ -36,3 +36,11 @@ def test_bytes_are_scalars():
 def test_other_data_need_an_encoding_that_is_known(name):
     with pytest.raises(UnknownNameError):
         codec_for(name, DataSpec("float64"))
+
+
+def test_a_batch_is_read_like_one_after_the_other_and_nothing_is_copied():
+    codec, spec, payloads = RawCodec("npy"), DataSpec("bytes"), [b"a" * 100, b"", b"c" * 100]
+    together = codec.decode_batch(payloads, spec)
+    assert together == [codec.decode(payload, spec) for payload in payloads]
+    assert all(data is payload for (_, data), payload in zip(together, payloads, strict=True))
+    assert codec.encode(together[0], spec) is payloads[0]
