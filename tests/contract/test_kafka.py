@@ -78,6 +78,16 @@ async def test_bytes_travel_with_the_encoding_of_the_source(broker, topic):
         assert await receive(source, 2) == [("image/jpeg", b"\x00\xff"), ("image/jpeg", b"")]
 
 
+async def test_a_batch_tells_what_its_payloads_take_up(broker, topic):
+    spec = DataSpec("object")
+    sink = make_sink(broker, topic, spec, encoding="json")
+    source = make_source(broker, topic, spec, encoding="json")
+    async with sink, source:
+        await sink.awrite({"text": "x" * 100_000})
+        batch = await source.receive_batch()
+        assert 100_000 < batch.size < 101_000, "the engine cannot see it"
+
+
 async def test_batches_keep_their_order(broker, topic):
     async with make_sink(broker, topic) as sink, make_source(broker, topic) as source:
         for first in range(0, 5000, 1000):

@@ -72,3 +72,30 @@ def test_health_is_failed_with_the_state_and_an_event_tells(tmp_path):
         proxy.Reset()
         eventually(lambda: healths.values == [Health.OK, Health.FAILED, Health.OK])
         assert archived.values == healths.values
+
+
+def test_a_sink_whose_broker_is_away_is_told_everywhere_and_hides_no_other(tmp_path):
+    exchange = endless("alive")
+    dead = {"type": "KafkaProducerSink", "servers": unreachable(), "topic": "t"}
+    exchange["sink"] = [exchange["sink"], dead]
+    with connector(tmp_path, {"exchanges": [exchange]}) as running:
+        proxy = running.proxy()
+        eventually(lambda: proxy.State() == DevState.ON)
+        eventually(lambda: proxy.healthState == Health.DEGRADED)
+        first, line = proxy.Status().splitlines()
+        assert first == "default: ON, degraded, 1 exchange"
+        assert line.startswith("  default[0]: KafkaProducerSink(t) waits for a broker of ")
+        waiting = running.groups()["default"]["endpoints"][0]
+        assert (waiting["kind"], waiting["connected"]) == ("sink", False)
+        assert waiting["waiting_for"] in line
+        assert waiting["since"] in line
+        eventually(lambda: running.statistics()["default[0]"]["sinks"][0]["delivered"] > 200)
+        told = running.statistics()["default[0]"]
+        local, remote = told["sinks"]
+        assert local["in_flight"] <= 2
+        assert (remote["delivered"], remote["in_flight"]) == (0, remote["received"])
+        assert told["delivered"] == 0
+        assert local["condition"]["last_datum"] > waiting["since"]
+        assert remote["condition"]["last_datum"] == ""
+        proxy.Abort()
+        assert proxy.State() == DevState.OFF

@@ -33,6 +33,7 @@ from ...descriptors import Services, SourceDescriptor, option, sources
 from ...errors import DecodeError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import DataSource, Provenance
+from ...window import OVERHEAD
 from .reader import reading
 from .subscription import Burst, Place, Start, Subscription
 from .topic import KafkaTopicDescriptor
@@ -287,7 +288,8 @@ class _Making:
 
     def batch(self) -> Batch:
         """What was made."""
-        return Batch(self._values, self._refused, raw=self._raw, token=self._runs)
+        size = self.size + OVERHEAD * len(self._values)
+        return Batch(self._values, self._refused, raw=self._raw, token=self._runs, size=size)
 
     def _goes_on(self, burst: Burst) -> bool:
         """Whether its messages are of the lives of partitions that the batch has begun with."""
