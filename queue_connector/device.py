@@ -467,7 +467,10 @@ class SDPQueueConnector(Device):
                 raise LoopStoppedError(BEING_INITIALISED)
             self._call(function, *args)
         except Exception as error:
-            raise _dev_failed(error, f"{self.get_name()}/{name}") from error
+            told = error
+            if self._renewal.under_way and isinstance(error, QueueConnectorError):
+                told = LoopStoppedError(BEING_INITIALISED)  # it met what was being taken down
+            raise _dev_failed(told, f"{self.get_name()}/{name}") from error
 
     # -- commands ----------------------------------------------------------------------------------
 

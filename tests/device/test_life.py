@@ -163,7 +163,7 @@ def test_many_clients_with_init_among_their_commands(tmp_path):
                 except tango.DevFailed as error:
                     reason = error.args[0].reason
                     if reason not in ("StateError", "LoopStoppedError", "ClosedError"):
-                        unexpected.append(f"{names[turn % len(names)]}: {reason}")
+                        unexpected.append(f"{names[turn % len(names)]}: {error.args[0]}")
                 longest[0] = max(longest[0], time.monotonic() - began)
 
         clients = iter(range(20))

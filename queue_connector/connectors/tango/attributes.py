@@ -24,11 +24,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import tango
+import trio
 from tango.server import attribute as tango_attribute
 from tango.test_context import get_server_host_port
 
@@ -41,6 +42,8 @@ from .types import dimensions, tango_type, wire
 
 log = logging.getLogger(__name__)
 
+Args = TypeVarTuple("Args")
+R = TypeVar("R")
 T = TypeVar("T")
 
 _VALID = tango.AttrQuality.ATTR_VALID
@@ -151,20 +154,19 @@ class DynamicAttributes:
             EndpointError: Tango refused, one of them belongs to somebody else, or there are too
                 many; for the last two nothing was touched.
         """
-        lane = self._in_lane()
-        stale, added = await lane.run(self._compare, owner, wanted)
-        await lane.run(self._stop_polling, stale)
+        stale, added = await self._do(self._compare, owner, wanted)
+        await self._do(self._stop_polling, stale)
         for some in _slices(stale):
-            await lane.run(self._remove_all, some)
+            await self._do(self._remove_all, some)
         try:
             for more in _slices(added):
-                await lane.run(self._add_all, more)
+                await self._do(self._add_all, more)
         except EndpointError:
             for failed in _slices(added):
-                await lane.run(self._take_back, failed)
+                await self._do(self._take_back, failed)
             raise
         if self._returned:
-            await lane.run(self._revive)
+            await self._do(self._revive)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         """Set attributes and push their change and archive events, in order, in one job.
@@ -174,7 +176,7 @@ class DynamicAttributes:
         Raises:
             EndpointError: an attribute is not defined, or Tango refused; those before it are out.
         """
-        await self._in_lane().run(self._publish_now, values)
+        await self._do(self._publish_now, values)
 
     def define_now(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Do what `define` does, in this thread."""
@@ -225,10 +227,16 @@ class DynamicAttributes:
         except tango.DevFailed as error:
             raise self._refused("*", error.args[0].desc) from None
 
-    def _in_lane(self) -> Lane:
-        if self._lane is None:
-            raise EndpointError(self._device.get_name(), "publishing", "the device is not running")
-        return self._lane
+    async def _do(self, function: Callable[[*Args], R], *args: *Args) -> R:
+        """Do it in the lane.
+
+        Raises:
+            EndpointError: the device is being taken down.
+        """
+        if self._lane is not None:
+            with contextlib.suppress(trio.ClosedResourceError):
+                return await self._lane.run(function, *args)
+        raise EndpointError(self._device.get_name(), "publishing", "the device is not running")
 
     def _check(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Refuse what is somebody else's, or too many, before anything is touched."""
