@@ -326,13 +326,15 @@ def conform_batch(
 ) -> list[Data | ConformError]:
     """The same for many values, in one go where they are alike: each value, or what is wrong."""
     kinds = set(map(type, values))
-    if len(kinds) == 1 and not spec.shape and not spec.labels:
+    if len(kinds) == 1 and not spec.shape and not spec.labels and spec.kind in _NUMBER_KINDS:
         (kind,) = kinds
-        if kind in (float, int) and (kind, spec.dtype) in _AT_ONCE:
-            try:
+        try:
+            if (kind, spec.dtype) in _AT_ONCE:
                 return list(np.array(values, spec.dtype))
-            except OverflowError:
-                pass  # one of them is out of range
+            if kind in (float, int, bool):
+                return list(conform(list(values), DataSpec(spec.dtype, (-1,))))
+        except (OverflowError, ConformError):
+            pass  # one of them does not fit
     found: list[Data | ConformError] = []
     for value in values:
         try:
@@ -364,6 +366,7 @@ _COMMON: dict[tuple[type, np.dtype[Any]], Callable[[Any], Any]] = {
 }
 """Scalars that become numpy's without more ado, by type and dtype: most data are such."""
 
+_NUMBER_KINDS = frozenset({Kind.BOOL, Kind.INT, Kind.FLOAT})
 _AT_ONCE = frozenset({(float, _F8), *((int, dtype) for dtype in _INTEGERS)})
 
 _FEW = 32

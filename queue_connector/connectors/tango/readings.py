@@ -10,25 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...datatypes import Data, DataSpec, Kind, conform
-from ...errors import ConformError, DataError
+from ...datatypes import Data, DataSpec, conform_batch
+from ...errors import DataError
 from .types import lengthened
 
 Outcome = Data | DataError
 
-_NUMBERS = (Kind.BOOL, Kind.INT, Kind.FLOAT)
-
 
 def converted(values: Sequence[Any], spec: DataSpec) -> list[Outcome]:
     """A datum for each value, or why there is none."""
-    kinds = set(map(type, values))
-    plain = len(kinds) == 1 and kinds <= {float, int, bool}
-    if plain and len(values) > 1 and not spec.shape and not spec.labels and spec.kind in _NUMBERS:
-        try:
-            return list(conform(list(values), DataSpec(spec.dtype, (-1,))))
-        except ConformError:
-            pass  # some do not fit: which ones?
-    return one_by_one(lambda value: conform(lengthened(value, spec), spec, shorter=True), values)
+    if spec.shape:
+        values = [lengthened(value, spec) for value in values]
+    return conform_batch(values, spec, shorter=True)
 
 
 def one_by_one(convert: Callable[[Any], Data], values: Sequence[Any]) -> list[Outcome]:
