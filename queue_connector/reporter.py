@@ -35,6 +35,7 @@ from .configdb import (
     Versioned,
 )
 from .errors import EndpointError, counted
+from .rivals import Rivals
 from .timescale import utc_now
 
 STATE, FAULT = "state", "fault"
@@ -61,12 +62,6 @@ MAX_RETRY = 30.0
 FAREWELL = 1.0
 """Seconds in which the lease is revoked at the end; else it ends by itself."""
 
-MAX_RIVALS = 10
-"""Other devices on the same path that are looked after."""
-
-CLEARLY = 1.5
-"""Seconds by which the end of a lease moves when it was renewed, whatever the server rounds."""
-
 Report = Mapping[str, Any]
 """``state`` → what that key says, but for who says it and when; ``fault`` likewise, or None."""
 
@@ -88,17 +83,6 @@ class _Record:
     backoff: Backoff = attrs.field(factory=lambda: Backoff(FIRST_RETRY, MAX_RETRY))
 
 
-@attrs.define
-class _Rival:
-    """Another device that writes below the same path."""
-
-    name: str
-    ends: float
-    """When its lease was to end, as it was first seen."""
-    alive: bool
-    """Whether it has renewed it since: one that was killed leaves a lease for some seconds."""
-
-
 class Reporter:
     """Writes for one device, below one path; *report* gives what is to be told of a child."""
 
@@ -118,7 +102,7 @@ class Reporter:
         self._on_change = on_change
         self._children: frozenset[str] = frozenset()
         self._records: dict[str, _Record] = {}
-        self._rivals: dict[int, _Rival] = {}
+        self._rivals = Rivals(database, path, on_change)
         self._connected = False
         self._lease: int | None = None
         self._problem = self._reason = ""
@@ -129,12 +113,7 @@ class Reporter:
     @property
     def problems(self) -> Sequence[str]:
         """What keeps the states from being told, or from being true; for people."""
-        rivals = sorted({rival.name for rival in self._rivals.values() if rival.alive})
-        told = "{} is watched by {} too: give each device a path of its own"
-        return [
-            *([self._problem] if self._problem else []),
-            *(told.format(self._path, rival) for rival in rivals),
-        ]
+        return [*([self._problem] if self._problem else []), *self._rivals.problems]
 
     def follow(self, children: Collection[str]) -> None:
         """Tell of these from now on, and take back what was told of others."""
@@ -192,7 +171,7 @@ class Reporter:
     async def _end_lease(self) -> None:
         lease, self._lease = self._lease, None
         self._forget()
-        if lease is not None and self._connected:
+        if lease is not None:  # tried in an outage, too: the watch may only have ended before
             try:
                 await self._database.revoke_lease(lease)
             except EndpointError as error:
@@ -306,7 +285,7 @@ class Reporter:
     async def _look(self) -> None:
         """Whether what was written still stands there, and whether others write there too."""
         try:
-            await self._look_at_rivals()
+            await self._rivals.look()
             written = [c for c in self._records if self._records[c].told is not None]
             for begin in range(0, len(written), MAX_OPERATIONS):
                 await self._look_at(written[begin : begin + MAX_OPERATIONS])
@@ -330,32 +309,7 @@ class Reporter:
         name, lease = _author(found)
         if not lease or lease == self._lease:
             return False
-        remaining = await self._database.lease_remaining(lease)
-        if remaining is None:
-            return False
-        if lease not in self._rivals and len(self._rivals) < MAX_RIVALS:
-            ends = trio.current_time() + remaining
-            self._rivals[lease] = _Rival(name, ends, alive=False)
-            self._judge(self._rivals[lease], remaining)
-        return True
-
-    async def _look_at_rivals(self) -> None:
-        for lease, rival in list(self._rivals.items()):
-            remaining = await self._database.lease_remaining(lease)
-            if remaining is not None:
-                self._judge(rival, remaining)
-                continue
-            del self._rivals[lease]
-            if rival.alive:
-                log.info("%s: %s has gone", self._path, rival.name)
-                self._on_change()
-
-    def _judge(self, rival: _Rival, remaining: float) -> None:
-        renewed = trio.current_time() + remaining > rival.ends + CLEARLY
-        if not rival.alive and (renewed or math.isinf(remaining)):
-            rival.alive = True
-            log.warning("%s", next(line for line in self.problems if rival.name in line))
-            self._on_change()
+        return await self._rivals.meet(name, lease)
 
 
 def _author(found: Versioned | None) -> tuple[str, int]:

@@ -24,7 +24,7 @@ FLOORS = [
     },
     {"connectors", "configdb"},
     {
-        *("config", "monitor", "reporter", "embedded_broker", "device", "cli", "demo"),
+        *("config", "monitor", "reporter", "rivals", "embedded_broker", "device", "cli", "demo"),
         *("server", "prerequisites", "properties"),
     },
     {"entry", "__main__"},
