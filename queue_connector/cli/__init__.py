@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import io
 import os
 import sys
@@ -17,7 +18,17 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import leaves
 from ..process import INTERRUPTED, release_signals
-from . import config, demo, plan, schema, serve, statistics, validate
+
+COMMANDS = {
+    "serve": "run the device without a Tango database",
+    "demo": "dishes, broker, pipeline and telescope on this machine, live",
+    "validate": "check configuration files, and name every fault",
+    "plan": "print what a configuration would change, without doing it",
+    "statistics": "print what became of every datum of a running device",
+    "config": "write and read configurations in the configuration database",
+    "schema": "print the JSON Schema of configurations",
+}
+"""Each command, which has a file of its own, and what it does in few words."""
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 """What the system says of an output that cannot be written."""
@@ -64,7 +75,8 @@ def run() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser([word for word in given if word in COMMANDS][:1]).parse_args(given)
     try:
         status: int = options.run(options)
     except BaseExceptionGroup as errors:
@@ -84,7 +96,11 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser; of commands that are not among the *names* it knows no more than that they are.
+
+    To know more takes half a second: what a command needs is imported with it.
+    """
     parser = argparse.ArgumentParser(
         prog="queue-connector",
         description="Carries data live between Tango attributes and Kafka topics.",
@@ -93,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, demo, validate, plan, statistics, config, schema):
-        command.add_to(commands)
+    for name, words in COMMANDS.items():
+        if name in names:
+            importlib.import_module(f".{name}", __name__).add_to(commands, words)
+        else:
+            commands.add_parser(name, help=words)
     return parser

@@ -35,11 +35,11 @@ _TAKEN_ON = ("ON", "OFF", "STANDBY")
 """States of a group that has taken on a revision: OFF when it streamed to its end already."""
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command and its own commands."""
     parser = commands.add_parser(
         "config",
-        help="write and read configurations in the configuration database",
+        help=words,
         description=f"Configurations in the configuration database. {ENVIRONMENT} A PATH is that "
         "of a group, e.g. /component/name/owner/my_id, where a device watches "
         "/component/name/owner.",

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .common import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
     demo = commands.add_parser(
         "demo",
-        help="dishes, broker, pipeline and telescope on this machine, live",
+        help=words,
         description="Pointings of simulated dishes go from Tango to Kafka, a pipeline sends "
         "offsets back, and a Tango client receives them. At the end what went in and what came "
         "out is compared; anything lost is an error.",

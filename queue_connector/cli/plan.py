@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from .common import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
     plan = commands.add_parser(
         "plan",
-        help="print what a configuration would change, without doing it",
+        help=words,
         description="Compare a configuration with that of a running device, or with what a path "
         "of the configuration database holds, and print which groups, exchanges and attributes "
         "would be added (+), kept (=), changed (~) and removed (-). Exit status 0 when it would "

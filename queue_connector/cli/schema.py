@@ -6,15 +6,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from .. import connectors  # noqa: F401  what it registers is what the schema describes
 from ..schema import json_schema
 
 if TYPE_CHECKING:
     from .common import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
-    schema = commands.add_parser("schema", help="print the JSON Schema of configurations")
+    schema = commands.add_parser("schema", help=words)
     schema.set_defaults(run=run)
 
 

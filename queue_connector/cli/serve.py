@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from .common import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
     serve = commands.add_parser(
         "serve",
-        help="run the device without a Tango database",
+        help=words,
         description="Run the Tango device with a configuration from a file, or with those that "
         "the configuration database holds below a path, now and whenever they change. "
         f"{ENVIRONMENT} It streams at once; Ctrl-C stops it in order. The address to connect a "

@@ -33,11 +33,11 @@ NOT_COUNTED = "-"
 CLEAR = "\x1b[H\x1b[2J"
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
     statistics = commands.add_parser(
         "statistics",
-        help="print what became of every datum of a running device",
+        help=words,
         description="Print the ledger of each exchange of a running device, and of each of its "
         "sources and sinks, and whether they balance: received = delivered + dropped + failed + "
         "in flight. Skipped and dead-lettered data are among the failed. Exit status 1 when a "

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from .common import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, words: str) -> None:
     """Declare the command."""
     validate = commands.add_parser(
         "validate",
-        help="check configuration files, and name every fault",
+        help=words,
         description="Exit status 0 when every file is valid, 1 when one is not, 2 when one cannot "
         "be read. Warnings, on stderr, refuse nothing: of what is likely not meant, and of files "
         "and variables that a configuration refers to and that are not here, where the device may "

@@ -1,12 +1,14 @@
 """The tool's commands, in this process, on the database in memory."""
 
 import json
+import subprocess
+import sys
 import uuid
 
 import pytest
 import trio
 
-from queue_connector.cli import main
+from queue_connector.cli import COMMANDS, main
 from queue_connector.config import MAX_SIZE
 from queue_connector.configdb.memory import MemoryDatabase
 
@@ -362,3 +364,41 @@ def test_a_key_that_writes_to_the_terminal_is_shown_escaped(files, capsys):
     output = capsys.readouterr()
     assert "\\x1b" in output.out + output.err
     assert "\x1b" not in output.out + output.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nonsense"], []])
+def test_what_needs_no_command_waits_for_none_of_the_slow_imports(arguments):
+    script = f"""
+import sys
+from queue_connector.cli import COMMANDS, main
+try:
+    main({arguments!r})
+except SystemExit:
+    print([name for name in ("tango", "trio", "confluent_kafka", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_brings_all_that_it_needs(command):
+    script = "import sys; from queue_connector.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = {
+        "schema": [],
+        "validate": ["-"],
+        "plan": ["-", "--config-path", "/a", "--group", "b"],
+        "config": ["put", "/a/b", "-"],
+    }.get(command, ["--help"])
+    done = subprocess.run(
+        [sys.executable, "-c", script, command, *arguments],
+        input='{"exchanges": [{"source": {"type": "InMemorySource", "data": ["x"]}, '
+        '"sink": {"type": "TangoLocalAttributeSink", "attribute_name": "a"}}]}',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
