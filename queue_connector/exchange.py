@@ -141,7 +141,7 @@ class Exchange:
         self._name.text = name
 
     @property
-    def queued(self) -> int:
+    def buffered(self) -> int:
         """Data that wait in front of the pipe."""
         return self._buffer.count if self._buffer is not None else 0
 

@@ -190,7 +190,7 @@ class Stream:
 
         ``queued`` is what waits: at a source what it has not handed over, which is in no account
         yet; at a sink what is handed on to it, which is in flight. Of the exchange it is what is
-        in no account yet.
+        in no account yet. ``buffered`` is what waits in front of its pipe, which is in flight.
         """
         if self.exchange is not None:
             self.exchange.collect()
@@ -201,6 +201,7 @@ class Stream:
             part["condition"] = found = condition_of(account, condition)
             part["queued"] = found.get("queued", 0)
         told["queued"] = sum(part["queued"] for part in told["sources"])
+        told["buffered"] = self.exchange.buffered if self.exchange is not None else 0
         return told
 
 

@@ -36,6 +36,14 @@ class PairsPipe(DataPipe):
         return Batch([tuple(values)], weights=[len(values)])
 
 
+class Quick(Keeper):
+    """Keeps what it is given together at once."""
+
+    async def awrite_batch(self, delivery):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        delivery.accept_all()
+
+
 async def run(stream):
     async with stream:
         await stream.run()
@@ -303,6 +311,39 @@ async def test_a_sink_that_stands_still_bounds_what_is_not_settled(policy, autoj
     assert len(source.handed) > 90_000 or policy == "block"
     assert len(source.handed) - len(source.acknowledged) <= most + 20
     assert stream.ledger.balanced
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often a task has gone on, and how many tasks there were."""
+
+    def __init__(self):
+        self.steps = self.tasks = 0
+
+    def before_task_step(self, task):
+        self.steps += 1
+
+    def task_spawned(self, task):
+        self.tasks += 1
+
+
+@pytest.mark.parametrize(
+    ("buffer", "sources", "most"), [(None, 1, 2.2), (None, 200, 1.2), (Buffer(), 1, 3.2)]
+)
+async def test_a_datum_is_worth_few_steps_however_many_sources_there_are(
+    buffer, sources, most, autojump_clock
+):
+    """A step of its source and one of its sink, which may take what comes of many at once."""
+    record, steps = Recorded(), Steps()
+    ends = [Numbers(record, first=1000 * n, count=50, period=1) for n in range(sources)]
+    stream = exchange(ends, [Quick(record)], buffer=buffer)
+    trio.lowlevel.add_instrument(steps)
+    try:
+        await run(stream)
+    finally:
+        trio.lowlevel.remove_instrument(steps)
+    assert stream.ledger.delivered == 50 * sources
+    assert steps.steps <= most * 50 * sources + 20 * (sources + 3)
+    assert steps.tasks == sources + 1 + (buffer is not None)
 
 
 async def test_the_accounts_of_sources_add_up(autojump_clock):
