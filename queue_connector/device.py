@@ -23,7 +23,8 @@ from tango.server import Device, attribute, command, device_property
 
 from . import __version__, config, configdb
 from .bridge import Lane, LoopStoppedError, Renewal, TrioThread
-from .connectors.tango.attributes import DynamicAttributes, lane_context, open_event_socket
+from .connectors.tango.administrator import Administrator
+from .connectors.tango.attributes import DynamicAttributes, lane_context
 from .connectors.tango.types import legible
 from .descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
 from .errors import QueueConnectorError, StateError
@@ -189,7 +190,11 @@ class SDPQueueConnector(Device):
     def server_init_hook(self) -> None:
         """Start streaming once the server is up: events that are pushed earlier crash it."""
         SDPQueueConnector._served = True
-        open_event_socket(self)
+        try:
+            Administrator(self).open_event_socket()
+        except tango.DevFailed as error:
+            self._fail(f"the server does not answer itself: {error.args[0].desc}")
+            return
         self._autostart()
 
     async def _autostart_once_up(self) -> None:

@@ -230,14 +230,17 @@ def test_many_attributes_come_and_go_while_others_are_read_and_published(device,
     wanted = [attribute(f"many_{number}") for number in range(2000)]
     for several in (wanted, []):
         with longest_read(device) as longest, concurrent.futures.ThreadPoolExecutor() as pool:
-            slowest, done = 0.0, pool.submit(define_many, device, several)
+            slowest, started = 0.0, time.monotonic()
+            done = pool.submit(define_many, device, several)
             while not done.done():
                 began = time.monotonic()
                 device.ask("publish", [("steady", np.float64(began))])
                 slowest = max(slowest, time.monotonic() - began)
             assert done.result() is None
-        assert longest[0] <= 0.2
-        assert slowest <= 0.2
+        # A busy machine takes longer for all of it, but not longer for one turn of many.
+        bound = max(0.2, (time.monotonic() - started) / 8)
+        assert longest[0] <= bound
+        assert slowest <= bound
 
 
 def define_many(device, wanted):

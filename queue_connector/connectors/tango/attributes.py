@@ -31,12 +31,12 @@ import attrs
 import tango
 import trio
 from tango.server import attribute as tango_attribute
-from tango.test_context import get_server_host_port
 
 from ...bridge import Lane
 from ...datatypes import Data, Kind
 from ...descriptors import MAX_ATTRIBUTES, PublishedAttribute
 from ...errors import EndpointError
+from .administrator import Administrator
 from .subscribers import Subscribers
 from .types import dimensions, tango_type, wire
 
@@ -51,44 +51,11 @@ _VALID = tango.AttrQuality.ATTR_VALID
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
 
-AT_ONCE = 50
-"""Attributes that are added or removed before others have a turn; takes some 20 ms."""
-
-REVIVAL_TIMEOUT = 1000
-"""Milliseconds in which the server has to take on one subscriber of an attribute made anew."""
-
-CLIENT_VERSION = "6"
-"""The version of events that subscribers are given; those since Tango 9 read the same."""
+AT_ONCE = 25
+"""Attributes that are added or removed before others have a turn; takes some 15 ms."""
 
 lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
-
-
-def open_event_socket(device: Any) -> None:
-    """Make the socket that events leave by, which Tango makes at the first subscription only.
-
-    In the first ten minutes after the machine's start Tango takes a device that nobody has
-    subscribed to for one that somebody subscribed to just now, for it compares with the time since
-    then (``EVENT_RESUBSCRIBE_PERIOD``). It tells that somebody of each attribute that comes or
-    goes, by a socket that is not there, and the server dies. So it is subscribed to once.
-
-    For a thread that is not inside a call of Tango's that the device administering the server
-    waits for.
-
-    Raises:
-        tango.DevFailed: the server does not answer.
-    """
-    wanted = [device.get_name(), "State", "subscribe", "change", CLIENT_VERSION]
-    _administrator().command_inout("ZmqEventSubscriptionChange", wanted)
-
-
-def _administrator() -> Any:
-    """The device that administers this server."""
-    host, port = get_server_host_port()
-    name = tango.Util.instance().get_dserver_device().get_name()
-    proxy = tango.DeviceProxy(f"tango://{host}:{port}/{name}#dbase=no")
-    proxy.set_timeout_millis(REVIVAL_TIMEOUT)
-    return proxy
 
 
 @attrs.define(eq=False)
@@ -127,7 +94,8 @@ class DynamicAttributes:
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self.subscribers = Subscribers(_administrator)
+        self._administrator = Administrator(device)
+        self.subscribers = Subscribers(self._administrator.event_ports)
         self._lane: Lane | None = None
         self._current: dict[str, _Current] = {}
         self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
@@ -340,8 +308,7 @@ class DynamicAttributes:
             if period := self._device.get_attribute_poll_period(name):
                 self._polled[name] = period
                 try:
-                    what = [self._device.get_name(), "attribute", name]
-                    _administrator().command_inout("RemObjPolling", what)
+                    self._administrator.stop_polling(name)
                 except tango.DevFailed as error:  # then its removal does it, and takes longer
                     log.warning("%s is still polled: %s", name, error.args[0].desc)
 
@@ -352,15 +319,12 @@ class DynamicAttributes:
         while a thread of Tango's waits for this one, hence not by `define_now`.
         """
         try:
-            proxy = _administrator()
             while self._returned:
                 name = self._returned.pop()
                 if period := self._polled.pop(name, 0):
-                    poll = ([period], [self._device.get_name(), "attribute", name])
-                    proxy.command_inout("AddObjPolling", poll)
+                    self._administrator.poll(name, period)
                 for kind in self._bereaved.pop(name, ()) if name in self._current else ():
-                    wanted = [self._device.get_name(), name, "subscribe", kind, CLIENT_VERSION]
-                    proxy.command_inout("ZmqEventSubscriptionChange", wanted)
+                    self._administrator.take_on(name, kind)
         except tango.DevFailed as error:  # then they have to wait until their library notices
             self._returned.clear()
             log.warning("subscribers are not taken on again: %s", error.args[0].desc)

@@ -32,11 +32,10 @@ LOOK = 1.0
 
 
 class Subscribers:
-    """The subscribers of a server's attributes; Tango is asked by way of *administrator*."""
+    """The subscribers of a server's attributes, which come to the *ports* that Tango tells."""
 
-    def __init__(self, administrator: Callable[[], tango.DeviceProxy]) -> None:
-        self._administrator = administrator
-        self._connections = EventConnections(self._ports)
+    def __init__(self, ports: Callable[[], Ports | None]) -> None:
+        self._connections = EventConnections(ports)
         self._largest = 0
         try:
             event_copies.install()
@@ -90,13 +89,3 @@ class Subscribers:
             self._connections.look()
         except tango.DevFailed as error:  # the server is not up yet, or is ending
             log.debug("the event ports are not known: %s", error.args[0].desc)
-
-    def _ports(self) -> Ports | None:
-        """Where Tango sends events from, as its own clients are told it; None when it does not."""
-        _, endpoints = self._administrator().command_inout("ZmqEventSubscriptionChange", ["info"])
-        ports = {}
-        for endpoint in endpoints:  # such as "Event: tcp://127.0.0.1:33687"
-            what, _, address = endpoint.partition(":")
-            if "tcp://" in address:
-                ports[what] = int(address.rpartition(":")[2])
-        return Ports(ports["Event"], ports["Heartbeat"]) if len(ports) == 2 else None
