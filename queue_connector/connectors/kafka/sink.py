@@ -185,8 +185,9 @@ class KafkaProducerSink(DataSink):
         errors: Mapping[int, KafkaError],
     ) -> None:
         """What became of messages; *numbers* are the places of their data in the delivery."""
-        if not errors and len(places) == delivery.untold:
-            delivery.accept_all()
+        first, last = numbers[places[0]], numbers[places[-1]]
+        if not errors and last - first == len(places) - 1:
+            delivery.accept(first, len(places))  # all that lie between
             return
         for place in places:
             if place in errors:
