@@ -18,37 +18,13 @@ import attrs
 import trio
 
 from .descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
-from .errors import ConfigError, QueueConnectorError, leaves
+from .errors import QueueConnectorError, leaves
+from .fault import FaultRecord, surprising
 from .inlets import Marks
 from .plan import kept_attributes, match, published, same
 from .session import Stream, Trouble, feeding
 from .shared import Shared
 from .state import State, Trigger, advance
-from .texts import MAX_NAME, shortened
-from .timescale import utc_now
-
-
-@attrs.frozen
-class FaultRecord:
-    """What is wrong with a group, for people and for programs.
-
-    ``path`` is the JSON path of the first fault of a configuration; ``revision`` is that of the
-    configuration in its database, 0 when it came from elsewhere.
-    """
-
-    error: str
-    message: str
-    path: str = ""
-    revision: int = 0
-    time: str = attrs.field(factory=utc_now)
-
-    @classmethod
-    def of(cls, error: BaseException, revision: int = 0) -> FaultRecord:
-        """The record of an exception."""
-        cause = getattr(error, "cause", error)
-        path = cause.faults[0].path if isinstance(cause, ConfigError) and cause.faults else ""
-        message = shortened(str(error) or repr(error))
-        return cls(type(cause).__name__, message, shortened(path, MAX_NAME), revision)
 
 
 async def _unclaimed(_group: Group, _names: AbstractSet[str]) -> None:
@@ -338,7 +314,7 @@ class Group:
         if error in self._errors:
             return
         self._errors.append(error)
-        self._log.error("group %s: %s", self.name, error, exc_info=_surprising(error))
+        self._log.error("group %s: %s", self.name, error, exc_info=surprising(error))
         if self.state is not State.FAULT or self.fault is None:
             self.fault = FaultRecord.of(error, revision)
         self._advance(Trigger.FAIL)
@@ -415,9 +391,3 @@ class Group:
             "endpoints": endpoints[:most],
             "endpoints_left_out": max(0, len(endpoints) - most),
         }
-
-
-def _surprising(error: BaseException) -> BaseException | None:
-    """The error if it is not one that is raised on purpose, so that its traceback is logged."""
-    cause = getattr(error, "cause", error)
-    return None if isinstance(cause, QueueConnectorError) else error

@@ -25,7 +25,8 @@ from .bridge import Worker
 from .configdb import Children, ConfigDatabase, Versioned, Watch
 from .descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
 from .errors import ConfigError, ConfigWarning, Fault, counted, leaves
-from .group import FaultRecord, Group
+from .fault import FaultRecord
+from .group import Group
 from .reading import MAX_GROUP_NAME
 from .reporter import FAULT, STATE, Report, Reporter
 from .state import aggregate

@@ -59,7 +59,14 @@ class _Outlet:
     """Values that wait."""
     under_way: dict[Delivery, Sequence[_Load]] = attrs.field(factory=dict)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Of the time until the sink has failed."""
     failure: BaseException | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self.waiting and not self.under_way
 
     def take(self) -> list[_Load]:
         """What goes to the sink together."""
@@ -137,15 +144,15 @@ class Outlets:
         """
         outlet = self._outlets[place]
         try:
-            while True:
-                while outlet.waiting and outlet.failure is None:
-                    await ready()
-                    await self._begin(outlet)
-                if outlet.failure is not None:
-                    raise outlet.failure
-                if self._complete and not outlet.under_way:
-                    return
-                await outlet.changed.park()
+            with outlet.scope:
+                while not (self._complete and outlet.idle):
+                    if outlet.waiting:
+                        await ready()
+                        await self._begin(outlet)
+                    else:
+                        await outlet.changed.park()
+            if outlet.failure is not None:
+                raise outlet.failure
         except BaseException:
             self.broken = True
             raise
@@ -189,6 +196,7 @@ class Outlets:
                 self._told(outlet.place, load, begin, number, error)
         if delivery.failure is not None:
             outlet.failure = delivery.failure
+            outlet.scope.cancel()  # it may be waiting in the next delivery
         if over and outlet.under_way.pop(delivery, None) is not None:
             outlet.changed.unpark()
 

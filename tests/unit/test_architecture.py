@@ -19,7 +19,7 @@ FLOORS = [
     },
     {
         *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),
-        *("window", "inlets", "outlets", "session", "overview"),
+        *("fault", "window", "inlets", "outlets", "session", "overview"),
         *("metrics", "http_server"),
     },
     {"connectors", "configdb"},

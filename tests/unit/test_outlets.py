@@ -133,6 +133,15 @@ async def test_a_sink_that_fails_later_cuts_off_and_everything_is_counted(autoju
     assert record.open == 0
 
 
+async def test_a_sink_that_fails_while_the_next_delivery_waits_to_begin_ends_it(autojump_clock):
+    record = Recorded()
+    sink = Pipelined(record, period=3, most=1, broken=0)
+    stream = exchange([Numbers(record, period=1)], [sink])
+    with trio.fail_after(100), pytest.raises(ExchangeError, match="broken"):
+        await run(stream)
+    assert stream.ledger.in_flight == record.open == 0
+
+
 async def test_what_a_sink_tells_after_the_end_counts_no_more(autojump_clock):
     record = Recorded()
     sink = Pipelined(record, period=10)
