@@ -13,7 +13,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import leaves
@@ -60,9 +60,8 @@ def run() -> int:
         elif isinstance(stream, io.TextIOWrapper):  # a name or an arrow must not end it
             stream.reconfigure(errors="backslashreplace")
     try:
-        release_signals()
         try:
-            return main()
+            return main(begin=release_signals)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -73,10 +72,18 @@ def run() -> int:
         raise
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; returns the exit status."""
+def main(
+    arguments: Sequence[str] | None = None, *, begin: Callable[[], None] = lambda: None
+) -> int:
+    """Do what the command line asks for; returns the exit status.
+
+    *begin* is called once all is imported: libraries have threads by then, which would else take
+    the signals, and an import that is interrupted fails in strange ways.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser([word for word in given if word in COMMANDS][:1]).parse_args(given)
+    parser = _parser([word for word in given if word in COMMANDS][:1])
+    begin()
+    options = parser.parse_args(given)
     try:
         status: int = options.run(options)
     except BaseExceptionGroup as errors:

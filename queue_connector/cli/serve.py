@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import configdb
 from ..errors import ConfigError
+from ..process import hold_signals
 from .common import (
     DEFAULT_DEVICE,
     ENVIRONMENT,
@@ -100,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_path: str = "") -> int:
     endpoint = _endpoint(options)
+    hold_signals()  # until the server heeds them
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
     from tango.server import device_property
     from tango.test_context import get_server_host_port

@@ -48,6 +48,12 @@ def as_stranger(uid: str = STRANGER) -> list[str]:
     ]
 
 
+def holds_signals(thread: Path) -> bool:
+    wanted = sum(1 << number - 1 for number in HELD)
+    blocked = int((thread / "status").read_text().split("SigBlk:")[1].split()[0], 16)
+    return blocked & wanted == wanted
+
+
 class Process:
     """One of them; what it writes goes to a file each."""
 
@@ -99,14 +105,10 @@ class Process:
 
     def until_it_holds_signals(self) -> None:
         """Its first line has run: before it nothing of ours can heed anything."""
-        wanted = sum(1 << number - 1 for number in HELD)
+        self.until(lambda: holds_signals(Path(f"/proc/{self.pid}")))
 
-        def held() -> bool:
-            status = Path(f"/proc/{self.pid}/status").read_text()
-            blocked = int(status.split("SigBlk:")[1].split()[0], 16)
-            return blocked & wanted == wanted
-
-        self.until(held)
+    def threads_that_hold_signals(self) -> list[bool]:
+        return [holds_signals(task) for task in Path(f"/proc/{self.pid}/task").iterdir()]
 
     def address(self) -> str:
         """The Tango name that it prints once it is up."""

@@ -62,6 +62,20 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_without_a_traceback(
         assert "Traceback" not in running.err
 
 
+@pytest.mark.parametrize("program", ["tool", "server"])
+def test_no_thread_of_a_library_takes_the_signals(tmp_path, empty, program):
+    """One that did would leave them to Python, whose main thread belongs to the ORB."""
+    port = free_port()
+    arguments = ["serve", empty, "--port", str(port)]
+    if program == "server":
+        arguments = ["01", *ENDPOINT[:-1], f"giop:tcp:127.0.0.1:{port}"]
+    with process(tmp_path, *arguments, program=TOOL if program == "tool" else SERVER) as running:
+        running.until(lambda: "Ready to accept request" in running.out)
+        threads = running.threads_that_hold_signals()
+        assert len(threads) > 8
+        assert threads.count(False) == 1  # the one that waits for them
+
+
 @needs_root
 def test_process_1_of_a_container_heeds_sigterm_before_it_is_up(tmp_path):
     under = ["unshare", "--pid", "--fork", "--kill-child"]
