@@ -23,6 +23,7 @@ from tango.server import Device, attribute, command, device_property
 
 from . import __version__, config, configdb
 from .bridge import Lane, LoopStoppedError, Renewal, TrioThread
+from .children import read_once
 from .connectors.tango.administrator import Administrator
 from .connectors.tango.attributes import DynamicAttributes, lane_context
 from .connectors.tango.types import legible
@@ -31,7 +32,7 @@ from .errors import QueueConnectorError, StateError
 from .http_server import Answer, HttpServer
 from .logs import device_name, lost_lines
 from .metrics import Exposition, Snapshot
-from .monitor import Monitor, read_once
+from .monitor import Monitor
 from .overview import MAX_STATUS
 from .properties import Properties
 from .state import Health, State

@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from .. import config, texts
+from ..children import Child, Reader, is_configuration, is_name
 from ..configdb import ABSENT, Children, ConfigDatabase, Versioned
 from ..errors import ConfigError, counted
-from ..monitor import Child, Reader, is_configuration, is_name
 from ..reporter import FAULT, STATE
 from .common import ENVIRONMENT, failure, misuse, path, positive, read, tell, warn, with_database
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .. import config, texts
+from ..children import Reader, is_name
 from ..configdb import Children, ConfigDatabase, Versioned
 from ..descriptors import QueueConnectorDescriptor
 from ..errors import ConfigError, Fault
-from ..monitor import Reader, is_name
 from ..plan import Groups, Plan, compare
 from ..reporter import FAULT, STATE
 from .common import ask_device, misuse, path, read, tell, warn, with_database

@@ -9,12 +9,12 @@ import trio
 import trio.lowlevel
 from confluent_kafka import Consumer, TopicPartition
 
+from queue_connector.children import Reader
 from queue_connector.configdb import Children, Versioned
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
 from queue_connector.connectors.kafka.subscription import Start
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
-from queue_connector.monitor import Reader
 from queue_connector.reading import read
 from queue_connector.stream import Delivery
 from tests.kafka_topics import make_sink, make_source, produce

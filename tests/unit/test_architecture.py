@@ -24,7 +24,17 @@ FLOORS = [
     },
     {"connectors", "configdb"},
     {
-        *("config", "monitor", "reporter", "rivals", "embedded_broker", "device", "cli", "demo"),
+        *(
+            "config",
+            "monitor",
+            "reporter",
+            "children",
+            "rivals",
+            "embedded_broker",
+            "device",
+            "cli",
+            "demo",
+        ),
         *("server", "prerequisites", "properties"),
     },
     {"entry", "__main__"},

@@ -10,10 +10,11 @@ import pytest
 import trio
 
 from queue_connector import config
+from queue_connector.children import Reader, read_once
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.connectors.memory.sink import InMemorySink
 from queue_connector.errors import ConfigError
-from queue_connector.monitor import Monitor, Reader, read_once
+from queue_connector.monitor import Monitor
 from queue_connector.state import State
 from queue_connector.supervisor import Supervisor, open_supervisor
 from tests.checkpoints import cancel_at_every_step
