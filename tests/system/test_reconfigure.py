@@ -221,7 +221,7 @@ def test_a_put_can_wait_until_it_streams_or_the_fault_is_known(
         assert f"{path}/my_id: ON  by test-sdp/queueconnector/01 on " in capfd.readouterr().out
         assert running.states() == {"my_id": "ON"}
         assert main([*put_and_wait, "--force", f"{path}/my_id", str(bad)]) == 1
-        assert "not taken on: ON  by" in (told := capfd.readouterr().err)
+        assert "not taken on: ON, degraded  by" in (told := capfd.readouterr().err)
         assert "ConfigError: $: not JSON" in told
 
 
