@@ -80,6 +80,19 @@ async def test_many_subscriptions_share_proxies_signs_of_life_and_confirmations(
     assert 2 <= asked.calls <= 4
 
 
+async def test_several_subscriptions_to_one_attribute_each_get_its_value(numbers):
+    shared = Shared()
+    services = [Services(shared=shared) for _ in range(3)]
+    with trio.fail_after(10):
+        await trio.to_thread.run_sync(numbers.ask, "DevDouble_SCALAR", 1.5)
+        async with several([numbers.device_name] * 3, "DevDouble_SCALAR", services) as source:
+            found = {}
+            while len(found) < 3:
+                found |= {number: batch.values for number, batch in await source.receive_batches()}
+    assert found == {number: [1.5] for number in range(3)}
+    assert not any(each.account.upstream for each in services)
+
+
 async def test_a_burst_of_many_events_is_few_batches_in_order(numbers, monkeypatch):
     turns = Counted(monkeypatch, TangoSubscriptionSource, "_convert")
     services = [Services(shared=Shared())]

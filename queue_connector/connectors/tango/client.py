@@ -213,30 +213,35 @@ class ServerClient:
 
     def read(self, device: str, attributes: Sequence[str]) -> list[Any]:
         """The values that attributes have now, or why there is none."""
+        names = list(dict.fromkeys(name.lower() for name in attributes))  # asked twice, one fails
         try:
-            found = self._proxies[device].read_attributes(list(attributes))
+            found = self._proxies[device].read_attributes(names)
         except tango.DevFailed as error:
             return [NoValue(*told(error.args))] * len(attributes)
-        return [
-            NoValue(*told(each.get_err_stack())) if each.has_failed else _value_of(each)
-            for each in found
-        ]
+        by_name = dict(zip(names, found, strict=True))
+        return [_outcome_of(by_name[name.lower()]) for name in attributes]
 
     def confirm(self, subscriptions: Sequence[Subscription]) -> dict[Subscription, EndpointError]:
         """Say that they are still wanted, all at once; gives what the server does not know.
 
-        An attribute that was removed and made again sends its events from then on.
+        An attribute that was removed and made again sends its events from then on. A server that
+        does not answer is taken to know them; whether it lives is asked otherwise.
         """
         lines = {subscription: list(self._line(subscription)) for subscription in subscriptions}
         failed: dict[Subscription, EndpointError] = {}
         try:
             self._confirm([text for line in lines.values() for text in line])
-        except tango.DevFailed:  # it stops at the first that it does not know
+        except tango.DevFailed as error:  # it stops at the first that it does not know
             for subscription, line in lines.items():
+                if no_answer(error):
+                    break
                 try:
                     self._confirm(line)
-                except tango.DevFailed as error:
-                    failed[subscription] = endpoint_error(subscription.name, "subscription", error)
+                except tango.DevFailed as refusal:
+                    error = refusal
+                    if not no_answer(error):
+                        name = subscription.name
+                        failed[subscription] = endpoint_error(name, "subscription", error)
         return failed
 
     def _confirm(self, lines: list[str]) -> None:
@@ -309,6 +314,10 @@ def _value_of(data: Any) -> Any:
     return value
 
 
+def _outcome_of(read: Any) -> Any:
+    return NoValue(*told(read.get_err_stack())) if read.has_failed else _value_of(read)
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two values of an attribute are the same, NaN for NaN."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
@@ -343,6 +352,32 @@ def told(errors: Any) -> tuple[str, str]:
         return "API_UnknownError", "Tango says no more"
     found = next((each for each in errors if each.reason != "API_CorbaException"), errors[0])
     return str(found.reason), " ".join(str(found.desc).split())
+
+
+def no_answer(error: tango.DevFailed) -> bool:
+    """Whether a call failed because nobody answered it, and not by what the device says."""
+    if isinstance(error, tango.ConnectionFailed | tango.CommunicationFailed):
+        return True
+    return bool({str(each.reason) for each in error.args} & UNREACHABLE)
+
+
+TIMED_OUT = frozenset(
+    {
+        "API_CommandTimedOut",  # another request has the device's monitor
+        "API_DeviceTimedOut",
+    }
+)
+
+UNREACHABLE = TIMED_OUT | frozenset(
+    {
+        "API_CantConnectToDevice",
+        "API_CantConnectToDatabase",
+        "API_CorbaException",
+        "API_DeviceNotExported",
+        "API_ServerNotRunning",
+        "API_ShutdownInProgress",
+    }
+)
 
 
 def endpoint_error(name: str, operation: str, error: tango.DevFailed) -> EndpointError:

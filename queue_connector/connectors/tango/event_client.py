@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -54,6 +55,7 @@ class EventClient:
         self._nursery: trio.Nursery
         self._ready = trio.Event()
         self._grace_until = -math.inf
+        self._log = logging.getLogger("queue_connector")
 
     def add(self, subscription: Subscription) -> None:
         """Open it as soon as may be, and again whenever it is lost."""
@@ -132,6 +134,9 @@ class EventClient:
             await server.run()
         except EndpointError as error:
             lost = error
+        except Exception as error:  # nothing of one server may end the others
+            self._log.exception("the subscriptions on %s begin anew", server.address)
+            lost = EndpointError(str(server.address), "subscribing", f"unexpected {error!r}")
         del self._servers[server.address]
         subscriptions = list(server.subscriptions)
         for subscription in subscriptions:

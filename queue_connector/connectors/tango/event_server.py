@@ -109,8 +109,9 @@ class Server:
         self._confirm_at = trio.current_time() + CONFIRM
         while self.subscriptions:
             self._due = trio.Event()
-            if self._silent:
-                await connection.ask()
+            now = trio.current_time()
+            if self._silent or now >= self._confirm_at or next(self._to_open(now), None):
+                await connection.ask()  # what follows would wait long for one that is frozen
                 self._silent = False
             changed, self._changed = self._changed, set()
             for device in changed:

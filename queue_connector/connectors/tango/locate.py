@@ -202,7 +202,7 @@ async def link(address: Address, key: str, patience: float = PATIENCE) -> AsyncI
     except trio.TooSlowError:
         reason = f"there is no connection after {patience:g} s"
         raise EndpointError(str(address), "device server", reason) from None
-    except OSError as error:
+    except (OSError, UnicodeError, OverflowError) as error:  # a name that is none, a port beyond
         cause = next(iter(getattr(error.__cause__, "exceptions", ())), error)
         raise EndpointError(str(address), "device server", str(cause)) from None
     try:

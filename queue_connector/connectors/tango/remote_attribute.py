@@ -14,7 +14,7 @@ import attrs
 import tango
 
 from ...errors import DataError, EndpointError
-from .client import connected, told
+from .client import TIMED_OUT, connected, no_answer, told
 
 
 @attrs.define(eq=False, slots=False)
@@ -102,29 +102,8 @@ class RemoteAttribute:
         name = f"{self._device}/{self._attribute}"
         reason, message = told(error.args)
         said = f"{message} [{reason}]"
-        reasons = {str(each.reason) for each in error.args}
-        unreachable = isinstance(error, tango.ConnectionFailed | tango.CommunicationFailed)
-        if unreachable or reasons & _UNREACHABLE:
+        if no_answer(error):
             self.close()  # a proxy waits a while before it connects anew
-            kind = NoAnswerError if reasons & _TIMED_OUT else EndpointError
-            return kind(name, "writing", said)
+            timed_out = TIMED_OUT & {str(each.reason) for each in error.args}
+            return (NoAnswerError if timed_out else EndpointError)(name, "writing", said)
         return RefusedError(name, said)
-
-
-_TIMED_OUT = frozenset(
-    {
-        "API_CommandTimedOut",  # another request has the device's monitor
-        "API_DeviceTimedOut",
-    }
-)
-
-_UNREACHABLE = _TIMED_OUT | frozenset(
-    {
-        "API_CantConnectToDevice",
-        "API_CantConnectToDatabase",
-        "API_CorbaException",
-        "API_DeviceNotExported",
-        "API_ServerNotRunning",
-        "API_ShutdownInProgress",
-    }
-)

@@ -151,3 +151,14 @@ def test_the_question_is_a_locate_request():
     assert message[:8] == b"GIOP\x01\x00\x01\x03"
     assert struct.unpack("<III", message[8:20]) == (13, 7, 5)
     assert message[20:] == b"a/b/c"
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".b", ".."])
+async def test_a_host_that_is_none_is_told(host):
+    with trio.fail_after(10), pytest.raises(EndpointError):
+        await reach(Address(host, 1), "a/b/c", 5.0)
+
+
+async def test_a_port_beyond_all_ports_is_told():
+    with trio.fail_after(2), pytest.raises(EndpointError):
+        await reach(Address("127.0.0.1", 99_999), "a/b/c", 1.0)
