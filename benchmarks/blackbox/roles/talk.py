@@ -17,8 +17,9 @@ def listen(commands: Mapping[str, Callable[..., Any]], told: Any = None) -> None
 
 
 def answer(what: Any) -> None:
-    """One line of JSON."""
-    print(json.dumps(what), flush=True)
+    """One line of JSON, in one go: Tango prints, too."""
+    sys.stdout.write(f"\n{json.dumps(what)}\n")
+    sys.stdout.flush()
 
 
 def spread(delays: list[float]) -> dict[str, float]:
