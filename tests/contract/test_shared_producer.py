@@ -317,6 +317,49 @@ async def test_who_comes_after_a_log_in_was_refused_has_it_tried_again(broker, t
     assert read_all(broker, f"{topic}-1")[0] == [b"2"]
 
 
+async def test_who_comes_after_a_client_could_not_be_made_anew_has_it_tried_again(
+    broker, topic, shared, monkeypatch, tmp_path
+):
+    """A file that `options` refer to is away while the client is replaced."""
+    secret = tmp_path / "rack"
+    secret.write_text("r1")
+    options = {"services": with_shared(shared), "options": {"client.rack": f"file:{secret}"}}
+    async with make_sink(broker, f"{topic}-0", **options) as old:
+        await old.awrite(0)
+        secret.unlink()
+        old._writer._client._renew()
+        with trio.fail_after(LIMIT):
+            await until(lambda: old._writer._failure)
+        with pytest.raises(EndpointError, match=r"client.rack"):
+            await old.awrite(1)
+        secret.write_text("r1")
+        async with make_sink(broker, f"{topic}-1", **options) as new:
+            with trio.fail_after(LIMIT):
+                await new.awrite(2)
+    assert read_all(broker, f"{topic}-1")[0] == [b"2"]
+
+
+async def test_taking_back_purges_nothing_of_those_who_stay(own_broker, shared):
+    servers, process = own_broker
+    services = with_shared(shared)
+    async with make_sink(servers, "stays", services=services) as stays:
+        await stays.awrite(0)
+        for turn in range(20):
+            goes = make_sink(servers, "goes", services=services)
+            await goes.start()
+            freeze(process.pid)
+            await goes.begin(Delivery([turn]))
+            goes._writer._condition.waits("nothing")  # so that it gets no grace
+            await goes.stop()
+            delivery = Delivery([turn + 1])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stays.begin, delivery)
+                process.resume()
+            await over(delivery)
+    arrived = [int(payload) for payload in read_all(servers, "stays")[0]]
+    assert arrived == list(range(21))
+
+
 async def test_what_goes_wrong_unexpectedly_is_an_error_of_the_sinks_and_not_of_the_loop(
     broker, topic, shared, caplog
 ):

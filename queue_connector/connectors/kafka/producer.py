@@ -56,6 +56,7 @@ _SECOND_CHANCE = 6.0  # s for a client to be answered after all: more than its l
 _SUSPECT = 5.0  # s that messages stand before it is asked whether they are too large
 _SUSPECT_AGAIN = 60.0  # s until it is asked again
 _BATCH = 1_000_000  # B, librdkafka's own limit of what goes in one batch
+_PROBE = 1.0  # s that it is asked for at once
 _REVIEW = 1.0  # s between two looks at what has been under way for long
 
 
@@ -83,6 +84,7 @@ class KafkaProducer:
         self.request_limit: int | None = None
         """Bytes of the largest request that the brokers take, where it was too small for us."""
         self.servers = servers
+        self._renewing = False
         self._suspect_at = 0.0
         self._options = options
         self._largest = MAX_MESSAGE_BYTES if message_max_bytes > LARGE else LARGE
@@ -151,6 +153,7 @@ class KafkaProducer:
         """Purge what only writers have under way that have left."""
         left = [round for _, round in self._rounds.values() if not round.writer.joined]
         if left and len(left) == len(self._rounds) and self.ready:
+            self.ready = False  # so that nothing else is purged
             self._polling.post(self._purge)
 
     # -- messages, on the Trio thread --------------------------------------------------------------
@@ -254,6 +257,7 @@ class KafkaProducer:
             self._trouble.report(describe(doubt))
         if error.code() in HOPELESS:
             self._on_failure(self._failed(error))
+            self.inquiry.looked()
             return
         self._trouble.report(f"{describe(error)}; what is written waits")
         self._doubts.clear()
@@ -299,10 +303,18 @@ class KafkaProducer:
             )
             batch.failures.clear()
             self._tell(batch)
-        self.ready = True
+        self._renewing = False
+        self._on_purged(None)
+        self.inquiry.look()
+
+    def _on_purged(self, _: object) -> None:
+        self.ready = not self._renewing
         for writer in self._all():
             writer.proceed()
-        self.inquiry.look()
+
+    def _on_unusable(self, failure: EndpointError) -> None:
+        self._renewing = False
+        self._on_failure(failure)
 
     def _on_failure(self, failure: EndpointError) -> None:
         self.failure = failure
@@ -313,8 +325,8 @@ class KafkaProducer:
         return [writer for writers in self._writers.values() for writer in writers]
 
     def _renew(self) -> None:
-        if self.ready:
-            self.ready = False  # and so nobody produces while the lane puts another one in place
+        if not self._renewing:
+            self._renewing, self.ready = True, False  # so that nobody produces meanwhile
             self._polling.post(self._replace)
 
     def _review(self) -> None:
@@ -385,10 +397,11 @@ class KafkaProducer:
     def _purge(self) -> None:
         if self._producer is not None:
             self._producer.purge()
+        self._say("purged", None)
 
     def _close(self) -> None:
-        self._purge()
         if self._producer is not None:
+            self._producer.purge()
             self._producer.flush(_PURGE_TIMEOUT)
         self._producer = None  # joins librdkafka's threads
 
@@ -397,7 +410,7 @@ class KafkaProducer:
         try:
             self._open()
         except EndpointError as error:
-            self._say("failure", error)
+            self._say("unusable", error)
         else:
             self._heard_at = time.monotonic()
             self._say("renewed", None)
@@ -433,7 +446,7 @@ class KafkaProducer:
         until = time.monotonic() + _SECOND_CHANCE
         while self.ready and time.monotonic() < until:
             try:
-                self._list(next(iter(self._writers), None), TICK)
+                self._list(next(iter(self._writers), None), _PROBE)
             except KafkaException:
                 time.sleep(TICK)
             else:
