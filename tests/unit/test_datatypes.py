@@ -248,7 +248,7 @@ def test_a_shorter_value_keeps_its_lengths_only_when_asked():
         ("2026-01-01T00:00:00.123456789012345678", "datetime64[ns]"),
         (np.datetime64("9999-01-01", "s"), "datetime64[ns]"), (np.timedelta64(1, "s"), "int64"),
         (np.array([b"\xff"]), "str"), (1234, "U2"), (np.float64(0.25), "U3"),
-        (np.array(["2026"], "M8[s]"), "str"), ([object()], "str"),
+        (np.array(["2026"], "M8[s]"), "str"), ([object], "str"),
         (np.array([1e300]), "float32"), (np.array([None]), "float64"),
         (object, "int64"), (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "datetime64[ns]"),
     ],
