@@ -13,6 +13,7 @@ from queue_connector.connectors.tango.remote_attribute_sink import (
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.datatypes import DataSpec
 from queue_connector.descriptors import Services
+from tests.device.connector import connector, eventually
 from tests.device.peers import peers
 from tests.device.servers import free_port, server
 
@@ -175,3 +176,30 @@ async def test_a_device_that_is_busy_reading_holds_up_no_subscription(healthy):
             async with source_of(brief, "brief", services) as source:
                 assert await source.receive() == 2.0
             assert time.monotonic() - started < 1.5
+
+
+def test_twenty_frozen_targets_hold_up_neither_state_nor_the_end(tmp_path):
+    with contextlib.ExitStack() as running:
+        target = running.enter_context(server(TARGET, port=free_port()))
+        exchange = {
+            "dtype": "float64",
+            "source": {"type": "InMemorySource", "data": [1.0] * 5000, "delay": 0.05},
+            "sink": {
+                "type": "TangoRemoteAttributeSink",
+                "device_name": target.device_name,
+                "attribute_name": "DevDouble_SCALAR",
+            },
+        }
+        connected = running.enter_context(connector(tmp_path, {"exchanges": [exchange] * 20}))
+        eventually(lambda: len(target.ask("written", "DevDouble_SCALAR")) > 20)
+        target.freeze()
+        proxy, slowest = connected.proxy(), 0.0
+        for _ in range(40):
+            time.sleep(0.1)
+            before = time.monotonic()
+            proxy.State()
+            slowest = max(slowest, time.monotonic() - before)
+        assert slowest < LONGEST
+        before = time.monotonic()
+        assert connected.terminate() == 0
+        assert time.monotonic() - before < 15  # the stop grace, and what a write takes
