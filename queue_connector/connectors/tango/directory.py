@@ -64,6 +64,10 @@ class Directory:
         except tango.DevFailed as error:
             self._databases.pop(at, None)
             raise endpoint_error(device, "asking the Tango database", error) from None
+        except Exception as error:  # whatever it is, the next try may be luckier
+            self._databases.pop(at, None)
+            reason = f"unexpected {error!r}"
+            raise EndpointError(device, "asking the Tango database", reason) from error
         if not info.exported:
             raise EndpointError(device, "asking the Tango database", "its server is not running")
         return address_of_ior(info.ior)

@@ -106,20 +106,20 @@ class EventClient:
                 server.look()
 
     async def _place(self, subscriptions: Sequence[Subscription], pause: float = 0.0) -> None:
-        """Give them to the servers that they are on."""
+        """Give those to one device to the server that it is on."""
         while subscriptions := [each for each in subscriptions if each.wanted]:
             await trio.sleep(pause)
-            lost = []
-            for subscription in subscriptions:
-                try:
-                    address = await self._directory.find(subscription.device)
-                except EndpointError as error:
+            try:
+                address = await self._directory.find(subscriptions[0].device)
+            except EndpointError as error:
+                for subscription in subscriptions:
                     subscription.failed(error)
-                    lost.append(subscription)
-                else:
-                    if subscription.wanted:
-                        self._server(address, subscription)
-            subscriptions, pause = lost, _pause(lost)
+                pause = _pause(subscriptions)
+                continue
+            for subscription in subscriptions:
+                if subscription.wanted:
+                    self._server(address, subscription)
+            return
 
     def _server(self, address: Address, subscription: Subscription) -> None:
         server = self._servers.get(address)
@@ -138,12 +138,14 @@ class EventClient:
             self._log.exception("the subscriptions on %s begin anew", server.address)
             lost = EndpointError(str(server.address), "subscribing", f"unexpected {error!r}")
         del self._servers[server.address]
-        subscriptions = list(server.subscriptions)
-        for subscription in subscriptions:
-            self._directory.forget(subscription.device)
+        by_device: dict[str, list[Subscription]] = {}
+        for subscription in server.subscriptions:
             if lost is not None:
                 subscription.failed(lost)
-        self._nursery.start_soon(self._place, subscriptions, _pause(subscriptions))
+            by_device.setdefault(subscription.device, []).append(subscription)
+        for device, subscriptions in by_device.items():
+            self._directory.forget(device)
+            self._nursery.start_soon(self._place, subscriptions, _pause(subscriptions))
 
 
 def _pause(subscriptions: Sequence[Subscription]) -> float:
