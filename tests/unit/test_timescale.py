@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.timescale import SKA_EPOCH, TimeError, tai_of_ska, tai_of_unix_ms, unix_ms
+from queue_connector.timescale import (
+    SKA_EPOCH,
+    TimeError,
+    ska_ticks,
+    tai_of_ska,
+    tai_of_unix_ms,
+    unix_ms,
+)
 
 # A time on the TAI scale, the same instant in UTC, and TAI - UTC. From IERS Bulletins C.
 PAIRS = [
@@ -167,3 +174,20 @@ def test_no_number_is_no_time():
 def test_a_ska_time_out_of_range_is_refused(seconds, dtype):
     with pytest.raises(TimeError, match="out of the range"):
         tai_of_ska(seconds, dtype)
+
+
+@given(
+    st.floats(-1e11, 1e11)
+    | st.floats()
+    | st.sampled_from([math.nan, math.inf, 0.5, 0.0015, 2.5e-9]),
+    st.sampled_from(["s", "ms", "us", "ns", "ps", "10ms", "m", "D"]),
+)
+def test_one_ska_time_alone_is_what_it_is_among_others(seconds, unit):
+    dtype = np.dtype(f"datetime64[{unit}]")
+    try:
+        [expected] = tai_of_ska([seconds], dtype).astype("i8")
+    except TimeError:
+        with pytest.raises(TimeError):
+            ska_ticks(seconds, dtype)
+    else:
+        assert ska_ticks(seconds, dtype) == expected

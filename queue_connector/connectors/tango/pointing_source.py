@@ -24,7 +24,7 @@ import numpy as np
 from ...datatypes import Data, DataSpec, Kind, dtype_name
 from ...descriptors import Services, sources
 from ...errors import ConformError, DataError, Fault
-from ...timescale import TimeError, tai_of_ska
+from ...timescale import TimeError, ska_ticks, tai_of_ska
 from .readings import Outcome, converted, one_by_one
 from .subscription_source import (
     Member,
@@ -42,6 +42,8 @@ Array = np.ndarray[Any, Any]
 _POINTING = DataSpec("float64", (3,))
 _VALUES = DataSpec("float64", (-1,))  # takes any length and broadcasts nothing
 _ANGLES = ("az", "el")
+_FEW = 20
+"""Pointings up to which each is made alone: what numpy takes for one array is more than that."""
 _DISH = re.compile(r"(ska|mkt)\d{3}", re.IGNORECASE | re.ASCII)
 
 
@@ -118,6 +120,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
     ) -> None:
         super().__init__(descriptors, _VALUES, services)
         self._dtype = spec.dtype
+        self._fields = spec.dtype.names or ()
         names = {kind: name for name, kind in _fields(spec.dtype).items()}
         self._time = names[Kind.DATETIME]
         self._name = names.get(Kind.STR)
@@ -134,6 +137,8 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
             for each in values
         ):
             try:
+                if len(values) <= _FEW:
+                    return list(map(self._one, values, dishes))
                 return list(self._structs(np.array(values), dishes))
             except TimeError:
                 pass  # of some, which is to be found out
@@ -147,7 +152,14 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
             raise value
         if value.shape != (3,):
             raise ConformError(_POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
-        return self._structs(value[np.newaxis], [dish])[0]
+        return self._one(value, dish)
+
+    def _one(self, value: Array, dish: str) -> Data:
+        seconds, az, el = value.tolist()
+        fields = {self._time: ska_ticks(seconds, self._dtype[self._time]), "az": az, "el": el}
+        if self._name is not None:
+            fields[self._name] = dish
+        return np.array(tuple(fields[name] for name in self._fields), self._dtype)[()]
 
     def _structs(self, values: Array, dishes: Sequence[str]) -> Array:
         made = np.empty(len(values), self._dtype)
