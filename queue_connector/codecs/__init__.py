@@ -11,8 +11,8 @@ import abc
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from ..datatypes import Data, DataSpec, Kind, conform
-from ..errors import ConformError, DecodeError, EncodeError, Fault
+from ..datatypes import Data, DataSpec, Kind, conform, conform_batch
+from ..errors import ConformError, DataError, DecodeError, EncodeError, Fault
 from ..registry import Registry, import_submodules
 
 
@@ -65,6 +65,19 @@ class Codec(abc.ABC):
             raise
         except Exception as error:
             raise EncodeError(self.name, spec, _reason(error)) from error
+
+    def encode_batch(self, values: Sequence[object], spec: DataSpec) -> list[bytes | DataError]:
+        """The payloads of many values, which are made to conform first, or what is wrong."""
+        found: list[bytes | DataError] = []
+        for value in conform_batch(values, spec):
+            if isinstance(value, ConformError):
+                found.append(value)
+                continue
+            try:
+                found.append(self.encode(value, spec))
+            except EncodeError as error:
+                found.append(error)
+        return found
 
     def decode(self, payload: bytes, spec: DataSpec) -> Data:
         """The value that a payload holds, conforming to *spec* with lengths up to its shape.

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..datatypes import Data, DataSpec, Kind
+from ..errors import DataError
 from . import Codec
 
 
@@ -30,6 +32,21 @@ class RawCodec(Codec):
         if self._encoding and encoding and encoding != self._encoding:
             raise ValueError(f"the datum is encoded as {encoding!r}")
         return bytes(payload)
+
+    def encode_batch(self, values: Sequence[object], spec: DataSpec) -> list[bytes | DataError]:
+        own = ("", self._encoding)
+        if {type(value) for value in values} == {tuple}:
+            pairs: Any = values
+            payloads: list[bytes | DataError] = [
+                pair[1]
+                for pair in pairs
+                if len(pair) == 2
+                and type(pair[1]) is bytes
+                and (pair[0] in own if self._encoding else type(pair[0]) is str)
+            ]
+            if len(payloads) == len(values):
+                return payloads
+        return super().encode_batch(values, spec)
 
     def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
         return [(self._encoding, payload) for payload in payloads]

@@ -14,11 +14,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 import weakref
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -163,24 +164,40 @@ class KafkaProducer:
         ticket = Ticket(batch.failures)
         reference = weakref.ref(ticket, self._over.append)
         self._rounds[id(reference)] = (reference, batch)
-        produce, failed, error = self._producer.produce, ticket.failed, None
-        times = batch.timestamps or (0,) * len(batch.payloads)
-        for place, (payload, timestamp) in enumerate(zip(batch.payloads, times, strict=True)):
-            if error is None or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                try:
-                    produce(topic, payload, batch.key, -1, failed, None, timestamp, batch.headers)
-                except BufferError:
-                    error = KafkaError(KafkaError._QUEUE_FULL)
-                except KafkaException as exception:
-                    error = error_of(exception)
-                    if error.code() == KafkaError._FATAL:
-                        self._say("fatal", error)
-                else:
-                    continue
-            batch.refused[place] = error  # and all that follow, so that none overtakes it
-        del produce, failed, ticket
+        self._give(topic, batch, ticket.failed)
+        del ticket
         if self._over:
             self._bell.ring()
+
+    def _give(self, topic: str, batch: Round, failed: Callable[..., None]) -> None:
+        """Give messages to librdkafka; what it does not take is noted, and so is all that follows.
+
+        A message that is too large alone is left out: nothing overtakes it that it would hold up.
+        """
+        produce, key, headers = self._producer.produce, batch.key, batch.headers
+        times = iter(batch.timestamps or itertools.repeat(0))
+        messages = iter(batch.payloads)
+        place = -1
+        while True:
+            try:
+                if batch.timestamps or headers or key is not None:
+                    for place, payload in enumerate(messages, place + 1):  # noqa: B007, B020
+                        produce(topic, payload, key, -1, failed, None, next(times), headers)
+                else:
+                    for place, payload in enumerate(messages, place + 1):  # noqa: B007, B020
+                        produce(topic, payload, None, -1, failed)
+                return
+            except BufferError:
+                error = KafkaError(KafkaError._QUEUE_FULL)
+            except KafkaException as exception:
+                error = error_of(exception)
+                if error.code() == KafkaError._FATAL:
+                    self._say("fatal", error)
+            batch.refused[place] = error
+            if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                rest = range(place + 1, len(batch.payloads))
+                batch.refused.update(dict.fromkeys(rest, error))
+                return
 
     def may_send(self, writer: Writer) -> bool:
         """Whether nothing keeps this writer from sending."""

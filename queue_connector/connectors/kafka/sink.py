@@ -35,6 +35,9 @@ from .writer import MOST_BYTES, Outgoing, TopicWriter
 ENCODE_BUDGET = 0.005
 """Seconds for which data are encoded before what there is is sent."""
 
+AT_ONCE = 256
+"""Data that are encoded together, if those before were quick."""
+
 
 @attrs.define(eq=False, slots=False)
 class TooLargeError(DataError):
@@ -109,6 +112,7 @@ class KafkaProducerSink(DataSink):
         self._writer = TopicWriter(descriptor, services, descriptor.message_max_bytes)
         self._worker = Worker()
         self._slow = False  # whether the latest datum took long to encode
+        self._at_once = 1  # data that are encoded before it is looked how long that took
 
     async def start(self) -> None:
         """Get ready to write; a broker that does not answer yet is no error."""
@@ -142,39 +146,63 @@ class KafkaProducerSink(DataSink):
             numbers: list[int] = []
             payloads: list[Any] = []
             timestamps: list[int] = []
-            size, now = 0, time.monotonic()
-            until = now + ENCODE_BUDGET
-            while index < len(values) and now < until and size < MOST_BYTES:
-                try:
-                    if self._slow:
-                        payload, timestamp = await self._worker.run(self._encode, values[index])
+            until = time.monotonic() + ENCODE_BUDGET
+            while index < len(values):
+                some = values[index : index + self._at_once]
+                found, times = await self._encode_some(some)
+                for number, payload in enumerate(found, index):
+                    if isinstance(payload, DataError):
+                        delivery.refuse(number, payload)
                     else:
-                        payload, timestamp = self._encode(values[index])
-                except DataError as error:
-                    delivery.refuse(index, error)
-                else:
-                    numbers.append(index)
-                    payloads.append(payload)
-                    timestamps.append(timestamp)
-                    size += len(payload)
-                index += 1
-                before, now = now, time.monotonic()
-                self._slow = now - before > ENCODE_BUDGET
+                        numbers.append(number)
+                        payloads.append(payload)
+                timestamps += times
+                index += len(some)
+                if time.monotonic() > until or sum(map(len, payloads)) > MOST_BYTES:
+                    break
             told = partial(self._told, delivery, numbers, payloads)
             await self._writer.send(Outgoing(payloads, told, delivery.fail, timestamps))
             if index >= len(values):
                 return
 
-    def _encode(self, value: Data) -> tuple[Any, int]:
-        fitting = conform(value, self._spec)
-        timestamp = SENDING_TIME
-        if self._timestamps is not None:
+    async def _encode_some(self, values: Sequence[Data]) -> tuple[list[Any], list[int]]:
+        """Encode where and as many as their like were quick to encode."""
+        began = time.monotonic()
+        if self._slow:
+            encoded = await self._worker.run(self._encode, values)
+        else:
+            encoded = self._encode(values)
+        took = time.monotonic() - began
+        self._slow = took > ENCODE_BUDGET and len(values) == 1
+        if took > ENCODE_BUDGET:
+            self._at_once = 1
+        elif took < ENCODE_BUDGET / 4:
+            self._at_once = min(2 * self._at_once, AT_ONCE)
+        return encoded
+
+    def _encode(self, values: Sequence[Data]) -> tuple[list[Any], list[int]]:
+        """Of each value its payload or what is wrong with it; the timestamps of those with one."""
+        if self._timestamps is None:
+            encoded = self._codec.encode_batch(values, self._spec)
+            return [self._checked(payload) for payload in encoded], []
+        stamped = [self._encode_with_time(value) for value in values]
+        times = [time for payload, time in stamped if not isinstance(payload, DataError)]
+        return [payload for payload, _ in stamped], times
+
+    def _checked(self, payload: bytes | DataError) -> bytes | DataError:
+        if isinstance(payload, DataError) or len(payload) <= self._limit:
+            return payload
+        return TooLargeError(self._topic, len(payload), f"message_max_bytes is {self._limit}")
+
+    def _encode_with_time(self, value: Data) -> tuple[bytes | DataError, int]:
+        assert self._timestamps is not None
+        try:
+            fitting = conform(value, self._spec)
             timestamp = self._timestamps.timestamp(fitting)
-        payload = self._codec.encode(fitting, self._spec)
-        if len(payload) > self._limit:
-            limit = f"message_max_bytes is {self._limit}"
-            raise TooLargeError(self._topic, len(payload), limit)
-        return payload, timestamp
+            payload = self._checked(self._codec.encode(fitting, self._spec))
+            return payload, timestamp
+        except DataError as error:
+            return error, SENDING_TIME
 
     def _told(
         self,
