@@ -55,6 +55,7 @@ _NO_LIMIT = 2**31 - 1  # of librdkafka's queue: each writer bounds what it has u
 _PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
 _SECOND_CHANCE = 6.0  # s for a client to be answered after all: more than its longest back-offs
 _SUSPECT = 5.0  # s that messages stand before it is asked whether they are too large
+_UNSUSPECTED = 64 * 1024  # B together that any broker takes
 _SUSPECT_AGAIN = 60.0  # s until it is asked again
 _BATCH = 1_000_000  # B, librdkafka's own limit of what goes in one batch
 _PROBE = 1.0  # s that it is asked for at once
@@ -354,9 +355,10 @@ class KafkaProducer:
         for writer in {batch.writer: None for _, batch in self._rounds.values()}:
             writer.review(now)
         self._take_back()
-        if now >= self._suspect_at and any(
-            now - batch.begun > _SUSPECT for _, batch in self._rounds.values()
-        ):
+        if now < self._suspect_at:
+            return
+        stand = [batch for _, batch in self._rounds.values() if now - batch.begun > _SUSPECT]
+        if sum(batch.size for batch in stand) > _UNSUSPECTED:
             self._suspect_at = now + _SUSPECT_AGAIN
             self.inquiry.lane.post(self._ask_limit)
 

@@ -96,6 +96,11 @@ class Round:
     """What was reported, with the bytes of each message."""
 
     @property
+    def size(self) -> int:
+        """Bytes of all messages."""
+        return sum(len(payload or b"") for payload in self.payloads)
+
+    @property
     def largest(self) -> int:
         """Bytes of the largest of the messages."""
         return max(len(payload or b"") for payload in self.payloads)
