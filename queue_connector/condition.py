@@ -32,7 +32,7 @@ class Condition:
     error: str = ""
     """The latest thing that went wrong; it stays when all is well again."""
     gauges: dict[str, Callable[[], int]] = attrs.field(factory=dict)
-    """Numbers of the moment by name: ``queued``, ``pending``, ``end_offset``, ``lag``."""
+    """Numbers of the moment: ``queued``, ``under_way``, ``pending``, ``end_offset``, ``lag``."""
 
     def waits(self, for_what: str, error: str = "") -> None:
         """It cannot go on without this."""

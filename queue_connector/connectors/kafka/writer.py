@@ -96,7 +96,6 @@ class TopicWriter:
         self._largest = message_max_bytes
         self._services = services
         self._condition = services.condition
-        self._condition.gauges["under_way"] = lambda: self._count
         self._endpoint = f"Kafka topic {self.topic!r} at {self._servers}"
         self._client: KafkaProducer | None = None
         self._ends = AsyncExitStack()
@@ -133,6 +132,7 @@ class TopicWriter:
             EndpointError: options that cannot be used, or nobody accepts the log-in.
         """
         self._forget()
+        self._condition.gauges["under_way"] = lambda: self._count
 
         def make() -> KafkaProducer:
             log = self._services.log
