@@ -64,6 +64,7 @@ async def test_an_idle_connection_that_the_broker_closes_is_no_outage(servers, t
     ):
         await sink.awrite(1)
         assert await numbers(source, 1) == [1]
+        caplog.clear()  # a young broker makes the topic of the positions first
         await trio.sleep(4)  # longer than any connection may be idle here
         await sink.awrite(2)
         assert await numbers(source, 1) == [2]

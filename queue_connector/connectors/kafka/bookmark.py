@@ -26,7 +26,7 @@ from .client import Trouble, describe, error_of
 Place = tuple[str, int]
 """A topic and the number of a partition."""
 
-REPEAT = 20.0
+REPEAT = 30.0
 """Seconds between commits of what has not moved, and between looks for those of others."""
 
 _INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
@@ -40,6 +40,8 @@ class Bookmark:
     def __init__(self, group: str, trouble: Trouble) -> None:
         self.group = group
         self.identity = f"{socket.gethostname()} pid {os.getpid()} {secrets.token_hex(4)}"
+        self.refusal: KafkaError | None = None
+        """Why the latest commit was not accepted."""
         self._trouble = trouble
         self._settled: dict[Place, int] = {}
         self._committed: dict[Place, int] = {}
@@ -139,10 +141,12 @@ class Bookmark:
 
     def _answered(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         self._unanswered = False
+        self.refusal = error
         for found in places:
             refusal = error or found.error
             place = (found.topic, found.partition)
             if refusal is not None:
+                self.refusal = refusal
                 self._trouble.report(f"commit: {describe(refusal)}")
             elif place in self._settled:
                 self._committed[place] = found.offset

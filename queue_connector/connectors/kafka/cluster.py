@@ -1,8 +1,8 @@
 """One cluster with one login: how its clients are made, and what all who use it ask it together.
 
 * asked     by one client in one thread of its own, so that no answer that is late holds up messages
-* partitions  one look for the topics of everybody, every `LOOK_INTERVAL` seconds; offsets and what
-  a group has committed are asked for without waiting, and the answers are handed on as they come
+* partitions  one look for the topics of everybody, every `LOOK_INTERVAL` seconds; offsets are
+  asked for without waiting, and the answers are handed on as they come
 * patience  a question gets `FIRST_PATIENCE` seconds; one that is not answered in time gets twice as
   many the next time, up to what the configuration allows (``request_timeout``)
 * stranded  a client that was answered while its brokers were starting may forget them all, and
@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 import attrs
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -190,25 +189,12 @@ class Asker:
             told = partial(then, (place.topic, place.partition))
             future.add_done_callback(partial(self._answer, told, _offset))
 
-    def committed(
-        self,
-        group: str,
-        places: Iterable[tuple[str, int]],
-        then: Callable[[list[TopicPartition] | KafkaError], None],
-    ) -> None:
-        """Ask what a group has committed; any thread may. *then* is as for `begins`."""
-        asked = [TopicPartition(*place) for place in places]
-        answers = self._client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=self.patience
-        )
-        answers[group].add_done_callback(partial(self._answer, then, _places))
-
     def _answer(self, then: Callable[[Any], None], read: Callable[[Any], Any], done: Any) -> None:
         try:
             answer = read(done.result())
         except KafkaException as exception:
             error = error_of(exception)
-            self._unanswered(error)
+            self.unanswered(error)
             then(error)
         else:
             self._heard(self.patience / 4)
@@ -285,7 +271,7 @@ class Asker:
         try:
             answer = question(self.patience)
         except KafkaException as exception:
-            self._unanswered(error_of(exception))
+            self.unanswered(error_of(exception))
             return None
         self._heard(time.monotonic() - began)
         return answer
@@ -295,7 +281,8 @@ class Asker:
         self.patience = max(self.patience / 2, FIRST_PATIENCE, min(4 * took, self._longest))
         self.trouble.over()
 
-    def _unanswered(self, error: KafkaError) -> None:
+    def unanswered(self, error: KafkaError) -> None:
+        """A question was not answered: why, and the next ones get more time if that was short."""
         self.trouble.report(describe(error))
         if error.code() == KafkaError._TIMED_OUT:  # there is a broker, but it takes its time
             self.patience = min(2 * self.patience, self._longest)
@@ -333,8 +320,3 @@ def _found(topic: Any) -> Found:
 def _offset(answer: Any) -> int:
     offset: int = answer.offset
     return offset
-
-
-def _places(answer: Any) -> list[TopicPartition]:
-    places: list[TopicPartition] = answer.topic_partitions
-    return places

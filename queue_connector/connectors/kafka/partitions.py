@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ...errors import EndpointError
 from .bookmark import Bookmark
-from .client import HOPELESS, describe
+from .client import HOPELESS, describe, error_of
 from .cluster import EARLIEST, LATEST, NO_SUCH_TOPIC, Asker, Found, at_time
 from .subscription import Burst, Place, Subscription
 
@@ -151,25 +151,26 @@ class TopicPartitions:
         numbers = sorted(leaders)
         if self._home.bookmark is None:
             self._find_start(numbers)
-            return
-        self._home.asker.committed(
-            self._home.bookmark.group,
-            [(self._topic, number) for number in numbers],
-            partial(self._home.post, self._committed_found, numbers),
-        )
+        else:
+            self._find_committed(numbers, self._home.bookmark.group)
 
-    def _committed_found(
-        self, numbers: list[int], answer: list[TopicPartition] | KafkaError
-    ) -> None:
-        places = [] if isinstance(answer, KafkaError) else answer
+    def _find_committed(self, numbers: list[int], group: str) -> None:
+        """By the client that reads: the other topics of the group wait for the answer.
+
+        Another client could be asked without waiting. But librdkafka 2.16 never answers again what
+        an admin client asks a coordinator whose connection was closed, and may end the process.
+        """
+        asked = [TopicPartition(self._topic, number) for number in numbers]
+        try:
+            places = self._home.consumer.committed(asked, self._home.asker.patience)
+        except KafkaException as exception:
+            self._home.asker.unanswered(error_of(exception))
+            self._ask_again(error_of(exception))
+            return
         errors = [place.error for place in places if place.error is not None]
-        if isinstance(answer, KafkaError):
-            errors = [answer]
         if errors:
             self._ask_again(errors[0])
             return
-        assert self._home.bookmark is not None
-        group = self._home.bookmark.group
         found = {place.partition: place.offset for place in places if place.offset >= 0}
         if not found:
             self._log.info(

@@ -29,7 +29,7 @@ from ...bridge import TICK, Lane, ToTrio
 from ...errors import EndpointError
 from ...shared import Shared
 from .bookmark import REPEAT, Bookmark
-from .client import STRANDED, describe, error_of
+from .client import HOPELESS, STRANDED, describe, error_of
 from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher
 from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
 from .subscription import Place, Subscription
@@ -45,6 +45,7 @@ _HOLD = 0.02  # s that a full source may hold up others before it is paused
 _HOLD_ALONE = 1.0  # s that it may when there are no others
 _UPKEEP = 0.5  # s between looks at everything else
 _SECOND_CHANCE = 6.0  # s for a client to be answered after all
+_LONGEST_CHECK = 0.1  # s that a look at what is committed may hold up the topics of the group
 _WARN_AGAIN = 60.0  # s between warnings that somebody else commits
 
 
@@ -258,13 +259,16 @@ class Reader(Watcher):
         if self._full and self._is_held_up(now):
             time.sleep(_BUSY)
             return
-        first = self.consumer.poll(_BUSY if self._is_hurried(now) else _IDLE)
+        first = self.consumer.poll(self._patience(now))
         if first is not None:
             self._heard_at = time.monotonic()
             self._sort((first, *self.consumer.consume(_MOST - 1, 0)))
 
-    def _is_hurried(self, now: float) -> bool:
-        return bool(self._leaving or self.unmarked) or now < self._hurried_until
+    def _patience(self, now: float) -> float:
+        """How long to poll: whatever else is wanted waits for the end of it."""
+        if self._leaving or self.unmarked or now < self._hurried_until:
+            return _BUSY
+        return _IDLE if self._full or now - self._heard_at < 1.0 else TICK
 
     def _sort(self, burst: tuple[Message[Any, Any], ...]) -> None:
         by_topic: dict[str | None, list[Message[Any, Any]]] = {}
@@ -320,6 +324,9 @@ class Reader(Watcher):
             topic.note_ends()
         if self._topics:
             self._renew_if_stranded(now)
+        if self.bookmark is not None and now >= self._next_check:
+            self._next_check = now + REPEAT
+            self._check(self.bookmark)
 
     def _renew_if_stranded(self, now: float) -> None:
         """Go on with another client where the cluster answers, but not this one."""
@@ -361,22 +368,22 @@ class Reader(Watcher):
                 bookmark.settle(name, moved.valid(places))
         for topic in list(self.unmarked):
             topic.mark()
+            if bookmark.refusal is not None and bookmark.refusal.code() in HOPELESS:
+                topic.fail(bookmark.refusal)
         bookmark.commit(self.consumer, at_once=bool(self.unmarked or self._leaving))
         for name, subscription in list(self._leaving.items()):
             if not bookmark.behind(name):
                 del self._leaving[name]
                 self.tell(subscription.committed.set)
-        now = time.monotonic()
-        if now >= self._next_check and (known := bookmark.places):
-            self._next_check = now + REPEAT / 2
-            self.asker.committed(bookmark.group, known, partial(self.post, self._compare, bookmark))
 
-    def _compare(self, bookmark: Bookmark, found: object) -> None:
+    def _check(self, bookmark: Bookmark) -> None:
         """Notice positions that are gone, or that somebody else has committed."""
-        if not isinstance(found, list):
-            return
-        places: list[TopicPartition] = found
-        gone, foreign = bookmark.compare(places)
+        asked = [TopicPartition(*place) for place in bookmark.places]
+        try:
+            found = self.consumer.committed(asked, _LONGEST_CHECK) if asked else []
+        except KafkaException:
+            return  # the next time, maybe
+        gone, foreign = bookmark.compare(found)
         for name in gone & set(self._topics):
             self._topics[name].subscription.upstream[POSITION_GONE] += 1
             self._warn(

@@ -34,6 +34,7 @@ from ...errors import DecodeError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import DataSource, Provenance
 from ...window import OVERHEAD
+from .cluster import Cluster
 from .reader import reading
 from .subscription import Burst, Place, Start, Subscription
 from .topic import KafkaTopicDescriptor
@@ -97,6 +98,21 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         doc="The consumer group under which Kafka keeps the position, for this source alone: of "
         "what every sink has accepted. A restart goes on there. Without, nothing is kept.",
     )
+
+    request_timeout: float = option(
+        default=5.0,
+        gt=0.0,
+        unit="s",
+        doc="How long a question to the broker may take at most. Half a second is waited first, "
+        "and longer as that proves too short; so only lines whose round trips take seconds need "
+        "more than the default. Sources with different values share no client.",
+    )
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where it is and how to log in: what shares a client with others."""
+        options = tuple(sorted(self.options.items()))
+        return Cluster(self.bootstrap, options, self.request_timeout)
 
     @property
     def origin(self) -> Hashable:

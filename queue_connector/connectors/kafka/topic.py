@@ -20,7 +20,6 @@ from ...datatypes import DataSpec, Kind
 from ...descriptors import Descriptor, EndpointDescriptor, Place, SinkDescriptor, option
 from ...errors import Fault
 from ...registry import UnknownNameError
-from .cluster import Cluster
 from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
 
 DEFAULT_PORT = 9092
@@ -86,25 +85,11 @@ class KafkaAddress(Descriptor):
     )
     topic: str = option(min_length=1, doc="The name of the topic.")
     options: dict[str, str | bool] = option(default={}, form=OptionsForm(), doc=OPTIONS_DOC)
-    request_timeout: float = option(
-        default=5.0,
-        gt=0.0,
-        unit="s",
-        doc="How long a question to the broker may take at most. It waits half a second first, "
-        "and longer as it finds that the line needs it; so only lines whose round trips take "
-        "seconds need more than the default.",
-    )
 
     @property
     def bootstrap(self) -> str:
         """The addresses, each with a port, separated by commas."""
         return bootstrap_servers(self.servers)
-
-    @property
-    def cluster(self) -> Cluster:
-        """Where it is and how to log in: what shares clients with others."""
-        options = tuple(sorted(self.options.items()))
-        return Cluster(self.bootstrap, options, self.request_timeout)
 
     @property
     def place(self) -> Place:
