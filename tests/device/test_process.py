@@ -224,11 +224,11 @@ def test_event_ports_that_cannot_be_had_are_told_at_the_start(monkeypatch, varia
 
 @needs_root
 def test_clients_for_which_there_are_no_threads_are_a_fault_of_their_group_alone(tmp_path):
-    kafka = {"type": "KafkaConsumerSource", "servers": "127.0.0.1:1"}
+    kafka = {"type": "KafkaConsumerSource"}
     tango_sink = {"type": "TangoLocalAttributeSink"}
     many = [
         {
-            "source": {**kafka, "topic": f"t{number}"},
+            "source": {**kafka, "topic": "t", "servers": f"127.0.0.1:{number + 1}"},
             "sink": {**tango_sink, "attribute_name": f"a{number}"},
         }
         for number in range(12)
@@ -333,6 +333,8 @@ def test_a_tango_database_that_is_not_up_yet_is_waited_for_with_a_word(tmp_path,
         database.start()
         running.until(lambda: "Ready to accept request" in running.out)
         proxy = tango.DeviceProxy(f"tango://{database.address}/{name}")
+        assert proxy.State() == tango.DevState.STANDBY
+        proxy.Init()
         assert proxy.State() == tango.DevState.STANDBY
         running.signal(signal.SIGTERM)
         assert running.ends() == 0

@@ -31,9 +31,7 @@ class Administrator:
 
     def ask(self, command: str, argument: Any) -> Any:
         """The answer to one of its commands."""
-        host, port = get_server_host_port()
-        name = tango.Util.instance().get_dserver_device().get_name()
-        proxy = tango.DeviceProxy(f"tango://{host}:{port}/{name}#dbase=no")
+        proxy = tango.DeviceProxy(_name())
         proxy.set_timeout_millis(TIMEOUT)
         return proxy.command_inout(command, argument)
 
@@ -70,3 +68,11 @@ class Administrator:
     def stop_polling(self, attribute: str) -> None:
         """Have Tango not read it any more by itself."""
         self.ask("RemObjPolling", [self._device.get_name(), "attribute", attribute])
+
+
+def _name() -> str:
+    name: str = tango.Util.instance().get_dserver_device().get_name()
+    if tango.Util._UseDb and not tango.Util._FileDb:
+        return name  # by the database: such a server answers to no address of its own
+    host, port = get_server_host_port()
+    return f"tango://{host}:{port}/{name}#dbase=no"
