@@ -103,7 +103,9 @@ class Renewal:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._closed = False
+        self._holder = 0
+        self._waiting: set[int] = set()
+        self._closed = self._ended = False
 
     @property
     def under_way(self) -> bool:
@@ -113,24 +115,44 @@ class Renewal:
     def begin(self, patience: float) -> bool:
         """Be the one that ends it and begins it anew; False where others were for so long.
 
-        Once `close` was called nobody is any more.
+        After `close` nobody is any more.
         """
+        self._waiting.add(current_thread())
+        try:
+            found = self._acquire(patience, lambda: self._closed)
+            if found and self._closed:  # it was closed while this thread waited for its turn
+                self.end()
+            return found and not self._closed
+        finally:
+            self._waiting.discard(current_thread())
+
+    def end(self) -> None:
+        """It has been begun anew, by this thread; for any other one nothing happens."""
+        if self._holder == current_thread():
+            self._holder = 0
+            self._lock.release()
+
+    def close(self, patience: float) -> bool:
+        """End it for good; whether nobody has it in hand any more, nor waits to, after so long.
+
+        The calling thread must not be the one that `begin` chose.
+        """
+        self._closed = True
         end = time.monotonic() + patience
-        while not self._closed:
+        self._ended = self._ended or self._acquire(patience, lambda: self._ended)
+        while self._waiting and time.monotonic() < end:
+            time.sleep(TICK / 10)
+        return self._ended and not self._waiting
+
+    def _acquire(self, patience: float, given_up: Callable[[], bool]) -> bool:
+        end = time.monotonic() + patience
+        while not given_up():
             if self._lock.acquire(timeout=TICK):
+                self._holder = current_thread()
                 return True
             if time.monotonic() > end:
                 break
         return False
-
-    def end(self) -> None:
-        """It has been begun anew."""
-        if self._lock.locked():
-            self._lock.release()
-
-    def close(self) -> None:
-        """It is ended for good."""
-        self._closed = True
 
 
 class _Job:

@@ -22,7 +22,7 @@ import trio.lowlevel
 from tango.server import Device, attribute, command, device_property
 
 from . import __version__, config, configdb
-from .bridge import Lane, LoopStoppedError, Renewal, TrioThread
+from .bridge import Lane, LoopStoppedError, Renewal, TrioThread, current_thread
 from .children import read_once
 from .connectors.tango.administrator import Administrator
 from .connectors.tango.attributes import DynamicAttributes, lane_context
@@ -115,6 +115,7 @@ class SDPQueueConnector(Device):
         """Begin, at the server's start and at every ``Init``; an error leads to FAULT."""
         if not hasattr(self, "_renewal"):
             self._renewal = Renewal()
+            self._commanding = 0
         try:
             super().init_device()
             device_name.set(self.get_name())
@@ -224,24 +225,33 @@ class SDPQueueConnector(Device):
         elif self._state[0] is State.OFF:
             await self._supervisor.start()
 
+    def always_executed_hook(self) -> None:
+        """Note whose turn it is, with the monitor held, so that `delete_device` knows an Init."""
+        self._commanding = current_thread()
+
     def delete_device(self) -> None:
         """End, at ``Init`` and when the server stops: every group in order, then the loop.
 
-        Init comes in as many threads as clients ask for it, and the monitor must be released.
+        Init comes in as many threads as clients ask for it, and the monitor must be released. When
+        the device is not to come again, nobody may be inside it when this returns.
         """
-        ending = tango.Util.instance().is_svr_shutting_down()
+        patience = self.settings.stop_grace + SHUTDOWN_MARGIN
+        by_init = self._commanding == current_thread()
+        # Tango deletes a device once no client is inside it: no Init may keep it from that.
+        server = tango.Util.instance()
+        ending = server.is_svr_shutting_down() or server.is_svr_starting()
         with tango.AutoTangoAllowThreads(self):
-            patience = self.settings.stop_grace + SHUTDOWN_MARGIN
-            if not self._renewal.begin(patience if ending else INIT_PATIENCE):
+            if by_init and (ending or not self._renewal.begin(INIT_PATIENCE)):
                 raise _dev_failed(LoopStoppedError(BEING_INITIALISED), self.get_name())
-            if ending:
-                self._renewal.close()
+            if not by_init and not self._renewal.close(patience):
+                _log.critical("an Init does not end; it is left behind")
             try:
                 if not self._loop.stop(patience):
                     _log.critical("the Trio thread does not end; it is left behind")
                 super().delete_device()
             except BaseException:
-                self._renewal.end()
+                if by_init:
+                    self._renewal.end()
                 raise
 
     async def _main(self, ready: Callable[[], None], stopping: trio.Event) -> None:

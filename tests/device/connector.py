@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -99,6 +100,29 @@ def eventually(condition: Any, timeout: float = 10.0) -> Any:
             raise AssertionError(f"still {value!r} after {timeout} s")
         time.sleep(0.01)
     return value
+
+
+class Machine:
+    """How long the machine itself held up a thread that only sleeps, while inside."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Machine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(0.005):
+            now = time.monotonic()
+            self.pause, last = max(self.pause, now - last), now
 
 
 _subscribed: list[Events] = []

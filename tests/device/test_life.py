@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tango
@@ -181,3 +182,22 @@ def test_many_clients_with_init_among_their_commands(tmp_path):
         eventually(lambda: proxy.State() == DevState.ON)
         assert running.resources()[0] < 80
         assert running.terminate() == 0
+
+
+def test_the_end_comes_in_order_amid_inits(tmp_path):
+    """A device that is deleted under an Init corrupts the heap."""
+    with connector(tmp_path, config(endless("a"), endless("b"))) as running:
+        eventually(lambda: running.proxy().state() == DevState.ON)
+        over = threading.Event()
+
+        def init():
+            proxy = running.proxy()
+            while not over.is_set():
+                proxy.Init()
+
+        with ThreadPoolExecutor() as pool:
+            for _ in range(3):
+                pool.submit(at_once, 1, init)
+            eventually(lambda: running.log().count("INIT -> STANDBY") > 2)
+            assert running.terminate() == 0
+            over.set()

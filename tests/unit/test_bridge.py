@@ -4,6 +4,7 @@ import contextlib
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from queue_connector.bridge import (
     Lane,
     LoopStoppedError,
     Mailbox,
+    Renewal,
     TrioThread,
     Worker,
     check_cancelled,
@@ -586,3 +588,33 @@ def test_a_bell_may_be_rung_when_the_loop_is_over():
         return Bell(lambda: None)
 
     trio.run(main).ring()
+
+
+# Renewal
+
+
+def test_one_thread_renews_at_a_time_and_the_others_have_their_turn_or_go_away():
+    renewal = Renewal()
+    assert renewal.begin(0)
+    assert renewal.under_way
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(renewal.begin, 0).result() is False
+        pool.submit(renewal.end).result()  # it is not this thread's to end
+        assert renewal.under_way
+        other = pool.submit(renewal.begin, 10)
+        renewal.end()
+        assert other.result() is True
+
+
+def test_what_is_closed_is_left_by_all_and_never_renewed_again():
+    renewal = Renewal()
+    assert renewal.begin(0)
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(renewal.begin, 10) for _ in range(3)]
+        closing = pool.submit(renewal.close, 10)
+        assert [one.result() for one in waiting] == [False] * 3
+        assert not closing.done()
+        renewal.end()
+        assert closing.result() is True
+    assert not renewal.begin(0)
+    assert renewal.close(0)
