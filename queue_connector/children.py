@@ -55,14 +55,14 @@ class Child:
         return self.value.mod_revision
 
     @classmethod
-    def read(cls, name: str, value: Versioned) -> Child:
+    def read(cls, name: str, value: Versioned, device: str = "") -> Child:
         """Judge a value by itself; whatever happens is the fault of this one."""
         try:
             if not is_name(name):
                 message = f"{texts.name(name)} is no name of a group"
                 hint = f"use printable characters, at most {MAX_GROUP_NAME}"
                 raise ConfigError([Fault("$", message, hint)])
-            reading = config.examine(value.value)
+            reading = config.examine(value.value, device)
             descriptor = reading.configuration()
             claims = tuple(
                 claim.below(path)
@@ -113,7 +113,8 @@ async def _in_turn(value: Versioned, function: Callable[[*Args], T], *args: *Arg
 class Reader:
     """Views of a path → what is wanted of each group; remembers what it judged and accepted."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "") -> None:
+        self._device = device
         self._judged: dict[str, Child] = {}
         self._accepted: dict[str, Child] = {}
         self._own: tuple[Versioned | None, bool] = (None, False)
@@ -134,7 +135,7 @@ class Reader:
                 values[""] = view.own
         for name, value in values.items():
             if not self._knows(name, value):
-                self._judged[name] = await _in_turn(value, Child.read, name, value)
+                self._judged[name] = await _in_turn(value, Child.read, name, value, self._device)
 
     def warnings(self) -> Iterator[tuple[str, ConfigWarning]]:
         """Those of the children that were not told yet, with the children's names."""
@@ -156,7 +157,9 @@ class Reader:
             if self._own[1]:
                 values[""] = view.own
         self._judged = {
-            name: self._judged[name] if self._knows(name, value) else Child.read(name, value)
+            name: self._judged[name]
+            if self._knows(name, value)
+            else Child.read(name, value, self._device)
             for name, value in values.items()
         }
         self._accepted = {n: child for n, child in self._accepted.items() if n in values}

@@ -17,8 +17,13 @@ Exchanges = dict[str, ExchangeDescriptor]
 """Exchanges by their path."""
 
 
-def circles(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[ConfigWarning]:
-    """One warning for each circle, at the first exchange of it; paths are those of *placed*."""
+def circles(
+    placed: Iterable[tuple[str, ExchangeDescriptor]], device: str = ""
+) -> Iterator[ConfigWarning]:
+    """One warning for each circle, at the first exchange of it; paths are those of *placed*.
+
+    *device* is the connector's own name, where it is known.
+    """
     exchanges = dict(placed)
     readers: dict[Hashable, list[str]] = {}
     for path, exchange in exchanges.items():
@@ -27,7 +32,7 @@ def circles(placed: Iterable[tuple[str, ExchangeDescriptor]]) -> Iterator[Config
                 readers.setdefault(key, []).append(path)
     told: set[str] = set()
     for path in exchanges:
-        if path not in told and (way := _way_round(path, exchanges, readers)):
+        if path not in told and (way := _way_round(path, exchanges, readers, device)):
             told.update(step for step, _ in way)
             if len(way) > 1 or not way[0][1].passes_all:
                 yield _warning(path, way)
@@ -37,14 +42,16 @@ Way = list[tuple[str, Place]]
 """Where data come to, step by step: the exchange, and the place that it reads them from."""
 
 
-def _way_round(start: str, exchanges: Exchanges, readers: dict[Hashable, list[str]]) -> Way:
+def _way_round(
+    start: str, exchanges: Exchanges, readers: dict[Hashable, list[str]], device: str
+) -> Way:
     """The shortest way by which what an exchange writes comes back to it; empty: none."""
     came: dict[str, tuple[str, Place]] = {}
     used: set[Hashable] = set()
     pending = deque([start])
     while pending and start not in came:
         here = pending.popleft()
-        for place in _written(exchanges[here]):
+        for place in _written(exchanges[here], device):
             for key in place.keys - used:
                 used.add(key)
                 for reader in readers.get(key, ()):
@@ -62,9 +69,11 @@ def _way_round(start: str, exchanges: Exchanges, readers: dict[Hashable, list[st
     return way[::-1]
 
 
-def _written(exchange: ExchangeDescriptor) -> Iterator[Place]:
-    places = [*(sink.place for sink in exchange.sinks), exchange.error_policy.place]
-    yield from (place for place in places if place is not None)
+def _written(exchange: ExchangeDescriptor, device: str) -> Iterator[Place]:
+    for sink in exchange.sinks:
+        yield from sink.places(device)
+    if exchange.error_policy.place is not None:
+        yield exchange.error_policy.place
 
 
 def _warning(path: str, way: Way) -> ConfigWarning:

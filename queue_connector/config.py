@@ -38,19 +38,19 @@ def parse(text: str | bytes) -> QueueConnectorDescriptor:
     return examine(text).configuration()
 
 
-def take(text: str | bytes) -> QueueConnectorDescriptor:
+def take(text: str | bytes, device: str = "") -> QueueConnectorDescriptor:
     """The same for a device that is to do what it says: the log tells the warnings."""
-    reading = examine(text)
+    reading = examine(text, device)
     descriptor = reading.configuration()
     for warning in reading.warnings:
         log.warning("%s", warning)
     return descriptor
 
 
-def examine(text: str | bytes) -> Reading:
+def examine(text: str | bytes, device: str = "") -> Reading:
     """The same without raising: the configuration, or faults; and warnings."""
     try:
-        return read(load(text))
+        return read(load(text), device)
     except ConfigError as error:
         return Reading(None, structure=error.faults)
 

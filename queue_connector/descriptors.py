@@ -430,6 +430,11 @@ class SourceDescriptor(EndpointDescriptor):
 class SinkDescriptor(EndpointDescriptor):
     """Says where data go."""
 
+    def places(self, device: str) -> Iterator[Place]:
+        """All that it writes, where another exchange may read, for a connector of this name."""
+        if self.place is not None:
+            yield self.place
+
     def claims(self) -> Iterator[tuple[str, str]]:
         """The names of all attributes that `publishes` tells, each with its relative path.
 

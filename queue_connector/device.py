@@ -168,7 +168,7 @@ class SDPQueueConnector(Device):
         refusal: QueueConnectorError | None = None
         if self.settings.configuration.strip():
             try:
-                descriptor = config.take(self.settings.configuration)
+                descriptor = config.take(self.settings.configuration, self.get_name())
             except QueueConnectorError as error:
                 refusal = error
         self._define_now(descriptor or QueueConnectorDescriptor())
@@ -498,7 +498,7 @@ class SDPQueueConnector(Device):
             return
         try:
             with tango.AutoTangoAllowThreads(self):  # a large one takes a second
-                descriptor = config.take(configuration)
+                descriptor = config.take(configuration, self.get_name())
         except Exception as error:
             raise _dev_failed(error, f"{self.get_name()}/Configure") from error
         self._ask("Configure", self._act, "configure", descriptor)

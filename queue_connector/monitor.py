@@ -63,7 +63,7 @@ class Monitor:
         self._on_change = on_change
         self._database = database
         self._supervisor = supervisor
-        self._reader = Reader()
+        self._reader = Reader(device)
         self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
         self._watch: Watch | None = None
         self._groups: dict[str, list[str]] = {}

@@ -75,8 +75,10 @@ class Reading:
         return self.descriptor
 
 
-def read(value: object) -> Reading:
+def read(value: object, device: str = "") -> Reading:
     """Read a whole configuration, and find everything that is wrong with it.
+
+    *device* is the name of the connector that is to take it, where it is known.
 
     An exchange that has the right structure is checked for its meaning even when others do not.
     """
@@ -115,7 +117,7 @@ def read(value: object) -> Reading:
         None if meaning else descriptor,
         attempt.structure,
         meaning,
-        tuple(itertools.islice(_warnings(value, placed), MAX_FAULTS)),
+        tuple(itertools.islice(_warnings(value, placed, device), MAX_FAULTS)),
     )
 
 
@@ -128,12 +130,12 @@ def _long_names(groups: Iterable[object]) -> Iterator[Fault]:
 
 
 def _warnings(
-    value: object, placed: Sequence[tuple[str, ExchangeDescriptor]]
+    value: object, placed: Sequence[tuple[str, ExchangeDescriptor]], device: str
 ) -> Iterator[ConfigWarning]:
     yield from _older_spellings(value)
     for path, exchange in placed:
         yield from (warning.below(path) for warning in exchange.warnings())
-    yield from circles(placed)
+    yield from circles(placed, device)
 
 
 @attrs.frozen(kw_only=True)

@@ -123,3 +123,16 @@ def test_a_configuration_of_the_largest_size_is_judged_in_a_moment():
     began = time.process_time()
     assert len(read({"exchanges": every + back}).warnings) > 0
     assert time.process_time() - began < 3  # measured: 0.3
+
+
+@pytest.mark.parametrize("name", ["Test/queue/01", "tango://h:1/test/queue/01#dbase=no"])
+def test_attributes_of_the_connector_itself_may_close_a_circle(name):
+    local = {"type": "TangoLocalAttributeSink", "attribute_name": "X"}
+    exchanges = [
+        exchange(consumer("t"), local),
+        exchange(subscription("x", device=name), producer("t")),
+    ]
+    [warning] = read({"exchanges": exchanges}, device="test/Queue/01").warnings
+    assert "the attribute 'X' to $.exchanges[1], the topic 't' back to it" in warning.message
+    assert not read({"exchanges": exchanges}, device="test/queue/02").warnings
+    assert not read({"exchanges": exchanges}).warnings

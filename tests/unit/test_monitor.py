@@ -311,10 +311,10 @@ async def test_what_cannot_be_read_for_any_reason_is_a_fault_of_its_child(
 ):
     examine = config.examine
 
-    def surprised(text):
+    def surprised(text, device):
         if b"surprise" in text:
             raise RuntimeError("nobody has thought of this")
-        return examine(text)
+        return examine(text, device)
 
     monkeypatch.setattr(config, "examine", surprised)
     async with watching() as setting:

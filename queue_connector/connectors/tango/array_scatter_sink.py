@@ -26,6 +26,7 @@ from ...datatypes import Data, DataSpec, Kind
 from ...descriptors import (
     MAX_DATUM_BYTES,
     AttributeHost,
+    Place,
     PublishedAttribute,
     Services,
     SinkDescriptor,
@@ -36,7 +37,7 @@ from ...descriptors import (
 )
 from ...errors import ConformError, EndpointError, Fault
 from .publishing_sink import PublishingSink
-from .types import fit, published_name_faults, type_faults
+from .types import fit, own_places, published_name_faults, type_faults
 
 _LENGTH = np.dtype("int64")
 
@@ -228,6 +229,10 @@ class TangoArrayScatterAttributeSinkDescriptor(SinkDescriptor):
         for key in ("attribute_names", "attribute_shape_names"):
             for index, name in enumerate(getattr(self, key) or ()):
                 yield f"$.{key}{step(index)}", name
+
+    def places(self, device: str) -> Iterator[Place]:
+        """The attributes, on the connector itself."""
+        return own_places(device, (name for _, name in self.claims()))
 
     def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
         """Each part, after its shape where that is told."""

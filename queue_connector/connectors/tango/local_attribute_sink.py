@@ -14,6 +14,7 @@ import attrs
 from ...datatypes import Data, DataSpec
 from ...descriptors import (
     AttributeHost,
+    Place,
     PublishedAttribute,
     Services,
     SinkDescriptor,
@@ -23,7 +24,7 @@ from ...descriptors import (
 )
 from ...errors import ConformError, EndpointError, Fault
 from .publishing_sink import PublishingSink
-from .types import TANGO_KINDS, fit, published_name_faults, type_faults
+from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 
 
 @sinks.register("TangoLocalAttributeSink")
@@ -54,6 +55,10 @@ class TangoLocalAttributeSinkDescriptor(SinkDescriptor):
     def claims(self) -> Iterator[tuple[str, str]]:
         """The one name."""
         yield "$.attribute_name", self.attribute_name
+
+    def places(self, device: str) -> Iterator[Place]:
+        """The attributes, on the connector itself."""
+        return own_places(device, (name for _, name in self.claims()))
 
     def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
         """The one attribute."""

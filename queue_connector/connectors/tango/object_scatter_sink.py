@@ -24,6 +24,7 @@ from ...descriptors import (
     LABELS,
     AttributeHost,
     EndpointDescriptor,
+    Place,
     PublishedAttribute,
     Services,
     SinkDescriptor,
@@ -46,7 +47,7 @@ from .selection import (
     names_in_place_of_text,
 )
 from .steps import Cell
-from .types import TANGO_KINDS, fit, published_name_faults, type_faults
+from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 
 CHECK = 16
 """Attributes after which the worker looks whether it was cancelled."""
@@ -159,6 +160,10 @@ class TangoObjectScatterAttributeSinkDescriptor(SinkDescriptor):
         """The name of each attribute."""
         for index, attribute in enumerate(self.attributes):
             yield f"$.attributes{step(index)}.attribute_name", attribute.attribute_name
+
+    def places(self, device: str) -> Iterator[Place]:
+        """The attributes, on the connector itself."""
+        return own_places(device, (name for _, name in self.claims()))
 
     def publishes(self, spec: DataSpec) -> tuple[PublishedAttribute, ...]:
         """The attributes, as configured."""

@@ -34,8 +34,8 @@ from .readings import Outcome, converted
 from .types import (
     TANGO_KINDS,
     attribute_name_faults,
-    attribute_place,
     device_name_faults,
+    read_place,
     type_faults,
 )
 
@@ -84,7 +84,7 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
     @property
     def place(self) -> Place:
         """The attribute of the device, by the name that is written."""
-        return attribute_place(self.device_name, self.attribute_name)
+        return read_place(self.device_name, self.attribute_name)
 
     @property
     def event_type(self) -> int:

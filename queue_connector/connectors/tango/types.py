@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 from tango import AttrDataFormat, CmdArgType
 
@@ -181,7 +182,7 @@ def attribute_name_faults(name: str, path: str = "$.attribute_name") -> Iterator
 
 
 def attribute_place(device: str, attribute: str) -> Place:
-    """An attribute of another device as what is read or written there.
+    """An attribute of another device as what is written there.
 
     A device may send no event for a value that it has, so not all comes back that is written.
     """
@@ -189,6 +190,20 @@ def attribute_place(device: str, attribute: str) -> Place:
     name = f"{device}/{attribute.lower()}"
     what = f"the attribute {name!r}"
     return Place("attribute_name", what, frozenset({("tango", name)}), passes_all=False)
+
+
+def read_place(device: str, attribute: str) -> Place:
+    """The same as what is read; the device may be the connector itself, wherever it is."""
+    place = attribute_place(device, attribute)
+    bare = "/".join(device.lower().partition("#")[0].split("/")[-3:])
+    return attrs.evolve(place, keys=place.keys | {("own", f"{bare}/{attribute.lower()}")})
+
+
+def own_places(device: str, names: Iterable[str]) -> Iterator[Place]:
+    """Attributes that the connector of this name has itself, as what is written there."""
+    for name in names:
+        key = ("own", f"{device}/{name}".lower())
+        yield Place("attribute_name", f"the attribute {name!r}", frozenset({key}), passes_all=False)
 
 
 OWN_ATTRIBUTES = (
