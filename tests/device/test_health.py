@@ -71,7 +71,7 @@ def test_health_is_failed_with_the_state_and_an_event_tells(tmp_path):
         eventually(lambda: proxy.State() == DevState.FAULT)
         proxy.Reset()
         eventually(lambda: healths.values == [Health.OK, Health.FAILED, Health.OK])
-        assert archived.values == healths.values
+        eventually(lambda: archived.values == healths.values)
 
 
 def test_a_sink_whose_broker_is_away_is_told_everywhere_and_hides_no_other(tmp_path):

@@ -29,7 +29,7 @@ from .directory import Directory
 from .event_server import Server, Workers
 from .locate import Address
 
-SILENCE = 1.0
+SILENCE = 0.5
 """Seconds without an event from a server after which it is asked for a sign of life."""
 
 PAUSE = 0.01

@@ -50,6 +50,7 @@ class Server:
         self._workers = workers
         self._client = ServerClient()
         self._due = trio.Event()
+        self._connection: Link
         self._silent = False
         self._confirm_at = 0.0
         self._subscribing: set[Subscription] = set()
@@ -92,9 +93,9 @@ class Server:
         key = DeviceName.parse(next(iter(self.subscriptions)).device).device
         error: EndpointError | None = None
         try:
-            async with link(self.address, key) as connection, trio.open_nursery() as nursery:
-                nursery.start_soon(connection.watch)
-                await self._serve(connection, nursery)
+            async with link(self.address, key) as self._connection, trio.open_nursery() as nursery:
+                nursery.start_soon(self._connection.watch)
+                await self._serve(nursery)
                 nursery.cancel_scope.cancel()
         except* EndpointError as errors:
             error = next(each for each in leaves(errors) if isinstance(each, EndpointError))
@@ -105,13 +106,13 @@ class Server:
         if error is not None:
             raise error
 
-    async def _serve(self, connection: Link, nursery: trio.Nursery) -> None:
+    async def _serve(self, nursery: trio.Nursery) -> None:
         self._confirm_at = trio.current_time() + CONFIRM
         while self.subscriptions:
             self._due = trio.Event()
             now = trio.current_time()
             if self._silent or now >= self._confirm_at or next(self._to_open(now), None):
-                await connection.ask()  # what follows would wait long for one that is frozen
+                await self._connection.ask()  # what follows would wait long for one that is frozen
                 self._silent = False
             changed, self._changed = self._changed, set()
             for device in changed:
@@ -141,6 +142,7 @@ class Server:
             unreached = dict.fromkeys(devices, error)
         failed = {each: unreached[each.device] for each in due if each.device in unreached}
         wanted = [each for each in due if each not in failed and each in self.subscriptions]
+        await self._connection.ask()  # reaching its devices may have taken long
         self._subscribing, self._subscribed = set(wanted), trio.Event()
         try:
             failed |= await self._workers.subscribing.run(self._client.subscribe, wanted)
@@ -169,6 +171,7 @@ class Server:
         for subscription, value in await self._read(device, subscriptions):
             subscription.last = value
             subscription.mailbox.put(value)
+        await self._connection.ask()  # reading may have taken long
         told = Mailbox[Any](self._bell, 1, lambda: self._device_changed(device, told))
         await self._workers.subscribing.run(self._client.watch, device, told.put)
 

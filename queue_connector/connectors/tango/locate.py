@@ -126,6 +126,7 @@ class Link:
         self._key = key
         self._number = 0
         self._answered = trio.Event()
+        self._asking = trio.Lock()
 
     async def ask(self, patience: float = PATIENCE) -> None:
         """Return once there is a sign of life; `watch` has to run.
@@ -133,11 +134,12 @@ class Link:
         Raises:
             EndpointError: there is none.
         """
-        self._answered = trio.Event()
-        with trio.move_on_after(patience):
-            await self._send()
-            await self._answered.wait()
-            return
+        async with self._asking:
+            self._answered = trio.Event()
+            with trio.move_on_after(patience):
+                await self._send()
+                await self._answered.wait()
+                return
         raise self._silent(patience)
 
     async def watch(self) -> None:
