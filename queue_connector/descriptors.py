@@ -14,6 +14,7 @@ import abc
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -38,6 +39,9 @@ MAX_DATUM_BYTES = 1_000_000_000
 
 MAX_ATTRIBUTES = 5_000
 """Attributes that one device may publish; to make or remove one takes Tango 0.2 ms and more."""
+
+MAX_CLIENTS = 300
+"""Clients of a library that one configuration may need; each has some five threads of its own."""
 
 TEXT_BYTES = 64
 """What a text takes up at least, as the object that Python and Tango make of it."""
@@ -327,6 +331,16 @@ class Place:
     """Whether all that is written there is read there."""
 
 
+@attrs.frozen
+class Client:
+    """A client of a library that several endpoints can share."""
+
+    key: Hashable
+    """What those have in common that share one."""
+    alone: Hashable = None
+    """What only one endpoint of each client can have; None: any number share it."""
+
+
 _TELLING = ("topic", "attribute_name", "key", "attribute_names", "attributes")
 """The fields that tell endpoints of one type apart."""
 
@@ -357,6 +371,11 @@ class EndpointDescriptor(Descriptor):
     @property
     def place(self) -> Place | None:
         """What it reads or writes, where another exchange may write or read; none: nothing."""
+        return None
+
+    @property
+    def client(self) -> Client | None:
+        """The client that it needs, where that is one with threads of its own."""
         return None
 
     def warnings(self) -> Iterator[ConfigWarning]:
@@ -498,6 +517,11 @@ class ErrorPolicyDescriptor(Descriptor):
     @property
     def place(self) -> Place | None:
         """Where it writes what another exchange may read; none: nowhere."""
+        return None
+
+    @property
+    def client(self) -> Client | None:
+        """The client that it needs, as of an endpoint."""
         return None
 
     def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
@@ -682,6 +706,13 @@ class ExchangeDescriptor(Descriptor):
                 hint = "give each attribute a name of its own; case does not count"
                 yield Claim(where, ("attribute", name.lower()), what, hint).below(path)
 
+    def clients(self) -> Iterator[Client]:
+        """What its sources, its sinks and its error policy need."""
+        ends: list[EndpointDescriptor] = [*self.sources, *self.sinks]
+        for client in (*(end.client for end in ends), self.error_policy.client):
+            if client is not None:
+                yield client
+
     def absences(self) -> Iterator[Fault]:
         named = [*_paths("source", self.source), *_paths("sink", self.sink)]
         for path, part in [*named, ("$.on_error", self.error_policy)]:
@@ -794,11 +825,17 @@ class Judged(Protocol):
         """What it must have for itself."""
         ...
 
+    def clients(self) -> Iterator[Client]:
+        """The clients that it needs, shared or not."""
+        ...
+
 
 def faults_of(placed: Iterable[tuple[str, Judged]]) -> Iterator[Fault]:
     """What does not go together, within exchanges and between them, each given with its path."""
     claimed: dict[Hashable, str] = {}
+    clients: Counter[Client] = Counter()
     for prefix, exchange in placed:
+        clients.update(exchange.clients())
         yield from (fault.below(prefix) for fault in exchange.faults())
         for claim in exchange.claims():
             here = claim.below(prefix)
@@ -811,6 +848,21 @@ def faults_of(placed: Iterable[tuple[str, Judged]]) -> Iterator[Fault]:
             f"expected at most {MAX_ATTRIBUTES} attributes of all exchanges, found {attributes}",
             "publish spectra instead of many scalars, or share them out among several connectors",
         )
+    if (needed := _number_of(clients)) > MAX_CLIENTS:
+        yield Fault(
+            "$.exchanges",
+            f"expected at most {MAX_CLIENTS} clients of all exchanges, found {needed}",
+            "sources share one that have servers, options and group_id in common, but for those "
+            "that read the same topic; sinks share one that have servers and options in common",
+        )
+
+
+def _number_of(clients: Counter[Client]) -> int:
+    """How many clients are needed: where something is for one alone, one for each that needs it."""
+    most: Counter[Hashable] = Counter()
+    for client, count in clients.items():
+        most[client.key] = max(most[client.key], 1 if client.alone is None else count)
+    return most.total()
 
 
 def step(key: str | int) -> str:

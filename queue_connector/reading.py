@@ -23,6 +23,7 @@ from .descriptors import (
     ANY_DTYPE,
     UNIONS,
     Claim,
+    Client,
     ExchangeDescriptor,
     Judged,
     QueueConnectorDescriptor,
@@ -186,6 +187,12 @@ class _InPart:
         with dtypes_taken_for(parse_dtype(ANY_DTYPE[0])):
             exchange, _ = self._read()
         return exchange.claims()
+
+    def clients(self) -> Iterator[Client]:
+        """What can be read of the clients that it needs."""
+        with dtypes_taken_for(parse_dtype(ANY_DTYPE[0])):
+            exchange, _ = self._read()
+        return exchange.clients()
 
     def _faults_as(self, stand_in: np.dtype[Any]) -> Iterator[Fault]:
         with dtypes_taken_for(stand_in):

@@ -227,3 +227,28 @@ def test_more_attributes_than_a_device_may_have_are_one_fault():
     assert faults(5000) == []
     (fault,) = faults(5001)
     assert fault.startswith("$.exchanges: expected at most 5000 attributes of all exchanges")
+
+
+@pytest.mark.parametrize(
+    ("different", "needed"),
+    [({"topic": "t{}"}, 2), ({"group_id": "g{}"}, 302), ({}, 302), ({"servers": "s{}"}, 602)],
+    ids=["topics", "groups", "one topic", "clusters"],
+)
+def test_more_clients_than_one_process_can_have_are_one_fault(different, needed):
+    """Of 301 exchanges between topics, by what differs in them."""
+
+    def exchange(number):
+        end = {"servers": "s", "topic": "t"}
+        end |= {key: value.format(number) for key, value in different.items()}
+        sink = {key: value for key, value in end.items() if key != "group_id"}
+        return {
+            "source": {"type": "KafkaConsumerSource", **end},
+            "sink": {"type": "KafkaProducerSink", **sink, "topic": f"out{number}"},
+        }
+
+    found = examine(json.dumps({"exchanges": [exchange(number) for number in range(301)]})).faults
+    told = [fault.message for fault in found]
+    if needed <= 300:
+        assert told == []
+    else:
+        assert told == [f"expected at most 300 clients of all exchanges, found {needed}"]

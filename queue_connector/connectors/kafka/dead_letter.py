@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from ...descriptors import (
+    Client,
     ExchangeDescriptor,
     Services,
     TolerantPolicyDescriptor,
@@ -29,7 +30,7 @@ from ...ledger import DEAD_LETTERED, Refusal
 from ...stream import ErrorPolicy
 from ...timescale import utc_now
 from .client import KafkaError, describe
-from .producer import MAX_MESSAGE_BYTES
+from .producer import MAX_MESSAGE_BYTES, key_of
 from .topic import KafkaAddress
 from .writer import Outgoing, TopicWriter
 
@@ -57,6 +58,11 @@ class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
         unit="B",
         doc="The size of the largest dead letter; one that is larger ends the exchange in FAULT.",
     )
+
+    @property
+    def client(self) -> Client:
+        """A producer of the cluster."""
+        return Client(key_of(self.bootstrap, self.options, self.message_max_bytes))
 
     def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
         """Addresses and topics that cannot be, and a topic that the exchange reads itself."""

@@ -23,11 +23,11 @@ import trio
 from ...bridge import Worker
 from ...codecs import codec_for
 from ...datatypes import Data, DataSpec, Kind, conform
-from ...descriptors import Services, SinkDescriptor, option, sinks
+from ...descriptors import Client, Services, SinkDescriptor, option, sinks
 from ...errors import DataError, Fault
 from ...stream import DataSink, Delivery
 from .client import KafkaError, describe
-from .producer import ENVELOPE, MAX_MESSAGE_BYTES
+from .producer import ENVELOPE, MAX_MESSAGE_BYTES, key_of
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
 from .writer import MOST_BYTES, Outgoing, TopicWriter
@@ -76,6 +76,11 @@ class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
     timestamp_options: TimestampOptions | None = option(
         default=None, doc="How to take each message's timestamp from its datum; without, it is now."
     )
+
+    @property
+    def client(self) -> Client:
+        """A producer of the cluster."""
+        return Client(key_of(self.bootstrap, self.options, self.message_max_bytes))
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """Also sizes that cannot be sent, and timestamps that no datum has."""

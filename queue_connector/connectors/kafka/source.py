@@ -29,7 +29,7 @@ from confluent_kafka import Message
 from ...bridge import Worker
 from ...codecs import codec_for
 from ...datatypes import Data, DataSpec
-from ...descriptors import Services, SourceDescriptor, option, sources
+from ...descriptors import Client, Services, SourceDescriptor, option, sources
 from ...errors import DecodeError, Fault
 from ...ledger import Batch, Refusal
 from ...stream import DataSource, Provenance
@@ -113,6 +113,11 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         """Where it is and how to log in: what shares a client with others."""
         options = tuple(sorted(self.options.items()))
         return Cluster(self.bootstrap, options, self.request_timeout)
+
+    @property
+    def client(self) -> Client:
+        """A consumer of the cluster and the group; two that read one topic need two."""
+        return Client((KafkaConsumerSource, self.cluster, self.group_id), self.topic)
 
     @property
     def origin(self) -> Hashable:
