@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import attrs
 import numpy as np
 import pytest
 import trio
@@ -18,6 +19,7 @@ from queue_connector.descriptors import Services
 from tests.device.connector import connector, eventually
 from tests.device.peers import peers
 from tests.device.servers import free_port, server
+from tests.faults.link import Link
 
 LONGEST = 0.2
 """Seconds that anything else may be held up, beside what the machine does to any process."""
@@ -171,6 +173,27 @@ async def test_a_source_whose_server_is_frozen_holds_up_nobody(healthy):
                             await trio.sleep(0.5)
 
                 nursery.start_soon(come_and_go)
+
+
+async def test_a_source_behind_a_slow_line_waits_for_a_better_moment_and_says_so(healthy):
+    services, slow = Services(), Services()
+    with server("tests.device.dish_device", "mid-dish/dish-manager/ska001") as distant:
+        link = Link(distant.port)
+        try:
+            link.become("slow")
+            name = distant.device_name.replace(str(distant.port), str(link.port))
+            receiving = attrs.evolve(slow, shared=services.shared)
+            with trio.fail_after(60):
+                async with beside(healthy, services, 4) as (sick, nursery):
+                    await open_source(sick, nursery, name, "achievedPointing", receiving)
+                    while "hold up the events of others" not in slow.condition.error:  # noqa: ASYNC110
+                        await trio.sleep(0.1)
+                    assert not slow.condition.connected
+                    link.become("passes")
+                    while not slow.condition.connected:  # noqa: ASYNC110
+                        await trio.sleep(0.1)
+        finally:
+            link.close()
 
 
 async def test_targets_that_are_frozen_hold_up_nobody_and_not_the_end():

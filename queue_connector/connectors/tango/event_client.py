@@ -124,9 +124,18 @@ class EventClient:
     def _server(self, address: Address, subscription: Subscription) -> None:
         server = self._servers.get(address)
         if server is None:
-            server = self._servers[address] = Server(address, self._workers, self.bell)
+            server = Server(address, self._workers, self.bell, lambda: self._has_no_other(address))
+            self._servers[address] = server
             self._nursery.start_soon(self._serve, server)
         server.add(subscription)
+
+    def _has_no_other(self, address: Address) -> bool:
+        return not any(
+            subscription.is_open
+            for other in self._servers.values()
+            if other.address != address
+            for subscription in other.subscriptions
+        )
 
     async def _serve(self, server: Server) -> None:
         lost: EndpointError | None = None

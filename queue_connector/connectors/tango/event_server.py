@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -27,6 +28,14 @@ SETTLE = 0.1
 """Seconds that the connection of a subscription's events may take to be made, and that events which
 were on their way when a value was read may take to come."""
 
+SLOW = 0.1
+"""Seconds that a sign of life may take where subscribing is to hold up nobody: while Tango waits
+for a server's answer to that, it keeps back the events of all others."""
+
+SLOW_PATIENCE = 60.0
+"""Seconds after which a server that stays slow is subscribed to all the same."""
+
+_SLOW_RETRY = 1.0
 _TOGETHER = 20
 """Subscriptions that are opened one after the other before the server is asked again."""
 
@@ -42,8 +51,17 @@ class Workers:
 class Server:
     """One device server; `run` ends when it has gone, or nobody wants anything of it any more."""
 
-    def __init__(self, address: Address, workers: Workers, bell: Inbox[Mailbox[Any]]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        workers: Workers,
+        bell: Inbox[Mailbox[Any]],
+        alone: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """*alone* says whether no other server has a subscription that could be held up."""
         self.address = address
+        self._alone = alone
+        self._slow_since = math.inf
         self._bell = bell
         self._changed: set[str] = set()
         self.subscriptions: set[Subscription] = set()
@@ -129,6 +147,28 @@ class Server:
             if each.broken or (each.identifier is None and each.next_try <= now)
         )
 
+    async def _too_slow(self) -> EndpointError | None:
+        """Why subscribing has to wait for the server to be quicker, if it has.
+
+        Raises:
+            EndpointError: there is no sign of life.
+        """
+        began = trio.current_time()
+        await self._connection.ask()
+        took = trio.current_time() - began
+        if took <= SLOW or self._alone():
+            self._slow_since = math.inf
+            return None
+        self._slow_since = min(self._slow_since, began)
+        if began - self._slow_since > SLOW_PATIENCE:
+            return None
+        return EndpointError(
+            str(self.address),
+            "device server",
+            f"it took {took:.1f} s for a sign of life, and subscribing would hold up the events of "
+            f"others; that waits until it is quicker, {SLOW_PATIENCE:g} s at most",
+        )
+
     async def _open(self, nursery: trio.Nursery) -> None:
         due = list(self._to_open(trio.current_time()))
         for first in range(0, len(due), _TOGETHER):
@@ -142,7 +182,10 @@ class Server:
             unreached = dict.fromkeys(devices, error)
         failed = {each: unreached[each.device] for each in due if each.device in unreached}
         wanted = [each for each in due if each not in failed and each in self.subscriptions]
-        await self._connection.ask()  # reaching its devices may have taken long
+        if slow := await self._too_slow():  # reaching its devices may have taken long, too
+            for subscription in wanted:
+                subscription.failed(slow)
+            return
         self._subscribing, self._subscribed = set(wanted), trio.Event()
         try:
             failed |= await self._workers.subscribing.run(self._client.subscribe, wanted)
@@ -171,7 +214,10 @@ class Server:
         for subscription, value in await self._read(device, subscriptions):
             subscription.last = value
             subscription.mailbox.put(value)
-        await self._connection.ask()  # reading may have taken long
+        while True:  # reading may have taken long, too
+            if not await self._too_slow():
+                break
+            await trio.sleep(_SLOW_RETRY)
         told = Mailbox[Any](self._bell, 1, lambda: self._device_changed(device, told))
         await self._workers.subscribing.run(self._client.watch, device, told.put)
 
