@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from queue_connector.connectors.kafka.source import MAX_BATCH
+from queue_connector.connectors.kafka.subscription import MAX_WAITING
 from tests.faults.guarantees import Account, add_bad, check_pair, check_streaming
 from tests.faults.rig import KAFKA_ROUTES, ROUTES, Rig, eventually, routes_to
 from tests.services.kafka import create_topic
@@ -103,8 +104,9 @@ def test_one_bad_message_in_100_000_stops_its_group(kafka, publish):
         )
         publish({"": account})
         check_pair(account, repeats=True)
-        # What was taken in together with it was not settled as a whole, so it comes again.
-        assert all(abs(number - HALF) <= MAX_BATCH for number in account.repeated)
+        # Its position stands, so what came with it and what waited behind it comes again.
+        most = HALF + MAX_BATCH + MAX_WAITING + MAX_BATCH  # one burst more than may wait
+        assert all(HALF < number < most for number in account.repeated)
 
 
 @pytest.mark.parametrize("name", ["skip", "dead_letter"])
