@@ -18,9 +18,9 @@ from queue_connector.codecs import Codec, codec_for
 from queue_connector.connectors.tango.object_scatter_sink import (
     TangoObjectScatterAttributeSinkDescriptor,
 )
-from queue_connector.convert import structure
-from queue_connector.datatypes import DataSpec, conform, conform_batch
-from queue_connector.descriptors import Services
+from queue_connector.model.convert import structure
+from queue_connector.model.datatypes import DataSpec, conform, conform_batch
+from queue_connector.model.descriptors import Services
 
 DISHES = 197
 FIELDS = (

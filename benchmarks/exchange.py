@@ -10,9 +10,9 @@ import time
 
 import trio
 
-from queue_connector.descriptors import Buffer
-from queue_connector.ledger import Batch
-from queue_connector.stream import DataSink, DataSource, Delivery
+from queue_connector.model.descriptors import Buffer
+from queue_connector.model.ledger import Batch
+from queue_connector.model.stream import DataSink, DataSource, Delivery
 from tests.endpoints import exchange
 
 

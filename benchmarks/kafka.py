@@ -23,10 +23,10 @@ from queue_connector.connectors.kafka.source import (
     KafkaConsumerSource,
     KafkaConsumerSourceDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.embedded_broker import embedded_broker
-from queue_connector.stream import Delivery
+from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.stream import Delivery
 
 BATCH = 1000
 

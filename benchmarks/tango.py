@@ -14,8 +14,8 @@ import tango
 import trio
 
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
-from queue_connector.datatypes import DataSpec, zero
-from queue_connector.descriptors import PublishedAttribute, Services
+from queue_connector.model.datatypes import DataSpec, zero
+from queue_connector.model.descriptors import PublishedAttribute, Services
 from tests.device.servers import server
 
 SPECS = {"scalar": DataSpec("float64"), "float64[3]": DataSpec("float64", (3,))}

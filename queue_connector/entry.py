@@ -18,13 +18,13 @@ def tool() -> int:
 def server() -> int:
     """Entry point of ``SDPQueueConnector``."""
     _begin()
-    from .server import main
+    from .device.server import main
 
     return main()
 
 
 def _begin() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    from .process import fill_descriptors  # not before: it takes some milliseconds
+    from .runtime.process import fill_descriptors  # not before: it takes some milliseconds
 
     fill_descriptors()

@@ -18,7 +18,7 @@ from queue_connector.configdb import (
     LeaseEndedError,
     Watch,
 )
-from queue_connector.errors import ConfigError
+from queue_connector.model.errors import ConfigError
 
 PATIENCE = 20.0  # s, for a machine that others use too
 

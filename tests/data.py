@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from queue_connector.datatypes import DataSpec, Kind
+from queue_connector.model.datatypes import DataSpec, Kind
 
 INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 STRUCT = [["name", "U8"], ["x", "float64"], ["n", "uint64"], ["on", "bool"], ["m", "float32", [2]]]

@@ -1,7 +1,7 @@
 """Sources, sinks and an attribute host whose every act is recorded, for tests of the engine.
 
-They keep the contracts of `queue_connector.stream` and add what no real endpoint offers: values
-at exact times of a virtual clock, and faults on demand.
+They keep the contracts of `queue_connector.model.stream` and add what no real endpoint offers:
+values at exact times of a virtual clock, and faults on demand.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import trio
 
 from queue_connector.connectors.errors.fault import FaultPolicy
 from queue_connector.connectors.pipes.default import DefaultPipe
-from queue_connector.datatypes import Data, DataSpec
-from queue_connector.descriptors import (
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.rejection import Rejection
+from queue_connector.model.datatypes import Data, DataSpec
+from queue_connector.model.descriptors import (
     ExchangeName,
     PublishedAttribute,
     Services,
     SinkDescriptor,
     SourceDescriptor,
 )
-from queue_connector.errors import DataError, EndpointError
-from queue_connector.exchange import Exchange
-from queue_connector.ledger import Batch, Ledger, Refusal
-from queue_connector.rejection import Rejection
-from queue_connector.stream import DataSink, DataSource, Delivery
+from queue_connector.model.errors import DataError, EndpointError
+from queue_connector.model.ledger import Batch, Ledger, Refusal
+from queue_connector.model.stream import DataSink, DataSource, Delivery
 
 
 class Recorded:

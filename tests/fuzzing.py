@@ -17,8 +17,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from queue_connector.codecs import codecs
-from queue_connector.datatypes import DataSpec, Kind, conform
-from queue_connector.errors import DecodeError
+from queue_connector.model.datatypes import DataSpec, Kind, conform
+from queue_connector.model.errors import DecodeError
 from tests.data import DTYPES, SHAPES, same
 
 SPECS = [DataSpec(dtype, shape) for dtype in DTYPES for shape in SHAPES.values()]

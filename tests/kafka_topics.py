@@ -15,8 +15,8 @@ from queue_connector.connectors.kafka.source import (
     KafkaConsumerSource,
     KafkaConsumerSourceDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
 
 INT = DataSpec("int64")
 

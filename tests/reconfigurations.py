@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from queue_connector.state import State, aggregate
+from queue_connector.engine.state import State, aggregate
 
 Exchange = dict[str, Any]
 

@@ -35,16 +35,20 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 # The first is read for its effect too: what it imports is what the registries hold.
-from queue_connector import cli, config, datatypes, errors, metrics, state  # noqa: F401
+from queue_connector import cli
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
+from queue_connector.configuration import document  # noqa: F401
+from queue_connector.configuration.schema import descriptors, rows, summary
 from queue_connector.connectors.kafka.dead_letter import HEADERS
 from queue_connector.connectors.kafka.options import SETTINGS
 from queue_connector.connectors.tango.types import tango_type
-from queue_connector.datatypes import DataSpec, Kind
-from queue_connector.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
-from queue_connector.device import SDPQueueConnector
-from queue_connector.schema import descriptors, rows, summary
+from queue_connector.device.device import SDPQueueConnector
+from queue_connector.engine import state
+from queue_connector.model import datatypes, errors
+from queue_connector.model.datatypes import DataSpec, Kind
+from queue_connector.model.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
+from queue_connector.observability import metrics
 
 NOT = "—"
 

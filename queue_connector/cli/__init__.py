@@ -16,8 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
-from ..errors import leaves
-from ..process import INTERRUPTED, release_signals
+from ..model.errors import leaves
+from ..runtime.process import INTERRUPTED, release_signals
 
 COMMANDS = {
     "serve": "run the device without a Tango database",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from .. import config, configdb
-from ..errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
+from .. import configdb
+from ..configuration import document
+from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -61,11 +62,11 @@ def contents(name: str) -> bytes:
     if name == "-":
         if sys.stdin is None:
             raise OSError(errno.EBADF, "it is closed")
-        return sys.stdin.buffer.read(config.MAX_SIZE + 1)
+        return sys.stdin.buffer.read(document.MAX_SIZE + 1)
     if "\0" in name:
         raise OSError(errno.EINVAL, "no file has a NUL in its name")
     with open(name, "rb") as file:
-        return file.read(config.MAX_SIZE + 1)
+        return file.read(document.MAX_SIZE + 1)
 
 
 def unreadable(name: str, error: OSError) -> str:
@@ -75,7 +76,7 @@ def unreadable(name: str, error: OSError) -> str:
 
 def faults(text: bytes) -> tuple[Fault, ...]:
     """All that is wrong with a configuration."""
-    return config.examine(text).faults
+    return document.examine(text).faults
 
 
 def tell(name: str, faults: Iterable[Fault], consequence: str) -> int:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from .. import config, texts
-from ..children import Child, Reader, is_configuration, is_name
 from ..configdb import ABSENT, Children, ConfigDatabase, Versioned
-from ..errors import ConfigError, counted
-from ..reporter import FAULT, STATE
+from ..configuration import document
+from ..model import texts
+from ..model.errors import ConfigError, counted
+from ..reconfiguration.children import Child, Reader, is_configuration, is_name
+from ..reconfiguration.reporter import FAULT, STATE
 from .common import ENVIRONMENT, failure, misuse, path, positive, read, tell, warn, with_database
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def add_to(commands: Commands, words: str) -> None:
 
 def _put(options: argparse.Namespace) -> int:
     text = read(options.file)
-    reading = config.examine(text)
+    reading = document.examine(text)
     if reading.faults and not options.force:
         return tell(options.file, reading.faults, "nothing was written")
     warn(options.file, reading.warnings)
@@ -323,6 +324,6 @@ def _is_owner_record(value: Versioned | None) -> bool:
     if value is None:
         return False
     try:
-        return set(config.load(value.value)) >= OWNER_KEYS
+        return set(document.load(value.value)) >= OWNER_KEYS
     except ConfigError:
         return False

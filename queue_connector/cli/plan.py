@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .. import config, texts
-from ..children import Reader, is_name
 from ..configdb import Children, ConfigDatabase, Versioned
-from ..descriptors import QueueConnectorDescriptor
-from ..errors import ConfigError, Fault
-from ..plan import Groups, Plan, compare
-from ..reporter import FAULT, STATE
+from ..configuration import document
+from ..engine.plan import Groups, Plan, compare
+from ..model import texts
+from ..model.descriptors import QueueConnectorDescriptor
+from ..model.errors import ConfigError, Fault
+from ..reconfiguration.children import Reader, is_name
+from ..reconfiguration.reporter import FAULT, STATE
 from .common import ask_device, misuse, path, read, tell, warn, with_database
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         misuse(f"--group: {group!r:.300} is no name of a group")
     text = read(options.file)
-    warn(options.file, config.examine(text).warnings)
+    warn(options.file, document.examine(text).warnings)
     if options.device is not None:
         present = configuration_of(options.device)
         return _tell(options, lambda: of_device(present, text, options.group))
@@ -80,7 +81,7 @@ def _tell(options: argparse.Namespace, make: Callable[[], Plan]) -> int:
 def configuration_of(device: str) -> QueueConnectorDescriptor:
     """What a running device is configured with."""
     (text,) = ask_device(device, "configuration")
-    return config.parse(text)
+    return document.parse(text)
 
 
 def of_device(present: QueueConnectorDescriptor, text: bytes, group: str | None) -> Plan:
@@ -89,7 +90,7 @@ def of_device(present: QueueConnectorDescriptor, text: bytes, group: str | None)
     Raises:
         ConfigError: it would be refused.
     """
-    descriptor = config.parse(text)
+    descriptor = document.parse(text)
     if group is None:
         return compare(present.groups, descriptor.groups)
     others = {
@@ -117,7 +118,7 @@ def of_view(view: Children, text: bytes, group: str | None) -> Plan:
     present = _standing(reader, view)
     new = Versioned(text, view.revision + 1)
     if group is None:
-        config.parse(text)
+        document.parse(text)
         after = attrs.evolve(view, revision=view.revision + 1, own=new)
     else:
         after = attrs.evolve(view, revision=view.revision + 1, values={**view.values, group: new})

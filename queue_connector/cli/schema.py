@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from .. import connectors  # noqa: F401  what it registers is what the schema describes
-from ..schema import json_schema
+from ..configuration.schema import json_schema
 
 if TYPE_CHECKING:
     from .common import Commands

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import configdb
-from ..errors import ConfigError
-from ..process import hold_signals
+from ..model.errors import ConfigError
+from ..runtime.process import hold_signals
 from .common import (
     DEFAULT_DEVICE,
     ENVIRONMENT,
@@ -106,9 +106,9 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
     from tango.server import device_property
     from tango.test_context import get_server_host_port
 
-    from ..device import SDPQueueConnector
-    from ..prerequisites import EVENT_PORTS
-    from ..server import serve
+    from ..device.device import SDPQueueConnector
+    from ..device.prerequisites import EVENT_PORTS
+    from ..device.server import serve
 
     class Configured(SDPQueueConnector):
         """The device with properties of its own, in place of those in a database."""
@@ -133,7 +133,7 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
 
 def _endpoint(options: argparse.Namespace) -> list[str]:
     """Where the server listens, as the options of omniORB that Tango takes."""
-    from ..prerequisites import listening_complaint
+    from ..device.prerequisites import listening_complaint
 
     everywhere = options.host in ("", "*", "0.0.0.0")
     ports = [options.port]

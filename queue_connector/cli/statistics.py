@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .. import texts
+from ..model import texts
 from .common import DEFAULT_DEVICE, ask_device, failure, positive
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ def _text(format_: str, statistics: Any, groups: Any, version: str, parts: Seque
     if format_ == "json":
         return json.dumps(statistics, indent=2)
     if format_ == "prometheus":
-        from ..metrics import Snapshot, text  # late: the other commands need not wait for it
+        from ..observability.metrics import (  # late: the other commands need not wait for it
+            Snapshot,
+            text,
+        )
 
         snapshot = Snapshot(statistics=statistics, groups=groups, version=version)
         return text(snapshot).rstrip("\n")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import config
-from ..errors import Fault, counted
+from ..configuration import document
+from ..model.errors import Fault, counted
 from .common import contents, unreadable, warn
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(name: str) -> Sequence[Fault]:
-    reading = config.examine(contents(name))
+    reading = document.examine(contents(name))
     warn(name, reading.warnings)
     if reading.descriptor is not None:
         warn(name, reading.descriptor.absences())

@@ -11,9 +11,9 @@ import abc
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from ..datatypes import Data, DataSpec, Kind, conform, conform_batch
-from ..errors import ConformError, DataError, DecodeError, EncodeError, Fault
-from ..registry import Registry, import_submodules
+from ..model.datatypes import Data, DataSpec, Kind, conform, conform_batch
+from ..model.errors import ConformError, DataError, DecodeError, EncodeError, Fault
+from ..model.registry import Registry, import_submodules
 
 
 class Codec(abc.ABC):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .buffers import from_buffer, has_times
 

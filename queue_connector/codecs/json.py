@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .plain import check_nesting, check_width, lone_number, lone_numbers, plain, plain_data
 

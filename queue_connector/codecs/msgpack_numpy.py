@@ -20,7 +20,7 @@ import msgpack
 import msgpack_numpy
 import numpy as np
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .buffers import dtype_of, from_buffer, has_times
 from .plain import check_width, plain

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .buffers import dtype_of, from_buffer
 from .literal import read_literal

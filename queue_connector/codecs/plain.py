@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 
 MAX_DEPTH = 100
 """How deep lists and mappings may be nested in a datum, written or read."""

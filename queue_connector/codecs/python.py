@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .literal import read_literal
 from .plain import check_nesting, check_width, lone_number, lone_numbers, plain_data

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..datatypes import Data, DataSpec, Kind
-from ..errors import DataError
+from ..model.datatypes import Data, DataSpec, Kind
+from ..model.errors import DataError
 from . import Codec
 
 

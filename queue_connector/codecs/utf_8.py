@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..datatypes import Data, DataSpec, Kind
+from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
 from .plain import lone_number, lone_numbers
 

@@ -22,7 +22,7 @@ from typing import Self
 import attrs
 import trio
 
-from ..errors import ConfigError, EndpointError, Fault
+from ..model.errors import ConfigError, EndpointError, Fault
 
 MAX_OPERATIONS = 128
 """What a transaction may change, and what it may expect: the default limit of etcd servers."""

@@ -26,7 +26,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..errors import ConfigError, Fault
+from ..model.errors import ConfigError, Fault
 from .database import ConfigDatabase
 from .etcd import EtcdDatabase
 from .gateway import Credentials, Gateway

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from ..backoff import Backoff
-from ..errors import EndpointError, leaves
+from ..model.errors import EndpointError, leaves
+from ..runtime.backoff import Backoff
 from .database import (
     ABSENT,
     EXISTS,

@@ -25,7 +25,7 @@ import attrs
 import httpx
 import trio
 
-from ..errors import EndpointError, leaves
+from ..model.errors import EndpointError, leaves
 
 TIMEOUT = 5.0
 """Default seconds that a request may take."""

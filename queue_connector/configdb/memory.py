@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 import trio
 
-from ..bridge import Inbox
-from ..errors import EndpointError
+from ..model.errors import EndpointError
+from ..runtime.bridge import Inbox
 from .database import (
     EXISTS,
     NO_LEASE,

@@ -26,8 +26,8 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from ..bridge import Inbox, Worker
-from ..errors import EndpointError
+from ..model.errors import EndpointError
+from ..runtime.bridge import Inbox, Worker
 from .database import (
     ABSENT,
     EXISTS,

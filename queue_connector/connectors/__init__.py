@@ -1,6 +1,6 @@
 """Sources, pipes and sinks by family, one file per type; importing this package registers all."""
 
-from ..registry import import_submodules
+from ..model.registry import import_submodules
 
 for _family in ("errors", "memory", "pipes", "kafka", "tango"):
     import_submodules(f"{__name__}.{_family}")

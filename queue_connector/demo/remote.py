@@ -15,7 +15,7 @@ import tango
 import trio
 from trio_util import periodic
 
-from ..bridge import Worker
+from ..runtime.bridge import Worker
 from .children import Child, DemoError
 from .routes import Dish, device_address
 

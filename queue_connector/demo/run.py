@@ -23,7 +23,7 @@ import attrs
 import trio
 from trio_util import periodic
 
-from ..errors import leaves
+from ..model.errors import leaves
 from .children import Child, Children, DemoError, open_children
 from .remote import Connector, Dishes
 from .routes import configuration, first_dishes, topics
@@ -158,7 +158,7 @@ class Demo:
         count = str(len(self._dishes))
         names = ",".join(topics(self._dishes))
         broker = await children.start(
-            "broker", "-m", "queue_connector.embedded_broker", "--topics", names
+            "broker", "-m", "queue_connector.demo.embedded_broker", "--topics", names
         )
         dish_server = await children.start(
             "dishes",

@@ -18,7 +18,7 @@ from typing import Any
 import tango
 import trio
 
-from ..bridge import Inbox, Worker
+from ..runtime.bridge import Inbox, Worker
 from .children import Child
 from .remote import refused
 from .routes import Dish

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from queue_connector.embedded_broker import embedded_broker
+from queue_connector.demo.embedded_broker import embedded_broker
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from queue_connector.codecs import codecs
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError
 
 NAMES = list(codecs)
 SPECS = [

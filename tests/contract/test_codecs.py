@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from queue_connector.codecs import codec_for, codecs
-from queue_connector.datatypes import DataSpec, Kind, conform, dtype_name
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec, Kind, conform, dtype_name
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests import matrix
 from tests.data import NESTED, STRUCT, TIMED, json_like, same, values
 from tests.fuzzing import SPECS, fuzz

@@ -11,17 +11,17 @@ import pytest
 import trio
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from queue_connector.configuration.reading import read
 from queue_connector.connectors.kafka.dead_letter import (
     HEADERS,
     DeadLetterPolicy,
     DeadLetterPolicyDescriptor,
 )
-from queue_connector.descriptors import ExchangeName, Services
-from queue_connector.errors import DataError, EndpointError
-from queue_connector.exchange import Exchange
-from queue_connector.group import Stream
-from queue_connector.ledger import Refusal
-from queue_connector.reading import read
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.group import Stream
+from queue_connector.model.descriptors import ExchangeName, Services
+from queue_connector.model.errors import DataError, EndpointError
+from queue_connector.model.ledger import Refusal
 from tests.kafka_topics import produce
 
 LIMIT = 15.0
@@ -258,7 +258,7 @@ def test_what_may_be_written_wrong_is_told(on_error, path, told):
 
 
 def test_arrays_are_readable_in_a_dead_letter_of_tango():
-    from queue_connector.stream import readable
+    from queue_connector.model.stream import readable
 
     assert readable(np.array([1.5, np.nan])) == b"[1.5, nan]"
     assert readable(np.int16(3)) == b"3"

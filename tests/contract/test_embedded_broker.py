@@ -14,10 +14,10 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from queue_connector import embedded_broker as module
-from queue_connector.embedded_broker import EmbeddedBrokerError, embedded_broker
+from queue_connector.demo import embedded_broker as module
+from queue_connector.demo.embedded_broker import EmbeddedBrokerError, embedded_broker
 
-COMMAND = [sys.executable, "-m", "queue_connector.embedded_broker"]
+COMMAND = [sys.executable, "-m", "queue_connector.demo.embedded_broker"]
 DEADLINE = 10.0
 
 

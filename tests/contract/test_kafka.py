@@ -15,10 +15,10 @@ from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import partitions, producer, writer
 from queue_connector.connectors.kafka import source as source_module
 from queue_connector.connectors.kafka.sink import TooLargeError
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.errors import ConformError, DecodeError, EndpointError
-from queue_connector.stream import Delivery
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import ConformError, DecodeError, EndpointError
+from queue_connector.model.stream import Delivery
 from tests.kafka_topics import (
     librdkafka_threads,
     make_sink,

@@ -9,14 +9,14 @@ import trio
 import trio.lowlevel
 from confluent_kafka import Consumer, TopicPartition
 
-from queue_connector.children import Reader
 from queue_connector.configdb import Children, Versioned
+from queue_connector.configuration.reading import read
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
 from queue_connector.connectors.kafka.subscription import Start
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.reading import read
-from queue_connector.stream import Delivery
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.stream import Delivery
+from queue_connector.reconfiguration.children import Reader
 from tests.kafka_topics import make_sink, make_source, produce
 
 LIMIT = 15.0  # s for anything that must come
@@ -180,7 +180,7 @@ async def test_without_a_group_nothing_is_committed(broker, topic):
 async def test_a_broker_that_is_away_at_the_stop_costs_no_more_than_the_grace(
     topic, monkeypatch, caplog
 ):
-    from queue_connector.embedded_broker import embedded_broker
+    from queue_connector.demo.embedded_broker import embedded_broker
 
     monkeypatch.setattr("queue_connector.connectors.kafka.source.COMMIT_GRACE", 0.5)
     with embedded_broker() as servers:

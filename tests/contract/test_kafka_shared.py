@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from queue_connector.connectors.kafka import subscription
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Buffer, Services
-from queue_connector.ledger import Batch
-from queue_connector.shared import Shared
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Buffer, Services
+from queue_connector.model.ledger import Batch
+from queue_connector.model.shared import Shared
 from tests.endpoints import Keeper, Recorded, exchange
 from tests.kafka_topics import librdkafka_threads, make_source, produce
 from tests.waiting import until

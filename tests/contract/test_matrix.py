@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector import config
 from queue_connector.codecs import codecs
+from queue_connector.configuration import document
 from queue_connector.connectors.memory.sink import InMemorySink
-from queue_connector.datatypes import dtype_name
-from queue_connector.descriptors import pipes, sinks, sources
-from queue_connector.embedded_broker import embedded_broker
-from queue_connector.errors import ConfigError
-from queue_connector.exchange import Exchange
-from queue_connector.group import Stream
+from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.group import Stream
+from queue_connector.model.datatypes import dtype_name
+from queue_connector.model.descriptors import pipes, sinks, sources
+from queue_connector.model.errors import ConfigError
 from tests import matrix
 from tests.matrix import KAFKA, MEMORY, PIPED, identical, values
 
@@ -53,7 +53,7 @@ def test_what_does_not_go_together_is_refused_where_it_stands(route):
     wrong = []
     for cell in [cell for cell in CELLS if cell.route == route and cell.refused]:
         try:
-            config.parse(matrix.text(matrix.configuration(cell, [])))
+            document.parse(matrix.text(matrix.configuration(cell, [])))
         except ConfigError as error:
             found = {normal(fault.path) for fault in error.faults}
             silent = [fault for fault in error.faults if not (fault.message and fault.hint)]
@@ -68,7 +68,7 @@ def test_what_does_not_go_together_is_refused_where_it_stands(route):
 def test_a_removed_name_is_refused_with_what_to_write_instead(name):
     exchange = matrix.configuration(CELLS[0], [])[0]
     with pytest.raises(ConfigError) as caught:
-        config.parse(matrix.text([{**exchange, "dtype": name}]))
+        document.parse(matrix.text([{**exchange, "dtype": name}]))
     [fault] = caught.value.faults
     assert fault.path == "$.exchanges[0].dtype"
     assert matrix.REMOVED[name] in fault.hint
@@ -77,7 +77,7 @@ def test_a_removed_name_is_refused_with_what_to_write_instead(name):
 @pytest.mark.parametrize("row", matrix.ROWS, ids=lambda row: row.name)
 def test_what_is_written_means_the_dtype(row):
     cell = next(cell for cell in of(MEMORY) if cell.row is row)
-    [exchange] = config.parse(matrix.text(matrix.configuration(cell, []))).exchanges
+    [exchange] = document.parse(matrix.text(matrix.configuration(cell, []))).exchanges
     assert exchange.dtype == row.numpy
     assert exchange.dtype.byteorder == row.numpy.byteorder
 
@@ -88,7 +88,7 @@ def test_what_is_written_means_the_dtype(row):
 def parsed(exchanges, data):
     """The exchanges of a whole configuration; *data* are put in where JSON cannot write them."""
     made = []
-    for exchange, exact in zip(config.parse(matrix.text(exchanges)).exchanges, data, strict=True):
+    for exchange, exact in zip(document.parse(matrix.text(exchanges)).exchanges, data, strict=True):
         if exact is not None:
             source = attrs.evolve(exchange.source, data=exact)
             made.append(attrs.evolve(exchange, source=source))

@@ -18,13 +18,13 @@ import trio
 from tango import AutoTangoAllowThreads
 from tango.server import Device, attribute, command
 
-from queue_connector.bridge import Lane, LoopStoppedError, TrioThread
 from queue_connector.connectors.tango.attributes import DynamicAttributes, lane_context
 from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import PublishedAttribute, Services
-from queue_connector.errors import QueueConnectorError
-from queue_connector.stream import Delivery
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import PublishedAttribute, Services
+from queue_connector.model.errors import QueueConnectorError
+from queue_connector.model.stream import Delivery
+from queue_connector.runtime.bridge import Lane, LoopStoppedError, TrioThread
 from tests.device.servers import DEVICE, pack, serve, unpack
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tango.server import device_property
 
-from queue_connector.device import SDPQueueConnector
+from queue_connector.device.device import SDPQueueConnector
 from tests.device.servers import DEVICE, serve
 
 

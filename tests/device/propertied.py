@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from queue_connector.device import SDPQueueConnector
+from queue_connector.device.device import SDPQueueConnector
 from tests.device.servers import DEVICE, serve
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from queue_connector import config
 from queue_connector.cli import main
+from queue_connector.configuration import document
 from queue_connector.demo.dishes import tai_seconds
 from queue_connector.demo.pipeline import Calibration
 from queue_connector.demo.routes import Dish, configuration, first_dishes
@@ -178,7 +178,7 @@ def test_refuses_what_it_cannot_do(argument: str, capsys: pytest.CaptureFixture[
 
 def test_its_configuration_is_valid():
     text = json.dumps(configuration(first_dishes(197), 10000, "127.0.0.1:9092"))
-    assert [len(group) for group in config.parse(text).groups.values()] == [197, 197]
+    assert [len(group) for group in document.parse(text).groups.values()] == [197, 197]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
     TangoSubscriptionSourceDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.shared import Shared
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.shared import Shared
 from tests.device.busy_device import DEVICES
 from tests.device.servers import server
 from tests.waiting import until

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from queue_connector.embedded_broker import embedded_broker
+from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import Events, connector, eventually
 from tests.device.servers import ROOT
 

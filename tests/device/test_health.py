@@ -6,7 +6,7 @@ import socket
 
 import tango
 
-from queue_connector.state import Health
+from queue_connector.engine.state import Health
 from tests.device.connector import Events, connector, eventually
 from tests.device.test_device import endless, memory
 

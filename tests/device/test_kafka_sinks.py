@@ -7,7 +7,7 @@ import time
 import psutil
 import tango
 
-from queue_connector.embedded_broker import embedded_broker
+from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import connector, eventually
 from tests.services.process import freeze
 

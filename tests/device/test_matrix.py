@@ -16,12 +16,12 @@ import tango
 import trio
 from confluent_kafka import Producer
 
-from queue_connector import config
 from queue_connector.codecs import codec_for
+from queue_connector.configuration import document
 from queue_connector.connectors.memory.sink import InMemorySink
-from queue_connector.embedded_broker import embedded_broker
-from queue_connector.exchange import Exchange
-from queue_connector.ledger import Ledger
+from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.engine.exchange import Exchange
+from queue_connector.model.ledger import Ledger
 from tests import matrix
 from tests.device.connector import connector, eventually
 from tests.device.dish_device import DISHES
@@ -56,7 +56,9 @@ def same(found, expected):
 def exchange_of(cell, data=(), **where):
     """The exchange of a cell, not started; bytes are put in, since JSON cannot write them."""
     in_json = [as_json(value) for value in data if cell.row.in_json]
-    [descriptor] = config.parse(matrix.text(matrix.configuration(cell, in_json, **where))).exchanges
+    [descriptor] = document.parse(
+        matrix.text(matrix.configuration(cell, in_json, **where))
+    ).exchanges
     if data and not cell.row.in_json:
         source = attrs.evolve(descriptor.source, data=list(data))
         descriptor = attrs.evolve(descriptor, source=source)
@@ -194,7 +196,7 @@ def test_attributes_are_published_as_events_and_read(tmp_path):
                 time.sleep(0.5)  # Tango loses what is pushed before the connection is made
                 producer = Producer({"bootstrap.servers": servers, "log_level": 0})
                 for cell in cells:
-                    spec = config.parse(matrix.text([exchanges[cells.index(cell)]]))
+                    spec = document.parse(matrix.text([exchanges[cells.index(cell)]]))
                     codec = codec_for(cell.encoding, spec.exchanges[0].spec)
                     for value in sent[cell.key]:
                         payload = codec.encode(value, spec.exchanges[0].spec)

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from queue_connector import __version__
-from queue_connector.http_server import ANSWER_SECONDS
+from queue_connector.observability.http_server import ANSWER_SECONDS
 from tests.device.connector import Connector, close_events, eventually
 from tests.device.servers import free_port
 from tests.device.test_device import DevState, config, endless, memory

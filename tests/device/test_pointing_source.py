@@ -8,9 +8,9 @@ from queue_connector.connectors.tango.pointing_source import (
     USUAL_DTYPE,
     TangoPointingSubscriptionSourceDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.errors import ConformError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import ConformError
 from tests.device.servers import server
 
 USUAL = DataSpec(json.loads(USUAL_DTYPE))

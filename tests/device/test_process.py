@@ -15,7 +15,7 @@ import pytest
 import tango
 
 from queue_connector.cli import main
-from queue_connector.prerequisites import (
+from queue_connector.device.prerequisites import (
     CannotStartError,
     check,
     database_complaint,
@@ -266,13 +266,13 @@ def test_it_runs_as_any_user_on_a_file_system_that_cannot_be_written(
 
 
 def test_where_no_directory_can_be_written_it_says_so(monkeypatch):
-    monkeypatch.setattr("queue_connector.prerequisites.SOCKET_DIRECTORIES", ("", "/proc"))
+    monkeypatch.setattr("queue_connector.device.prerequisites.SOCKET_DIRECTORIES", ("", "/proc"))
     with pytest.raises(CannotStartError, match="none of /proc can be written"):
         unix_transport([])
 
 
 def test_a_directory_that_was_chosen_by_hand_stays(monkeypatch):
-    monkeypatch.setattr("queue_connector.prerequisites.SOCKET_DIRECTORIES", ("/proc",))
+    monkeypatch.setattr("queue_connector.device.prerequisites.SOCKET_DIRECTORIES", ("/proc",))
     assert unix_transport(["-ORBunixTransportDirectory", "/x"]) == []
     monkeypatch.setenv("ORBunixTransportDirectory", "/x")
     assert unix_transport([]) == []
@@ -313,7 +313,7 @@ def database(tmp_path):
 
 
 def test_what_is_no_tango_database_is_told_from_one(monkeypatch):
-    monkeypatch.setattr("queue_connector.prerequisites.ANSWER", 0.2)
+    monkeypatch.setattr("queue_connector.device.prerequisites.ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         assert database_complaint("127.0.0.1", port) == "timed out"

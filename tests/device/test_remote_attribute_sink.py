@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.tango import remote_attribute_sink as module
 from queue_connector.connectors.tango.remote_attribute import RefusedError
 from queue_connector.connectors.tango.remote_attribute_sink import (
     TangoRemoteAttributeSinkDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.errors import ConformError
-from queue_connector.stream import Delivery
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import ConformError
+from queue_connector.model.stream import Delivery
 from tests.device import values
 from tests.device.servers import server
 

@@ -10,7 +10,7 @@ import pytest
 import tango
 
 from queue_connector.connectors.tango.types import OWN_ATTRIBUTES
-from queue_connector.embedded_broker import embedded_broker
+from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import Events, connector, eventually
 from tests.device.test_examples import example
 from tests.kafka_topics import produce

@@ -13,9 +13,9 @@ from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
     TangoSubscriptionSourceDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.errors import ConformError, EndpointError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import ConformError, EndpointError
 from tests.device import values
 from tests.device.servers import free_port, server
 

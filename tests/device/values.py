@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from queue_connector.datatypes import DataSpec
+from queue_connector.model.datatypes import DataSpec
 from tests.device.source_device import COLUMNS, LABELS, ROWS
 
 EXTREMES: dict[str, tuple[str, list[Any]]] = {

@@ -15,12 +15,12 @@ import attrs
 import trio
 import trio.testing
 
-from queue_connector import exchange
-from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
-from queue_connector.errors import ClosedError, StateError
-from queue_connector.group import Group
-from queue_connector.supervisor import Supervisor, Wanted
-from queue_connector.window import Window
+from queue_connector.engine import exchange
+from queue_connector.engine.group import Group
+from queue_connector.engine.supervisor import Supervisor, Wanted
+from queue_connector.engine.window import Window
+from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
+from queue_connector.model.errors import ClosedError, StateError
 from tests.endpoints import Attributes
 from tests.schedules.plan import (
     REST,

@@ -17,8 +17,8 @@ from typing import Any
 import attrs
 import trio
 
-from queue_connector.datatypes import Data, DataSpec
-from queue_connector.descriptors import (
+from queue_connector.model.datatypes import Data, DataSpec
+from queue_connector.model.descriptors import (
     Breaker,
     Buffer,
     ErrorPolicyDescriptor,
@@ -31,9 +31,9 @@ from queue_connector.descriptors import (
     TolerantPolicyDescriptor,
     error_policies,
 )
-from queue_connector.errors import DataError, EndpointError
-from queue_connector.ledger import DEAD_LETTERED, Batch, Refusal
-from queue_connector.stream import (
+from queue_connector.model.errors import DataError, EndpointError
+from queue_connector.model.ledger import DEAD_LETTERED, Batch, Refusal
+from queue_connector.model.stream import (
     DataPipe,
     DataSink,
     DataSource,

@@ -15,7 +15,7 @@ import trio
 from queue_connector.configdb import ConfigDatabase, from_environment
 from queue_connector.configdb.etcd import EtcdDatabase
 from queue_connector.configdb.gateway import Credentials, Gateway
-from queue_connector.errors import EndpointError
+from queue_connector.model.errors import EndpointError
 from tests.configdb_contract import ConfigDatabaseContract, contents, eventually, reaches
 from tests.services.etcd import EtcdServer, find_etcd_program
 from tests.services.process import free_port

@@ -17,9 +17,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from queue_connector.descriptors import Services
-from queue_connector.errors import EndpointError
-from queue_connector.shared import Shared
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import EndpointError
+from queue_connector.model.shared import Shared
 from tests.kafka_topics import make_sink, make_source, produce
 from tests.services.fixtures import running
 from tests.services.kafka import KafkaNode, KafkaServer, create_topic

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import trio
 
-from queue_connector import texts
 from queue_connector.configdb.etcd import EtcdDatabase
 from queue_connector.configdb.gateway import Credentials, Gateway
-from queue_connector.monitor import Monitor
-from queue_connector.supervisor import Supervisor, open_supervisor
+from queue_connector.engine.supervisor import Supervisor, open_supervisor
+from queue_connector.model import texts
+from queue_connector.reconfiguration.monitor import Monitor
 from tests.configdb_contract import eventually
 from tests.endpoints import Attributes
 from tests.services.etcd import EtcdServer
@@ -206,8 +206,8 @@ async def test_a_write_that_is_denied_stops_no_other_and_is_told_once(
 
 @pytest.fixture
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queue_connector.reporter.LEASE", 2)
-    monkeypatch.setattr("queue_connector.reporter.PERIOD", 0.5)
+    monkeypatch.setattr("queue_connector.reconfiguration.reporter.LEASE", 2)
+    monkeypatch.setattr("queue_connector.reconfiguration.reporter.PERIOD", 0.5)
 
 
 async def test_a_state_ends_with_the_device_that_told_it(own_etcd: EtcdServer) -> None:

@@ -27,7 +27,7 @@ from confluent_kafka import Producer
 
 from queue_connector.cli import main
 from queue_connector.configdb import from_environment
-from queue_connector.embedded_broker import embedded_broker
+from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import Connector, Events, close_events, eventually
 from tests.device.servers import ROOT
 from tests.reconfigurations import Model, exchange

@@ -9,51 +9,31 @@ import queue_connector
 
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
-    {
-        *("", "errors", "datatypes", "timescale", "ledger", "logs", "backoff", "texts"),
-        *("condition", "process"),
-    },
-    {
-        *("registry", "stream", "descriptors", "annotations", "convert", "schema", "codecs"),
-        *("shared", "circles", "reading"),
-    },
-    {
-        *("bridge", "state", "buffer", "rejection", "exchange", "plan", "group", "supervisor"),
-        *("fault", "window", "inlets", "outlets", "session", "overview"),
-        *("metrics", "http_server"),
-    },
+    {"", "model"},
+    {"runtime", "codecs"},
+    {"engine", "observability"},
     {"connectors", "configdb"},
-    {
-        *(
-            "config",
-            "monitor",
-            "reporter",
-            "children",
-            "rivals",
-            "embedded_broker",
-            "device",
-            "cli",
-            "demo",
-        ),
-        *("server", "prerequisites", "properties"),
-    },
+    {"configuration"},
+    {"reconfiguration"},
+    {"device"},
+    {"demo"},
+    {"cli"},
     {"entry", "__main__"},
 ]
 CLIENT_LIBRARIES = {
-    "tango": {"connectors.tango", "device", "server", "prerequisites", "cli", "demo"},
+    "tango": {"connectors.tango", "device", "cli", "demo"},
     "confluent_kafka": {
         *(f"connectors.kafka.{room}" for room in ("client", "cluster", "producer")),
         *(f"connectors.kafka.{room}" for room in ("reader", "partitions", "subscription")),
         *("connectors.kafka.bookmark", "connectors.kafka.source"),
-        "embedded_broker",
         "demo",
     },
     "httpx": {"configdb"},
-    "h11": {"http_server"},
-    "prometheus_client": {"metrics"},
+    "h11": {"observability.http_server"},
+    "prometheus_client": {"observability.metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
-BRIDGES = {"bridge", "process"}
+BRIDGES = {"runtime.bridge", "runtime.process"}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}
 
 

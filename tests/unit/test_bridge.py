@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from queue_connector import bridge
-from queue_connector.bridge import (
+from queue_connector.runtime import bridge
+from queue_connector.runtime.bridge import (
     Bell,
     Inbox,
     Lane,

@@ -6,9 +6,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.buffer import StreamBuffer
-from queue_connector.ledger import DELIVERED, Account, Batch, settle
-from queue_connector.outlets import MOST
+from queue_connector.engine.buffer import StreamBuffer
+from queue_connector.engine.outlets import MOST
+from queue_connector.model.ledger import DELIVERED, Account, Batch, settle
 
 POLICIES = ["block", "drop_oldest", "drop_newest", "latest"]
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from queue_connector.reading import MAX_EXCHANGES, read
+from queue_connector.configuration.reading import MAX_EXCHANGES, read
 
 HOST = "tango://127.0.0.1:10000/a/b/c#dbase=no"
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from queue_connector.cli import COMMANDS, main
-from queue_connector.config import MAX_SIZE
 from queue_connector.configdb.memory import MemoryDatabase
+from queue_connector.configuration.document import MAX_SIZE
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-from queue_connector.condition import Condition
+from queue_connector.model.condition import Condition
 
 
 def test_since_when_it_waits_is_kept_while_the_reason_changes():

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.config import MAX_DEPTH, MAX_SIZE, examine, load, parse, take
-from queue_connector.descriptors import QueueConnectorDescriptor, sinks
-from queue_connector.errors import ConfigError
+from queue_connector.configuration.document import MAX_DEPTH, MAX_SIZE, examine, load, parse, take
+from queue_connector.model.descriptors import QueueConnectorDescriptor, sinks
+from queue_connector.model.errors import ConfigError
 
 EXCHANGE = {
     "dtype": "float64",

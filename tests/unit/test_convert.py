@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from queue_connector import connectors
-from queue_connector.annotations import json_types, words
-from queue_connector.convert import MAX_FAULTS, structure, unstructure
-from queue_connector.descriptors import (
+from queue_connector.configuration.reading import MAX_EXCHANGES, read
+from queue_connector.model.annotations import json_types, words
+from queue_connector.model.convert import MAX_FAULTS, structure, unstructure
+from queue_connector.model.descriptors import (
     Descriptor,
     ExchangeDescriptor,
     QueueConnectorDescriptor,
@@ -17,8 +18,7 @@ from queue_connector.descriptors import (
     option,
     sinks,
 )
-from queue_connector.errors import ConfigError
-from queue_connector.reading import MAX_EXCHANGES, read
+from queue_connector.model.errors import ConfigError
 
 assert connectors  # what is registered is what a configuration may name
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queue_connector.datatypes import (
+from queue_connector.model.datatypes import (
     DataSpec,
     DtypeError,
     Kind,
@@ -19,7 +19,7 @@ from queue_connector.datatypes import (
     parse_dtype,
     zero,
 )
-from queue_connector.errors import ConformError
+from queue_connector.model.errors import ConformError
 from tests.data import DTYPES, SHAPES, STRUCT, json_like, same, values
 
 SPECS = [

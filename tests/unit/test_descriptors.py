@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.config import parse
+from queue_connector.configuration.document import parse
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
-from queue_connector.datatypes import DataSpec, conform
-from queue_connector.descriptors import (
+from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.descriptors import (
     DEFAULT_GROUP,
     MAX_DATUM_BYTES,
     Descriptor,
@@ -27,7 +27,7 @@ from queue_connector.descriptors import (
     parse_default,
     step,
 )
-from queue_connector.errors import ConformError
+from queue_connector.model.errors import ConformError
 
 SOURCE = InMemorySourceDescriptor(data=[])
 SINK = InMemorySinkDescriptor(key="k")

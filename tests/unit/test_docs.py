@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from queue_connector import config
 from queue_connector.codecs import codecs
+from queue_connector.configuration import document
+from queue_connector.configuration.schema import descriptors, rows
 from queue_connector.connectors.kafka.options import SETTINGS, OptionsForm, faults_of_options
-from queue_connector.descriptors import error_policies, pipes, sinks, sources
-from queue_connector.metrics import FAMILIES
-from queue_connector.schema import descriptors, rows
-from queue_connector.state import TRANSITIONS
+from queue_connector.engine.state import TRANSITIONS
+from queue_connector.model.descriptors import error_policies, pipes, sinks, sources
+from queue_connector.observability.metrics import FAMILIES
 from tests.matrix import ENCODINGS
 
 ROOT = Path(__file__).parents[2]
@@ -51,14 +51,14 @@ def generator():
 
 @pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.name)
 def test_every_example_is_valid(file):
-    config.parse(file.read_bytes())
+    document.parse(file.read_bytes())
 
 
 @pytest.mark.parametrize("text", blocks("json"))
 def test_every_block_of_json_is_json_and_a_configuration_if_it_looks_like_one(text):
     value = json.loads(text)
     if isinstance(value, dict) and "exchanges" in value:
-        config.parse(text)
+        document.parse(text)
 
 
 @pytest.mark.parametrize("text", blocks("python"))
@@ -115,7 +115,7 @@ def test_the_table_that_a_new_encoding_goes_into_is_where_the_guide_says():
 
 @pytest.mark.parametrize(
     ("page", "module"),
-    [("command-line.md", "queue_connector.cli"), ("device.md", "queue_connector.server")],
+    [("command-line.md", "queue_connector.cli"), ("device.md", "queue_connector.device.server")],
 )
 def test_every_exit_status_is_in_the_reference(page, module):
     told = importlib.import_module(module).__doc__.split("status", 1)[1]
@@ -174,11 +174,12 @@ def test_every_reason_of_the_ledger_that_the_reference_names_is_in_the_code():
 def test_a_source_a_sink_and_an_encoding_of_ones_own_work_as_the_guide_shows_them():
     script = f"""
 import importlib.util, json, logging, sys, trio
-from queue_connector import config, convert
+from queue_connector.configuration import document
+from queue_connector.model import convert
 from queue_connector.codecs import codec_for
-from queue_connector.datatypes import DataSpec, conform
-from queue_connector.exchange import Exchange
-from queue_connector.group import Stream
+from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.group import Stream
 
 for name in ("csv", "clock", "log"):
     spec = importlib.util.spec_from_file_location("own_" + name, {str(OWN)!r} + f"/{{name}}.py")
@@ -186,7 +187,7 @@ for name in ("csv", "clock", "log"):
     spec.loader.exec_module(module)
 
 text = open({str(OWN / "clock.json")!r}).read()
-(exchange,) = config.parse(text).groups["default"]
+(exchange,) = document.parse(text).groups["default"]
 
 spec = DataSpec("float64", (3,))
 payload = codec_for("csv", spec).encode(conform([1, 2.5, 3], spec), spec)
@@ -197,7 +198,7 @@ assert codec_for("csv", DataSpec("float64", (2, 2))).refusal(DataSpec("float64",
 data = json.loads(text)
 data["exchanges"][0]["source"]["period"] = 0.01
 data["exchanges"][0]["sink"] = data["exchanges"][0]["sink"][0]
-(exchange,) = config.parse(json.dumps(data)).groups["default"]
+(exchange,) = document.parse(json.dumps(data)).groups["default"]
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 
 async def main():

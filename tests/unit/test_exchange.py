@@ -7,14 +7,14 @@ import trio
 
 from queue_connector.connectors.errors.skip import SkipPolicy, SkipPolicyDescriptor
 from queue_connector.connectors.pipes.default import DefaultPipe
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Breaker, Buffer, ExchangeDescriptor, SourceDescriptor
-from queue_connector.errors import DataError, EndpointError, ExchangeError
-from queue_connector.exchange import Exchange
-from queue_connector.group import Stream
-from queue_connector.ledger import Batch, Refusal
-from queue_connector.stream import DataPipe, MergedSource
-from queue_connector.window import Window
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.group import Stream
+from queue_connector.engine.window import Window
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Breaker, Buffer, ExchangeDescriptor, SourceDescriptor
+from queue_connector.model.errors import DataError, EndpointError, ExchangeError
+from queue_connector.model.ledger import Batch, Refusal
+from queue_connector.model.stream import DataPipe, MergedSource
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Given, Hasty, Keeper, Numbers, Recorded, Taken, exchange
 

@@ -4,10 +4,10 @@ import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
-from queue_connector.descriptors import ExchangeDescriptor, Services
-from queue_connector.errors import EndpointError, StateError
-from queue_connector.group import Group
-from queue_connector.state import State
+from queue_connector.engine.group import Group
+from queue_connector.engine.state import State
+from queue_connector.model.descriptors import ExchangeDescriptor, Services
+from queue_connector.model.errors import EndpointError, StateError
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until

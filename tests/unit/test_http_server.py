@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trio
 
-from queue_connector import http_server
-from queue_connector.http_server import CONNECTIONS, MAX_HEAD, Answer, HttpServer
+from queue_connector.observability import http_server
+from queue_connector.observability.http_server import CONNECTIONS, MAX_HEAD, Answer, HttpServer
 
 HOST = "127.0.0.1"
 LARGE = 32 * 1024 * 1024

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from queue_connector.codecs import codec_for
-from queue_connector.config import examine, parse
-from queue_connector.convert import unstructure
-from queue_connector.datatypes import DataSpec, conform, zero
-from queue_connector.descriptors import parse_default
-from queue_connector.errors import ConformError, DecodeError
+from queue_connector.configuration.document import examine, parse
+from queue_connector.model.convert import unstructure
+from queue_connector.model.datatypes import DataSpec, conform, zero
+from queue_connector.model.descriptors import parse_default
+from queue_connector.model.errors import ConformError, DecodeError
 
 STATES = ("OFF", "ON", "FAULT")
 ONE = DataSpec("int16", (), STATES)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.errors import DataError
-from queue_connector.ledger import (
+from queue_connector.model.errors import DataError
+from queue_connector.model.ledger import (
     ABORTED,
     BUFFER_FULL,
     DEAD_LETTERED,

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from queue_connector.logs import SKAFormatter
+from queue_connector.runtime.logs import SKAFormatter
 
 
 def formatted(message, error=None):

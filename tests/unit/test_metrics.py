@@ -7,9 +7,10 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from queue_connector import __version__, metrics
-from queue_connector.ledger import SKIPPED, Batch, Ledger
-from queue_connector.metrics import FAMILIES, Exposition, Snapshot
+from queue_connector import __version__
+from queue_connector.model.ledger import SKIPPED, Batch, Ledger
+from queue_connector.observability import metrics
+from queue_connector.observability.metrics import FAMILIES, Exposition, Snapshot
 
 PART = {
     "name": "KafkaConsumerSource(offsets)",

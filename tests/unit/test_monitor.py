@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from queue_connector import config
-from queue_connector.children import Reader, read_once
 from queue_connector.configdb.memory import MemoryDatabase
+from queue_connector.configuration import document
 from queue_connector.connectors.memory.sink import InMemorySink
-from queue_connector.errors import ConfigError
-from queue_connector.monitor import Monitor
-from queue_connector.state import State
-from queue_connector.supervisor import Supervisor, open_supervisor
+from queue_connector.engine.state import State
+from queue_connector.engine.supervisor import Supervisor, open_supervisor
+from queue_connector.model.errors import ConfigError
+from queue_connector.reconfiguration.children import Reader, read_once
+from queue_connector.reconfiguration.monitor import Monitor
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes
 from tests.waiting import until
@@ -309,14 +309,14 @@ async def test_after_a_surprise_it_tells_the_states_again_and_says_so(autojump_c
 async def test_what_cannot_be_read_for_any_reason_is_a_fault_of_its_child(
     autojump_clock, monkeypatch
 ):
-    examine = config.examine
+    examine = document.examine
 
     def surprised(text, device):
         if b"surprise" in text:
             raise RuntimeError("nobody has thought of this")
         return examine(text, device)
 
-    monkeypatch.setattr(config, "examine", surprised)
+    monkeypatch.setattr(document, "examine", surprised)
     async with watching() as setting:
         await setting.put("bad", text(exchange("surprise")))
         await setting.put("good", text(exchange("a")))

@@ -6,13 +6,13 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.condition import Condition
 from queue_connector.connectors.errors.skip import SkipPolicy
-from queue_connector.errors import DataError, EndpointError, ExchangeError
-from queue_connector.ledger import SKIPPED, Account, Batch, Ledger, joined
-from queue_connector.outlets import MOST, Outlets
-from queue_connector.stream import DataSink, Delivery
-from queue_connector.window import Window, size_of
+from queue_connector.engine.outlets import MOST, Outlets
+from queue_connector.engine.window import Window, size_of
+from queue_connector.model.condition import Condition
+from queue_connector.model.errors import DataError, EndpointError, ExchangeError
+from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
+from queue_connector.model.stream import DataSink, Delivery
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
 from tests.unit.test_exchange import run

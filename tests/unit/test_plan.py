@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from queue_connector import config
 from queue_connector.cli.plan import of_device, of_view
 from queue_connector.configdb import Children, Versioned
-from queue_connector.descriptors import QueueConnectorDescriptor
-from queue_connector.errors import ConfigError
-from queue_connector.plan import compare, match, same
+from queue_connector.configuration import document
+from queue_connector.engine.plan import compare, match, same
+from queue_connector.model.descriptors import QueueConnectorDescriptor
+from queue_connector.model.errors import ConfigError
 
 
 def exchange(name="a", *, dtype="int64", topic=None, **sink):
@@ -25,7 +25,7 @@ def text(*exchanges, **groups):
 
 
 def parsed(*exchanges, **groups):
-    return config.parse(text(*exchanges, **groups)).groups
+    return document.parse(text(*exchanges, **groups)).groups
 
 
 def lines(present, wanted):
@@ -88,8 +88,8 @@ def test_exchanges_that_only_trade_places_are_kept():
 
 
 def test_equal_exchanges_are_matched_one_to_one():
-    first = config.parse(text(exchange("a"))).groups["default"][0]
-    other = config.parse(text(exchange("b"))).groups["default"][0]
+    first = document.parse(text(exchange("a"))).groups["default"][0]
+    other = document.parse(text(exchange("b"))).groups["default"][0]
     assert match([first], [first, other, first], lambda each: each) == [first, None, None]
 
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from queue_connector import process
-from queue_connector.process import Writer, spare_threads
+from queue_connector.runtime import process
+from queue_connector.runtime.process import Writer, spare_threads
 
 
 def gap(lost):
@@ -89,7 +89,7 @@ def test_threads_are_counted_and_none_stays():
 def test_fewer_threads_than_are_wanted_are_no_error():
     script = """
 import os, resource
-from queue_connector.process import spare_threads
+from queue_connector.runtime.process import spare_threads
 resource.setrlimit(resource.RLIMIT_NPROC, (12, 12))
 os.setuid(123_457)
 print(spare_threads(50))
@@ -103,7 +103,7 @@ print(spare_threads(50))
 def test_an_end_that_does_not_come_in_time_is_cut_off_and_says_where_it_stands():
     script = """
 import logging, os, signal, time
-from queue_connector.process import Signals
+from queue_connector.runtime.process import Signals
 logging.basicConfig()
 
 def hang_here():
@@ -126,7 +126,7 @@ hang_here()
 def test_a_start_that_does_not_come_up_is_cut_off_too(monkeypatch):
     script = """
 import os, signal, time
-from queue_connector import process
+from queue_connector.runtime import process
 process.START_GRACE = 0.2
 signals = process.Signals()
 signals.heed()

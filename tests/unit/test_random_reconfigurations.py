@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from queue_connector.configdb.memory import MemoryDatabase
-from queue_connector.descriptors import ExchangeDescriptor
-from queue_connector.monitor import Monitor
-from queue_connector.plan import compare
-from queue_connector.state import State
-from queue_connector.supervisor import Wanted, open_supervisor
+from queue_connector.engine.plan import compare
+from queue_connector.engine.state import State
+from queue_connector.engine.supervisor import Wanted, open_supervisor
+from queue_connector.model.descriptors import ExchangeDescriptor
+from queue_connector.reconfiguration.monitor import Monitor
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.reconfigurations import Model
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from queue_connector.reading import MAX_GROUPS, read
+from queue_connector.configuration.reading import MAX_GROUPS, read
 
 EXCHANGE = {
     "dtype": "float64",

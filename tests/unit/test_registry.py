@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from queue_connector.registry import Registry, UnknownNameError, did_you_mean
+from queue_connector.model.registry import Registry, UnknownNameError, did_you_mean
 
 
 class Base:

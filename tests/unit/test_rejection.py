@@ -7,11 +7,11 @@ import trio
 
 from queue_connector.connectors.errors.fault import FaultPolicy
 from queue_connector.connectors.errors.skip import SkipPolicy
-from queue_connector.descriptors import Breaker, ExchangeName
-from queue_connector.errors import DataError, EndpointError
-from queue_connector.ledger import DEAD_LETTERED, Account, Batch, Refusal
-from queue_connector.rejection import LOG_PERIOD, Rejection, TooManyError
-from queue_connector.stream import ErrorPolicy
+from queue_connector.engine.rejection import LOG_PERIOD, Rejection, TooManyError
+from queue_connector.model.descriptors import Breaker, ExchangeName
+from queue_connector.model.errors import DataError, EndpointError
+from queue_connector.model.ledger import DEAD_LETTERED, Account, Batch, Refusal
+from queue_connector.model.stream import ErrorPolicy
 
 
 class Shelf(ErrorPolicy):

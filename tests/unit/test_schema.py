@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from queue_connector import config
-from queue_connector.convert import structure, unstructure
-from queue_connector.descriptors import (
+from queue_connector.configuration import document
+from queue_connector.configuration.reading import read
+from queue_connector.configuration.schema import Row, descriptors, json_schema, rows
+from queue_connector.model.convert import structure, unstructure
+from queue_connector.model.descriptors import (
     UNIONS,
     Descriptor,
     PipeDescriptor,
@@ -27,9 +29,7 @@ from queue_connector.descriptors import (
     option,
     pipes,
 )
-from queue_connector.errors import ConfigError
-from queue_connector.reading import read
-from queue_connector.schema import Row, descriptors, json_schema, rows
+from queue_connector.model.errors import ConfigError
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -205,7 +205,7 @@ def judge(value):
     ]
     assert all(fault.path.startswith("$") and fault.message for fault in reading.faults)
     try:
-        parsed = config.parse(json.dumps(value))
+        parsed = document.parse(json.dumps(value))
     except ConfigError as error:
         assert all(fault.path.startswith("$") for fault in error.faults)
         if isinstance(value, dict):  # a text may hold a configuration encoded twice

@@ -8,13 +8,13 @@ import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
-from queue_connector import overview
 from queue_connector.connectors.errors.skip import SkipPolicyDescriptor
-from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
-from queue_connector.overview import MAX_ENDPOINTS, MAX_STATUS, MAX_TROUBLES
-from queue_connector.shared import Shared
-from queue_connector.state import Health, State
-from queue_connector.supervisor import Wanted, open_supervisor
+from queue_connector.engine import overview
+from queue_connector.engine.overview import MAX_ENDPOINTS, MAX_STATUS, MAX_TROUBLES
+from queue_connector.engine.state import Health, State
+from queue_connector.engine.supervisor import Wanted, open_supervisor
+from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
+from queue_connector.model.shared import Shared
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.unit.test_reconfigure import World
 from tests.waiting import until

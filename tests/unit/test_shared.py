@@ -2,7 +2,7 @@ import pytest
 import trio
 import trio.testing
 
-from queue_connector.shared import Shared, background
+from queue_connector.model.shared import Shared, background
 
 
 class Client:

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from queue_connector.errors import StateError
-from queue_connector.state import TRANSITIONS, State, Trigger, advance, aggregate, allowed
+from queue_connector.engine.state import TRANSITIONS, State, Trigger, advance, aggregate, allowed
+from queue_connector.model.errors import StateError
 
 S, T = State, Trigger
 LEGAL = {

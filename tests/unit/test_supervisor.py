@@ -5,10 +5,10 @@ import trio
 import trio.testing
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
-from queue_connector.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
-from queue_connector.errors import ClosedError, ConfigError, Fault, StateError
-from queue_connector.state import State
-from queue_connector.supervisor import Supervisor, Wanted, open_supervisor
+from queue_connector.engine.state import State
+from queue_connector.engine.supervisor import Supervisor, Wanted, open_supervisor
+from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
+from queue_connector.model.errors import ClosedError, ConfigError, Fault, StateError
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until

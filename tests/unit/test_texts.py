@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector import texts
-from queue_connector.errors import ConfigError, Fault
+from queue_connector.model import texts
+from queue_connector.model.errors import ConfigError, Fault
 
 
 @given(st.text(max_size=50))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.timescale import (
+from queue_connector.model.timescale import (
     SKA_EPOCH,
     TimeError,
     ska_ticks,

@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 import trio
 
-from queue_connector.datatypes import Data, DataSpec, Kind
-from queue_connector.descriptors import Services, SourceDescriptor, option, sources
-from queue_connector.stream import DataSource
+from queue_connector.model.datatypes import Data, DataSpec, Kind
+from queue_connector.model.descriptors import Services, SourceDescriptor, option, sources
+from queue_connector.model.stream import DataSource
 
 
 @sources.register("ClockSource")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from queue_connector.codecs import Codec, codecs
-from queue_connector.datatypes import Data, DataSpec, Kind
+from queue_connector.model.datatypes import Data, DataSpec, Kind
 
 
 @codecs.register("csv")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import trio
 
-from queue_connector.datatypes import Data, DataSpec
-from queue_connector.descriptors import Services, SinkDescriptor, sinks
-from queue_connector.stream import DataSink
+from queue_connector.model.datatypes import Data, DataSpec
+from queue_connector.model.descriptors import Services, SinkDescriptor, sinks
+from queue_connector.model.stream import DataSink
 
 
 @sinks.register("LogSink")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from ...descriptors import ErrorPolicyDescriptor, Services, error_policies
-from ...ledger import FAULTED
-from ...stream import ErrorPolicy
+from ...model.descriptors import ErrorPolicyDescriptor, Services, error_policies
+from ...model.ledger import FAULTED
+from ...model.stream import ErrorPolicy
 
 
 @error_policies.register("fault")

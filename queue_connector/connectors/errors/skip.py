@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from ...descriptors import Services, TolerantPolicyDescriptor, error_policies
-from ...ledger import SKIPPED
-from ...stream import ErrorPolicy
+from ...model.descriptors import Services, TolerantPolicyDescriptor, error_policies
+from ...model.ledger import SKIPPED
+from ...model.stream import ErrorPolicy
 
 
 @error_policies.register("skip")

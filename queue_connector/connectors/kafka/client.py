@@ -20,9 +20,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from ...bridge import OneAtATime
-from ...errors import EndpointError
-from ...process import threads_left
+from ...model.errors import EndpointError
+from ...runtime.bridge import OneAtATime
+from ...runtime.process import threads_left
 from .options import Value, resolve
 
 __all__ = [  # of the library, for those who do not import it

@@ -30,8 +30,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from ...bridge import TICK, Lane
-from ...errors import EndpointError
+from ...model.errors import EndpointError
+from ...runtime.bridge import TICK, Lane
 from .client import (
     HOPELESS,
     STRANDED,

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import trio
 
-from ...descriptors import (
+from ...model.descriptors import (
     Client,
     ExchangeDescriptor,
     Services,
@@ -25,10 +25,10 @@ from ...descriptors import (
     error_policies,
     option,
 )
-from ...errors import EndpointError, Fault
-from ...ledger import DEAD_LETTERED, Refusal
-from ...stream import ErrorPolicy
-from ...timescale import utc_now
+from ...model.errors import EndpointError, Fault
+from ...model.ledger import DEAD_LETTERED, Refusal
+from ...model.stream import ErrorPolicy
+from ...model.timescale import utc_now
 from .client import KafkaError, describe
 from .producer import MAX_MESSAGE_BYTES, key_of
 from .topic import KafkaAddress

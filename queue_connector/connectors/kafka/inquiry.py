@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ...backoff import Backoff
-from ...bridge import Lane
+from ...runtime.backoff import Backoff
+from ...runtime.bridge import Lane
 from .client import KafkaError, KafkaException, error_of
 
 Topics = Mapping[str, Any]

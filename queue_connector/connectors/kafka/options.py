@@ -20,10 +20,10 @@ from typing import Any
 
 import attrs
 
-from ...convert import MAX_FAULTS
-from ...descriptors import step
-from ...errors import EndpointError, Fault
-from ...registry import did_you_mean
+from ...model.convert import MAX_FAULTS
+from ...model.descriptors import step
+from ...model.errors import EndpointError, Fault
+from ...model.registry import did_you_mean
 from .librdkafka_settings import NAMES
 
 Value = str | bool

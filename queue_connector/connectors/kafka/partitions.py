@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ...errors import EndpointError
+from ...model.errors import EndpointError
 from .bookmark import Bookmark
 from .client import HOPELESS, describe, error_of
 from .cluster import EARLIEST, LATEST, NO_SUCH_TOPIC, Asker, Found, at_time

@@ -25,8 +25,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ...bridge import TICK, Bell, Lane
-from ...errors import EndpointError
+from ...model.errors import EndpointError
+from ...runtime.bridge import TICK, Bell, Lane
 from . import client
 from .client import (
     HOPELESS,

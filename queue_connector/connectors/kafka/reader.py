@@ -25,9 +25,9 @@ import attrs
 import trio
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from ...bridge import TICK, Lane, ToTrio
-from ...errors import EndpointError
-from ...shared import Shared
+from ...model.errors import EndpointError
+from ...model.shared import Shared
+from ...runtime.bridge import TICK, Lane, ToTrio
 from .bookmark import REPEAT, Bookmark
 from .client import HOPELESS, STRANDED, describe, error_of
 from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher

@@ -20,12 +20,12 @@ from typing import Any
 import attrs
 import trio
 
-from ...bridge import Worker
 from ...codecs import codec_for
-from ...datatypes import Data, DataSpec, Kind, conform
-from ...descriptors import Client, Services, SinkDescriptor, option, sinks
-from ...errors import DataError, Fault
-from ...stream import DataSink, Delivery
+from ...model.datatypes import Data, DataSpec, Kind, conform
+from ...model.descriptors import Client, Services, SinkDescriptor, option, sinks
+from ...model.errors import DataError, Fault
+from ...model.stream import DataSink, Delivery
+from ...runtime.bridge import Worker
 from .client import KafkaError, describe
 from .producer import ENVELOPE, MAX_MESSAGE_BYTES, key_of
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions

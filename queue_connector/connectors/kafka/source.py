@@ -26,14 +26,14 @@ import attrs
 import trio
 from confluent_kafka import Message
 
-from ...bridge import Worker
 from ...codecs import codec_for
-from ...datatypes import Data, DataSpec
-from ...descriptors import Client, Services, SourceDescriptor, option, sources
-from ...errors import DecodeError, Fault
-from ...ledger import Batch, Refusal
-from ...stream import DataSource, Provenance
-from ...window import OVERHEAD
+from ...engine.window import OVERHEAD
+from ...model.datatypes import Data, DataSpec
+from ...model.descriptors import Client, Services, SourceDescriptor, option, sources
+from ...model.errors import DecodeError, Fault
+from ...model.ledger import Batch, Refusal
+from ...model.stream import DataSource, Provenance
+from ...runtime.bridge import Worker
 from .cluster import Cluster
 from .reader import reading
 from .subscription import Burst, Place, Start, Subscription

@@ -16,7 +16,7 @@ import attrs
 import trio
 from confluent_kafka import Message
 
-from ...condition import Condition
+from ...model.condition import Condition
 from .settled import SettledOffsets
 
 MAX_WAITING = 2000

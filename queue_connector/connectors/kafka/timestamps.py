@@ -21,11 +21,11 @@ from typing import Any, Literal
 import attrs
 import numpy as np
 
-from ...datatypes import Data, DataSpec, Kind
-from ...descriptors import Descriptor, option
-from ...errors import DataError, Fault
-from ...registry import did_you_mean
-from ...timescale import unix_ms
+from ...model.datatypes import Data, DataSpec, Kind
+from ...model.descriptors import Descriptor, option
+from ...model.errors import DataError, Fault
+from ...model.registry import did_you_mean
+from ...model.timescale import unix_ms
 
 Slice = tuple[int | None, int | None, int | None]
 

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ...codecs import codec_for, codecs
-from ...convert import shown
-from ...datatypes import DataSpec, Kind
-from ...descriptors import Descriptor, EndpointDescriptor, Place, SinkDescriptor, option
-from ...errors import Fault
-from ...registry import UnknownNameError
+from ...model.convert import shown
+from ...model.datatypes import DataSpec, Kind
+from ...model.descriptors import Descriptor, EndpointDescriptor, Place, SinkDescriptor, option
+from ...model.errors import Fault
+from ...model.registry import UnknownNameError
 from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
 
 DEFAULT_PORT = 9092

@@ -21,9 +21,9 @@ from typing import Any
 import attrs
 import trio
 
-from ...backoff import Backoff
-from ...descriptors import Services
-from ...errors import EndpointError
+from ...model.descriptors import Services
+from ...model.errors import EndpointError
+from ...runtime.backoff import Backoff
 from .client import HOPELESS, KafkaError, describe
 from .producer import KafkaProducer, key_of
 from .round import Round

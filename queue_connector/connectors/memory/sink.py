@@ -7,9 +7,9 @@ from typing import ClassVar
 import attrs
 import trio
 
-from ...datatypes import Data, DataSpec, conform
-from ...descriptors import Services, SinkDescriptor, option, sinks
-from ...stream import DataSink
+from ...model.datatypes import Data, DataSpec, conform
+from ...model.descriptors import Services, SinkDescriptor, option, sinks
+from ...model.stream import DataSink
 
 
 @sinks.register("InMemorySink")

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from ...convert import MAX_FAULTS
-from ...datatypes import Data, DataSpec, conform
-from ...descriptors import Services, SourceDescriptor, option, sources
-from ...errors import ConformError, Fault
-from ...ledger import Batch
-from ...stream import DataSource
+from ...model.convert import MAX_FAULTS
+from ...model.datatypes import Data, DataSpec, conform
+from ...model.descriptors import Services, SourceDescriptor, option, sources
+from ...model.errors import ConformError, Fault
+from ...model.ledger import Batch
+from ...model.stream import DataSource
 
 SLICE = 1000
 """Values that are dealt with in one go, before others have their turn."""

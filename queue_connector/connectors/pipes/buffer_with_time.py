@@ -20,11 +20,11 @@ import attrs
 import numpy as np
 import trio
 
-from ...datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind
-from ...descriptors import PipeDescriptor, option, pipes
-from ...errors import DataError, Fault
-from ...ledger import Batch
-from ...stream import DataPipe, Upstream
+from ...model.datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind
+from ...model.descriptors import PipeDescriptor, option, pipes
+from ...model.errors import DataError, Fault
+from ...model.ledger import Batch
+from ...model.stream import DataPipe, Upstream
 
 MAX_BYTES = 64 * 2**20
 """Memory that the data of an open window may take up: some 360,000 pointings."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from ...datatypes import DataSpec
-from ...descriptors import PipeDescriptor, pipes
-from ...ledger import Batch
-from ...stream import DataPipe, Upstream
+from ...model.datatypes import DataSpec
+from ...model.descriptors import PipeDescriptor, pipes
+from ...model.ledger import Batch
+from ...model.stream import DataPipe, Upstream
 
 
 @pipes.register("DefaultPipe")

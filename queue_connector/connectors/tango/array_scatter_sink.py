@@ -22,8 +22,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...datatypes import Data, DataSpec, Kind
-from ...descriptors import (
+from ...model.datatypes import Data, DataSpec, Kind
+from ...model.descriptors import (
     MAX_DATUM_BYTES,
     AttributeHost,
     Place,
@@ -35,7 +35,7 @@ from ...descriptors import (
     sinks,
     step,
 )
-from ...errors import ConformError, EndpointError, Fault
+from ...model.errors import ConformError, EndpointError, Fault
 from .publishing_sink import PublishingSink
 from .types import fit, own_places, published_name_faults, type_faults
 

@@ -32,10 +32,10 @@ import tango
 import trio
 from tango.server import attribute as tango_attribute
 
-from ...bridge import Lane
-from ...datatypes import Data, Kind
-from ...descriptors import MAX_ATTRIBUTES, PublishedAttribute
-from ...errors import EndpointError
+from ...model.datatypes import Data, Kind
+from ...model.descriptors import MAX_ATTRIBUTES, PublishedAttribute
+from ...model.errors import EndpointError
+from ...runtime.bridge import Lane
 from .administrator import Administrator
 from .subscribers import Subscribers
 from .types import dimensions, tango_type, wire

@@ -36,9 +36,9 @@ import numpy as np
 import tango
 import trio
 
-from ...backoff import Backoff
-from ...bridge import Mailbox, OneAtATime, check_cancelled
-from ...errors import EndpointError
+from ...model.errors import EndpointError
+from ...runtime.backoff import Backoff
+from ...runtime.bridge import Mailbox, OneAtATime, check_cancelled
 from .types import from_tango
 
 CALL_TIMEOUT = 3.0

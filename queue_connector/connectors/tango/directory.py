@@ -13,8 +13,8 @@ from typing import Any
 
 import tango
 
-from ...bridge import Worker
-from ...errors import EndpointError
+from ...model.errors import EndpointError
+from ...runtime.bridge import Worker
 from .client import endpoint_error, thread_context
 from .locate import Address, DeviceName, address_of_ior, reach
 

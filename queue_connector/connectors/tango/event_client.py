@@ -21,9 +21,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from ...bridge import Inbox, Mailbox, Worker
-from ...errors import EndpointError
-from ...shared import Shared, background
+from ...model.errors import EndpointError
+from ...model.shared import Shared, background
+from ...runtime.bridge import Inbox, Mailbox, Worker
 from .client import Subscription, thread_context
 from .directory import Directory
 from .event_server import Server, Workers

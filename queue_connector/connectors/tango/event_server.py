@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 import trio
 
-from ...bridge import Inbox, Mailbox, Worker
-from ...errors import EndpointError, leaves
+from ...model.errors import EndpointError, leaves
+from ...runtime.bridge import Inbox, Mailbox, Worker
 from .client import NoValue, ServerClient, Subscription, same
 from .locate import Address, DeviceName, Link, link
 

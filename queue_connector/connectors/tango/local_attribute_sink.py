@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from ...datatypes import Data, DataSpec
-from ...descriptors import (
+from ...model.datatypes import Data, DataSpec
+from ...model.descriptors import (
     AttributeHost,
     Place,
     PublishedAttribute,
@@ -22,7 +22,7 @@ from ...descriptors import (
     parse_default,
     sinks,
 )
-from ...errors import ConformError, EndpointError, Fault
+from ...model.errors import ConformError, EndpointError, Fault
 from .publishing_sink import PublishingSink
 from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ...errors import EndpointError
+from ...model.errors import EndpointError
 
 PATIENCE = 1.5
 """Seconds that a server has for a connection, and for a sign of life; what replies is its ORB, and

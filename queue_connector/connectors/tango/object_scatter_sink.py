@@ -18,9 +18,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...bridge import Worker, check_cancelled
-from ...datatypes import Data, DataSpec, Kind, parse_dtype
-from ...descriptors import (
+from ...model.datatypes import Data, DataSpec, Kind, parse_dtype
+from ...model.descriptors import (
     LABELS,
     AttributeHost,
     EndpointDescriptor,
@@ -35,8 +34,9 @@ from ...descriptors import (
     step,
     too_large,
 )
-from ...errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
-from ...texts import shortened
+from ...model.errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
+from ...model.texts import shortened
+from ...runtime.bridge import Worker, check_cancelled
 from .publishing_sink import PublishingSink, Taken
 from .selection import (
     EvaluationError,

@@ -21,10 +21,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...datatypes import Data, DataSpec, Kind, dtype_name
-from ...descriptors import Services, sources
-from ...errors import ConformError, DataError, Fault
-from ...timescale import TimeError, ska_ticks, tai_of_ska
+from ...model.datatypes import Data, DataSpec, Kind, dtype_name
+from ...model.descriptors import Services, sources
+from ...model.errors import ConformError, DataError, Fault
+from ...model.timescale import TimeError, ska_ticks, tai_of_ska
 from .readings import Outcome, converted, one_by_one
 from .subscription_source import (
     Member,

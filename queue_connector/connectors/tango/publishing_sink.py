@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 
 import trio
 
-from ...datatypes import Data
-from ...descriptors import AttributeHost
-from ...errors import DataError
-from ...stream import DataSink, Delivery
+from ...model.datatypes import Data
+from ...model.descriptors import AttributeHost
+from ...model.errors import DataError
+from ...model.stream import DataSink, Delivery
 
 Taken = tuple[list[tuple[str, Data]], dict[int, DataError]]
 """Names and values to publish, and by their index the data that do not fit."""

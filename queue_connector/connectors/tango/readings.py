@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...datatypes import Data, DataSpec, conform_batch
-from ...errors import DataError
+from ...model.datatypes import Data, DataSpec, conform_batch
+from ...model.errors import DataError
 from .types import lengthened
 
 Outcome = Data | DataError

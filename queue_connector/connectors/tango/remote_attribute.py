@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import tango
 
-from ...errors import DataError, EndpointError
+from ...model.errors import DataError, EndpointError
 from .client import TIMED_OUT, connected, no_answer, told
 
 

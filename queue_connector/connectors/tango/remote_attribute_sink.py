@@ -26,12 +26,12 @@ import numpy as np
 import trio
 from tango import CmdArgType
 
-from ...backoff import Backoff
-from ...bridge import Worker, check_cancelled
-from ...datatypes import Data, DataSpec
-from ...descriptors import Place, Services, SinkDescriptor, option, sinks
-from ...errors import ConformError, DataError, EndpointError, Fault
-from ...stream import DataSink, Delivery
+from ...model.datatypes import Data, DataSpec
+from ...model.descriptors import Place, Services, SinkDescriptor, option, sinks
+from ...model.errors import ConformError, DataError, EndpointError, Fault
+from ...model.stream import DataSink, Delivery
+from ...runtime.backoff import Backoff
+from ...runtime.bridge import Worker, check_cancelled
 from .client import thread_context
 from .directory import Directory
 from .locate import DeviceName, reach

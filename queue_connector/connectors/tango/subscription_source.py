@@ -22,12 +22,12 @@ from typing import Any
 import attrs
 import trio
 
-from ...bridge import Mailbox
-from ...datatypes import Data, DataSpec, Kind
-from ...descriptors import Place, Services, SourceDescriptor, option, sources
-from ...errors import DataError, EndpointError, Fault
-from ...ledger import Batch, Refusal
-from ...stream import MergedSource, Provenance, readable
+from ...model.datatypes import Data, DataSpec, Kind
+from ...model.descriptors import Place, Services, SourceDescriptor, option, sources
+from ...model.errors import DataError, EndpointError, Fault
+from ...model.ledger import Batch, Refusal
+from ...model.stream import MergedSource, Provenance, readable
+from ...runtime.bridge import Mailbox
 from .client import NoValue, Subscription, event_types
 from .event_client import EventClient, event_client
 from .readings import Outcome, converted

@@ -18,9 +18,9 @@ import attrs
 import numpy as np
 from tango import AttrDataFormat, CmdArgType
 
-from ...datatypes import Data, DataSpec, Kind, conform
-from ...descriptors import Place
-from ...errors import ConformError, Fault
+from ...model.datatypes import Data, DataSpec, Kind, conform
+from ...model.descriptors import Place
+from ...model.errors import ConformError, Fault
 
 TANGO_KINDS = frozenset({Kind.BYTES, Kind.STR, Kind.BOOL, Kind.INT, Kind.FLOAT})
 """The kinds of dtype that an attribute may have."""

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from queue_connector.codecs.ascii import AsciiCodec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError, EncodeError
 
 codec = AsciiCodec()
 

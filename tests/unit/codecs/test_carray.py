@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from queue_connector.codecs.carray import CArrayCodec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import same
 
 NUMERIC = st.sampled_from(["int16", "uint64", "uint8", "float32", ">f8", "complex64"])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queue_connector.codecs.msgpack_numpy import MsgpackNumpyCodec
-from queue_connector.datatypes import DataSpec, conform
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import DTYPES, json_like, same, values
 
 codec = MsgpackNumpyCodec()

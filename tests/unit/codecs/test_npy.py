@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from queue_connector.codecs.npy import NpyCodec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import same
 
 codec = NpyCodec()

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 
 from queue_connector.codecs.literal import read_literal
 from queue_connector.codecs.python import PythonCodec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import TEXT, json_like, same
 
 codec = PythonCodec()

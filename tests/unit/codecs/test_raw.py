@@ -2,9 +2,9 @@ import pytest
 
 from queue_connector.codecs import codec_for
 from queue_connector.codecs.raw import RawCodec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import EncodeError
-from queue_connector.registry import UnknownNameError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import EncodeError
+from queue_connector.model.registry import UnknownNameError
 
 BYTES = DataSpec("bytes")
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.codecs.utf_8 import Utf8Codec
-from queue_connector.datatypes import DataSpec
-from queue_connector.errors import DecodeError, EncodeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import same
 
 codec = Utf8Codec()

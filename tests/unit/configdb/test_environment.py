@@ -6,7 +6,7 @@ import pytest
 from queue_connector.configdb import from_environment
 from queue_connector.configdb.etcd import EtcdDatabase
 from queue_connector.configdb.memory import MemoryDatabase
-from queue_connector.errors import ConfigError, EndpointError
+from queue_connector.model.errors import ConfigError, EndpointError
 
 
 def faults(**variables: str) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from queue_connector.configdb.gateway import Credentials, Gateway, UnreachableError
-from queue_connector.errors import EndpointError
+from queue_connector.model.errors import EndpointError
 
 from .fake_etcd import OK, FakeEtcd, refusal
 

@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from queue_connector.configdb.memory import MemoryDatabase
-from queue_connector.errors import EndpointError
+from queue_connector.model.errors import EndpointError
 from tests.checkpoints import cancel_at_every_step
 from tests.configdb_contract import contents, reaches
 

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from queue_connector import config
+from queue_connector.configuration import document
 from queue_connector.connectors.kafka.librdkafka_settings import NAMES
 from queue_connector.connectors.kafka.options import (
     MAX_REFERENCED_BYTES,
@@ -23,7 +23,7 @@ from queue_connector.connectors.kafka.options import (
 )
 from queue_connector.connectors.kafka.producer import KafkaProducer
 from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
-from queue_connector.errors import ConfigError, EndpointError
+from queue_connector.model.errors import ConfigError, EndpointError
 
 SECRETS = [name for name, setting in SETTINGS.items() if setting.secret]
 TLS = {"security.protocol": "SSL"}
@@ -60,7 +60,7 @@ def configuration(options, end="sink", **keys):
 def faults(options, end="sink"):
     """Each fault's path below the options, its message and its hint."""
     prefix = f"$.exchanges[0].{end}.options"
-    found = config.examine(json.dumps(configuration(options, end))).faults
+    found = document.examine(json.dumps(configuration(options, end))).faults
     return [(fault.path.removeprefix(prefix), fault.message, fault.hint) for fault in found]
 
 
@@ -87,7 +87,7 @@ def faults(options, end="sink"):
 )
 def test_what_works_is_read_and_written_back_as_it_was(options, end):
     assert faults(options, end) == []
-    reading = config.examine(json.dumps(configuration(options, end)))
+    reading = document.examine(json.dumps(configuration(options, end)))
     assert getattr(reading.descriptor.exchanges[0], end).options == options
 
 
@@ -241,10 +241,10 @@ def test_no_secret_that_is_written_inline_shows_in_anything_that_reading_says(dr
     logger = logging.getLogger("queue_connector")
     logger.addHandler(handler)
     try:
-        reading = config.examine(text)
+        reading = document.examine(text)
         said += [repr(reading), *map(str, reading.faults), *map(str, reading.warnings)]
         with contextlib.suppress(ConfigError):
-            said.append(repr(config.parse(text)))
+            said.append(repr(document.parse(text)))
         for fault in reading.faults:
             said.append(str(ConfigError([fault])))
     finally:

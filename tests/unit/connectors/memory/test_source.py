@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
-from queue_connector.convert import MAX_FAULTS
-from queue_connector.datatypes import DataSpec
+from queue_connector.model.convert import MAX_FAULTS
+from queue_connector.model.datatypes import DataSpec
 
 
 def faults(data, dtype, shape=()):

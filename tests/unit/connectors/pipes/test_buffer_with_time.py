@@ -7,14 +7,14 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.pipes import buffer_with_time as module
 from queue_connector.connectors.pipes.buffer_with_time import (
     BufferWithTimePipeDescriptor,
     StackError,
 )
-from queue_connector.datatypes import DataSpec, Kind
-from queue_connector.ledger import Batch
+from queue_connector.model.datatypes import DataSpec, Kind
+from queue_connector.model.ledger import Batch
 from tests.checkpoints import cancel_at_every_step
 from tests.data import DTYPES, same, values
 from tests.endpoints import Keeper, Numbers, Recorded, exchange

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.tango.array_scatter_sink import (
     TangoArrayScatterAttributeSinkDescriptor,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services, sinks
-from queue_connector.errors import ConformError, EndpointError
-from queue_connector.stream import Delivery
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services, sinks
+from queue_connector.model.errors import ConformError, EndpointError
+from queue_connector.model.stream import Delivery
 from tests.unit.connectors.tango.hosts import Host
 
 SEVEN = list("abcdefg")

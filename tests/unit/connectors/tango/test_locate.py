@@ -12,7 +12,7 @@ from queue_connector.connectors.tango.locate import (
     locate_request,
     reach,
 )
-from queue_connector.errors import EndpointError
+from queue_connector.model.errors import EndpointError
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.tango.object_scatter_sink import (
     SelectionError,
     TangoAttributeDescriptor,
     TangoObjectScatterAttributeSinkDescriptor,
 )
-from queue_connector.convert import structure
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services, sinks
-from queue_connector.errors import EndpointError
-from queue_connector.stream import Delivery
+from queue_connector.model.convert import structure
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services, sinks
+from queue_connector.model.errors import EndpointError
+from queue_connector.model.stream import Delivery
 from tests.unit.connectors.tango.hosts import Host
 
 OBJECT = DataSpec("object")

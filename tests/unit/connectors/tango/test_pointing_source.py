@@ -4,16 +4,16 @@ import math
 import numpy as np
 import pytest
 
-from queue_connector.config import examine
+from queue_connector.configuration.document import examine
 from queue_connector.connectors.tango.pointing_source import (
     USUAL_DTYPE,
     TangoPointingSubscriptionSourceDescriptor,
     dish_name,
 )
-from queue_connector.datatypes import DataSpec
-from queue_connector.descriptors import Services
-from queue_connector.errors import ConformError
-from queue_connector.timescale import TimeError
+from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.descriptors import Services
+from queue_connector.model.errors import ConformError
+from queue_connector.model.timescale import TimeError
 
 USUAL = json.loads(USUAL_DTYPE)
 DEVICE = "tango://127.0.0.1:1/mid-dish/dish-manager/ska001#dbase=no"

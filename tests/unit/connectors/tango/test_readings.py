@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_connector.connectors.tango.readings import converted
-from queue_connector.datatypes import DataSpec, conform
-from queue_connector.errors import ConformError
+from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.errors import ConformError
 
 SPECS = ["float64", "float32", "int64", "int16", "uint8", "bool"]
 numbers = st.one_of(st.booleans(), st.integers(-300, 300), st.floats(width=32), st.text(max_size=2))

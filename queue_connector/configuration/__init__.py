@@ -1,0 +1,1 @@
+"""A whole configuration, read and judged, and its JSON Schema."""

@@ -1,0 +1,1 @@
+"""The Tango device and its server."""

@@ -1,0 +1,1 @@
+"""Exchanges at work, in groups, under one supervisor."""

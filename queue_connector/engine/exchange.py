@@ -1,0 +1,331 @@
+"""One exchange at work: sources → (buffer → pipe) → sinks.
+
+A task for each source hands batches on to the sinks, which have a task each, see `outlets`. A pipe
+that does something, or a configured buffer, stands between them with a task of its own. A batch is
+in the ledger from the moment a source hands it over until it is settled, so that whatever ends the
+stream, every datum is accounted for. Data that cannot be used go to the error policy one after the
+other, beside the stream.
+
+An exchange ends
+
+* by itself, when every source has ended and everything was delivered;
+* in order, by `Exchange.request_stop`: sources take in nothing more, what they hold is delivered;
+* by a datum that cannot be used, unless the error policy deals with it: as in order, then
+  `ExchangeError` is raised;
+* at once, by cancellation or when an endpoint fails for good: what is in flight is dropped and
+  counted so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+import trio
+
+from ..model.condition import Condition
+from ..model.descriptors import AttributeHost, Buffer, ExchangeDescriptor, ExchangeName, Services
+from ..model.errors import DataError, ExchangeError, leaves
+from ..model.ledger import Account, Batch, Ledger, Refusal, joined
+from ..model.shared import Shared
+from ..model.stream import DataPipe, DataSink, DataSource
+from .buffer import StreamBuffer
+from .inlets import Inlet, Inlets, Marks, build_inlets
+from .outlets import Outlets, Refused
+from .rejection import Rejected, Rejection
+from .window import MOST_DATA, Window
+
+
+class Exchange:
+    """A stream from sources to sinks; ``async with`` starts and stops its ends."""
+
+    def __init__(
+        self,
+        name: ExchangeName,
+        sources: Sequence[DataSource | Inlet],
+        pipe: DataPipe,
+        sinks: Sequence[DataSink],
+        ledger: Ledger,
+        rejection: Rejection,
+        *,
+        conditions: Sequence[Condition] = (),
+        buffer: Buffer | None = None,
+        window: Window | None = None,
+        on_fault: Callable[[ExchangeError], None] | None = None,
+    ) -> None:
+        """*conditions* are those of the sinks and of the error policy."""
+        self.ledger = ledger
+        self._name = name
+        self._on_fault = on_fault
+        self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog)
+        self._pipe = pipe
+        self._sinks = sinks
+        self._rejection = rejection
+        self._latest = buffer is not None and buffer.policy == "latest"
+        self._drops = buffer is not None and buffer.policy != "block"
+        self._buffer: StreamBuffer | None = None
+        if buffer is not None:
+            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
+        elif not pipe.transparent:
+            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all))
+        *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
+        of_policy.gauges["queued"] = lambda: rejection.backlog.count
+        self._outlets = Outlets(sinks, ledger.sinks, of_sinks, self._refused, window or Window())
+        self._nursery: trio.Nursery
+        self._feeding = len(self._inlets.all)
+        self._rejecting = False
+        self._fault: ExchangeError | None = None
+        self._ends = AsyncExitStack()
+
+    @classmethod
+    def build(
+        cls,
+        name: ExchangeName | str,
+        descriptor: ExchangeDescriptor,
+        ledger: Ledger,
+        attributes: AttributeHost | None,
+        log: logging.Logger,
+        on_fault: Callable[[ExchangeError], None] | None = None,
+        *,
+        shared: Shared | None = None,
+        conditions: Sequence[Condition] = (),
+    ) -> Exchange:
+        """The exchange that a descriptor describes, not started.
+
+        *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
+        *conditions* are those of its sources, of its sinks, and of its error policy.
+        """
+        live = name if isinstance(name, ExchangeName) else ExchangeName(name)
+        common = shared or Shared()
+        count = len(ledger.sources)
+        if not conditions:
+            conditions = [Condition() for _ in (*ledger.sources, *ledger.sinks, "on_error")]
+        *ends, of_policy = conditions
+
+        def services(account: Account, condition: Condition) -> Services:
+            return Services(
+                exchange=live,
+                account=account,
+                condition=condition,
+                shared=common,
+                attributes=attributes,
+                log=log,
+            )
+
+        policy = descriptor.error_policy
+        return cls(
+            live,
+            list(build_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
+            descriptor.pipe.build(descriptor.spec),
+            [
+                sink.build(descriptor.output, services(account, condition))
+                for sink, account, condition in zip(
+                    descriptor.sinks, ledger.sinks, ends[count:], strict=True
+                )
+            ],
+            ledger,
+            Rejection(live, policy.build(services(Account(), of_policy)), policy.limit, log),
+            conditions=[*ends[count:], of_policy],
+            buffer=descriptor.buffer,
+            on_fault=on_fault,
+        )
+
+    @property
+    def name(self) -> str:
+        """For errors and log lines: group and place in it, as they are now."""
+        return self._name.text
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name.text = name
+
+    @property
+    def buffered(self) -> int:
+        """Data that wait in front of the pipe."""
+        return self._buffer.count if self._buffer is not None else 0
+
+    def collect(self) -> None:
+        """Bring the ledger up to date with what sinks know in other threads."""
+        self._outlets.collect()
+
+    def leave_off(self, marks: Marks) -> None:
+        """Note where the sources have stopped, for others of the same origin to go on."""
+        self._inlets.leave_off(marks)
+
+    def take_up(self, marks: Marks) -> None:
+        """Go on, at the next start, where sources of the same origins have stopped."""
+        self._inlets.take_up(marks)
+
+    async def __aenter__(self) -> Exchange:
+        """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
+
+        Raises:
+            ExchangeError: one of them cannot be started.
+        """
+        sources = [inlet.source for inlet in self._inlets.all]
+        try:
+            async with AsyncExitStack() as opening:
+                for end in (self._rejection.policy, *self._sinks, *sources):
+                    await opening.enter_async_context(end)
+                self._ends = opening.pop_all()
+        except Exception as error:
+            raise ExchangeError(self.name, error) from error
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._ends.aclose()
+
+    def request_stop(self) -> None:
+        """End in order: `run` returns once what the sources hold has been delivered."""
+        self._inlets.finish()
+
+    async def run(self) -> None:
+        """Stream until the end.
+
+        Returning means that every datum received was delivered, or dealt with by a policy.
+
+        Raises:
+            ExchangeError: a datum or an endpoint stopped it; all that was accepted before a bad
+                datum has been delivered.
+        """
+        backlog = self._rejection.backlog
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for inlet in self._inlets.all:
+                    self._nursery.start_soon(self._feed, inlet)
+                if self._buffer is not None:
+                    self._nursery.start_soon(self._transform, self._buffer)
+                for place in range(len(self._sinks)):
+                    self._nursery.start_soon(self._outlets.write, place, backlog.room)
+        except* Exception as errors:
+            if self._fault is None:
+                cause = next(leaves(errors))
+                self._fault = ExchangeError(self.name, cause)
+                self._fault.__cause__ = cause
+        finally:
+            self._outlets.cut_off()
+            self._rejection.finish()
+            self.ledger.abandon()
+        if self._fault is not None:
+            raise self._fault
+
+    # -- from the sources --------------------------------------------------------------------------
+
+    async def _feed(self, inlet: Inlet) -> None:
+        await self._inlets.feed(inlet, self._put)
+        self._feeding -= 1
+        if self._buffer is not None:
+            self._buffer.writer_left()
+        elif not self._feeding:
+            self._outlets.complete()
+
+    async def _put(self, batches: list[Batch]) -> None:
+        """Pass on what a source has handed over."""
+        if self._buffer is None:
+            if batches:
+                await self._outlets.put(joined(batches))
+                batches.clear()
+            return
+        while batches:
+            await self._buffer.put(batches[0])
+            batches.pop(0)
+
+    # -- through the pipe --------------------------------------------------------------------------
+
+    async def _transform(self, buffer: StreamBuffer) -> None:
+        upstream = _Taken(buffer)
+        while True:
+            if self._latest:  # what is further on is not superseded
+                await self._outlets.all_told()
+            elif self._drops:  # what is further on is not dropped
+                await self._outlets.all_taken()
+            try:
+                batch = await self._pipe.transform(upstream)
+            except trio.EndOfChannel:
+                self._outlets.complete()
+                return
+            except DataError as error:
+                spoilt, upstream.batches = upstream.batches, []
+                self._reject(
+                    [
+                        (part, self._refusal(error, part, index, "$.pipe"))
+                        for whole in spoilt
+                        for part in whole.origins
+                        for index in range(len(part.values))
+                    ]
+                )
+                continue
+            if upstream.batches != [batch]:
+                batch.parts = [part for whole in upstream.batches for part in whole.origins]
+                taken = sum(len(part.values) for part in batch.parts)
+                if batch.count != taken:
+                    pipe = type(self._pipe).__name__
+                    raise RuntimeError(f"{pipe} made {batch.count} data out of {taken}")
+            upstream.batches = []
+            await self._outlets.put(batch)
+
+    # -- bad data ----------------------------------------------------------------------------------
+
+    def _refused(self, batch: Batch, refused: Refused) -> None:
+        """Every datum that a value stands for which a sink has refused."""
+        self._reject(
+            [
+                (part, self._refusal(error, part, number, self._sink_path(place)))
+                for index, (place, error) in refused.items()
+                for part, first, count in batch.runs(index, 1)
+                for number in range(first, first + count)
+            ]
+        )
+
+    def _sink_path(self, place: int) -> str:
+        return "$.sink" if len(self._sinks) == 1 else f"$.sink[{place}]"
+
+    def _refusal(self, error: DataError, part: Batch, index: int, path: str) -> Refusal:
+        """What is to be told of a datum of a source's batch."""
+        source = self._inlets.source_of(part)
+        raw = None if part.raw is None else part.raw[index]
+        return source.provenance(part.values[index], raw).refusal(error, path)
+
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        """Hand bad data to the error policy, else deliver what is good, and then fail."""
+        if self._outlets.broken:
+            self._rejection.give_up(rejected)
+            return
+        if (stop := self._rejection.meet(rejected)) is not None:
+            self._fail(*stop)
+        if not self._rejection.idle and not self._rejecting:
+            self._rejecting = True
+            self._nursery.start_soon(self._work_off)
+
+    async def _work_off(self) -> None:
+        while not self._rejection.idle:
+            if (stop := await self._rejection.work_off()) is not None:
+                self._fail(*stop)
+        self._rejecting = False
+
+    def _fail(self, position: str, reason: Exception) -> None:
+        if self._fault is None:
+            where = f"{self.name} at {position}" if position else self.name
+            self._fault = ExchangeError(where, reason)
+            if self._on_fault is not None:
+                self._on_fault(self._fault)
+        self.request_stop()
+
+
+class _Taken:
+    """A pipe's upstream that remembers which batches went into what the pipe makes next."""
+
+    def __init__(self, buffer: StreamBuffer) -> None:
+        self._buffer = buffer
+        self.batches: list[Batch] = []
+
+    async def receive(self) -> Batch:
+        batch = await self._buffer.receive()
+        self.batches.append(batch)
+        return batch
+
+    def receive_nowait(self) -> Batch:
+        batch = self._buffer.receive_nowait()
+        self.batches.append(batch)
+        return batch

@@ -1,0 +1,393 @@
+"""A group of exchanges: its state machine, and the nursery in which its exchanges live.
+
+A session is the time from OPEN to OFF. Each exchange streams as soon as it can, see `session`; the
+group is ON when all have started. An exchange that fails takes its group to FAULT, after the others
+of the group have been stopped in order; other groups do not notice.
+
+`Group.reconfigure` changes exchanges while the others of the group go on streaming.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import attrs
+import trio
+
+from ..model.descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
+from ..model.errors import QueueConnectorError, leaves
+from ..model.shared import Shared
+from .fault import FaultRecord, surprising
+from .inlets import Marks
+from .plan import kept_attributes, match, published, same
+from .session import Stream, Trouble, feeding
+from .state import State, Trigger, advance
+
+
+async def _unclaimed(_group: Group, _names: AbstractSet[str]) -> None:
+    """No other group holds attributes."""
+
+
+class Group:
+    """Exchanges that are configured, started and stopped together.
+
+    `request_stop` and `abort` may be called at any time; whoever calls another method that changes
+    something holds `changing`, so that no command comes between two steps of a change.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        nursery: trio.Nursery,
+        attributes: AttributeHost | None,
+        on_change: Callable[[], None],
+        log: logging.Logger,
+        stop_grace: float,
+        claim: Callable[[Group, AbstractSet[str]], Awaitable[None]] = _unclaimed,
+        shared: Shared | None = None,
+    ) -> None:
+        self.name = name
+        self.state = State.INIT
+        self.fault: FaultRecord | None = None
+        self.revision = 0
+        self.streams: list[Stream] = []
+        self.changing = trio.Lock()
+        self._nursery = nursery
+        self._attributes = attributes
+        self.shown: Any = None
+        """How `overview` shows it; None: that has to be found out again."""
+        self._tell = on_change
+        self._log = log
+        self._stop_grace = stop_grace
+        self._claim = claim
+        self._shared = shared or Shared()
+        self._defined: list[PublishedAttribute] = []
+        self._halted = False
+        self._session_nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._claiming = trio.CancelScope()
+        self._errors: list[BaseException] = []
+        self._idle = trio.Event()
+        self._idle.set()
+        self._advance(Trigger.INITIALISED)
+
+    @property
+    def held(self) -> AbstractSet[str]:
+        """The names of the attributes that are defined for this group, in lower case."""
+        return {attribute.name.lower() for attribute in self._defined}
+
+    @property
+    def exchanges(self) -> list[ExchangeDescriptor]:
+        """What is configured."""
+        return [stream.descriptor for stream in self.streams]
+
+    @property
+    def _at_work(self) -> bool:
+        return self.state in (State.OPEN, State.ON)
+
+    def _arrange(self, streams: Iterable[Stream]) -> None:
+        """These are its exchanges from now on, named after their places."""
+        self.streams = list(streams)
+        for index, stream in enumerate(self.streams):
+            stream.name.text = f"{self.name}[{index}]"
+
+    def _on_change(self) -> None:
+        self.shown = None
+        self._tell()
+
+    def _advance(self, trigger: Trigger) -> None:
+        state = advance(self.state, trigger)
+        if state is not self.state:
+            self._log.info("group %s: %s -> %s", self.name, self.state, state)
+        self.state = state
+        self._on_change()
+
+    # -- configuration -----------------------------------------------------------------------------
+
+    async def configure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        """Take on other exchanges; the attributes of their sinks are there on return.
+
+        Raises:
+            StateError: the group is streaming or in FAULT.
+            QueueConnectorError: the attributes cannot be defined; the group is in FAULT.
+        """
+        trigger = Trigger.CONFIGURE if exchanges else Trigger.CONFIGURE_EMPTY
+        await self._take_on(exchanges, trigger)
+
+    async def standby(self) -> None:
+        """Drop the configuration, and with it the attributes."""
+        await self._take_on((), Trigger.STANDBY)
+
+    async def reset(self) -> None:
+        """Leave FAULT, without configuration."""
+        advance(self.state, Trigger.RESET)
+        await self._idle.wait()  # bounded: what is left of the session stops in order
+        await self._take_on((), Trigger.RESET)
+
+    def refuse(self, error: QueueConnectorError, revision: int = 0) -> None:
+        """What was to be configured is wrong: what streams goes on, else FAULT."""
+        streaming = self._at_work
+        manner = " goes on as it was" if streaming else ""
+        self._log.error("group %s%s: %s", self.name, manner, error)
+        self.fault = FaultRecord.of(error, revision)  # of several, the last is what stands there
+        if streaming:
+            self._on_change()
+        else:
+            self._advance(Trigger.FAIL)
+
+    def mend(self) -> None:
+        """What is configured is well again: a fault that did not stop it is over."""
+        if self.state is not State.FAULT:
+            self.fault = None
+        self._on_change()
+
+    async def reconfigure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        """Take on other exchanges in whatever state, and stream them.
+
+        Exchanges that are wanted as they are go on untouched. Others are stopped in order, and
+        sources of the same origin go on where those have stopped.
+
+        What goes wrong takes the group to FAULT.
+        """
+        try:
+            await self._reconfigure(exchanges)
+        except Exception as error:
+            self._fail(error)
+
+    async def _reconfigure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
+        marks: Marks = {}
+        self._halted = False
+        if await self._exchange_streams(exchanges, marks):
+            return
+        if self._at_work:
+            leaving = [stream.exchange for stream in self.streams if stream.exchange]
+            self._close()
+            await self._idle.wait()  # bounded by the stop grace
+            for exchange in leaving:
+                exchange.leave_off(marks)
+        await self._idle.wait()
+        if self.state is State.FAULT:
+            self._errors = []
+            self.fault = None
+            self._advance(Trigger.RESET)
+        await self.release(exchanges)
+        await self.configure(exchanges)
+        if exchanges and not self._halted:
+            self.start(marks)
+
+    async def release(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        """Remove the attributes that *exchanges* do not publish, so that others can have them."""
+        kept = kept_attributes(self._defined, published(exchanges))
+        if len(kept) != len(self._defined):
+            await self._define(kept)
+
+    async def _exchange_streams(
+        self, exchanges: Sequence[ExchangeDescriptor], marks: Marks
+    ) -> bool:
+        """Change what differs inside the running session; whether that was possible."""
+        kept = self._matched(exchanges)
+        nursery = self._session_nursery
+        if not self._at_work or nursery is None or not any(kept):
+            return False
+        done = trio.Event()
+        completed = False
+
+        async def change() -> None:  # in the session, so that it lasts and ends with it
+            nonlocal completed
+            try:
+                await self._stop([stream for stream in self.streams if stream not in kept], marks)
+                await self.release(exchanges)
+                with self._claiming:
+                    await self._claim_for(exchanges)
+                if self._claiming.cancelled_caught:
+                    return
+                await self._define(published(exchanges))
+                if not self._at_work:
+                    return
+                self._arrange(
+                    stream or Stream(exchange)
+                    for stream, exchange in zip(kept, exchanges, strict=True)
+                )
+                self._launch([stream for stream in self.streams if stream not in kept], marks)
+                self._look()
+                self.fault = None
+                completed = True
+                self._on_change()
+            except Exception as error:
+                self._fail_exchange(error)
+            finally:
+                done.set()
+
+        self._claiming = trio.CancelScope()
+        nursery.start_soon(change)
+        await done.wait()
+        return completed
+
+    def _matched(self, exchanges: Iterable[ExchangeDescriptor]) -> list[Stream | None]:
+        """For each exchange the stream that runs it already, if one does."""
+        running = [s for s in self.streams if s.exchange is not None and not s.ended.is_set()]
+        return match(running, exchanges, lambda stream: stream.descriptor)
+
+    async def _stop(self, streams: Sequence[Stream], marks: Marks) -> None:
+        """Stop some exchanges in order; after the stop grace they are cut off."""
+        leaving = [(stream, stream.exchange) for stream in streams if stream.exchange is not None]
+        for stream, _ in leaving:
+            stream.request_stop(self._stop_grace)
+        for stream, exchange in leaving:
+            await stream.ended.wait()
+            exchange.leave_off(marks)
+
+    async def _take_on(self, exchanges: Sequence[ExchangeDescriptor], trigger: Trigger) -> None:
+        advance(self.state, trigger)
+        try:
+            await self._claim_and_define(exchanges)
+        except Exception as error:
+            self._fail(error)
+            raise
+        if not same(self.exchanges, exchanges):
+            self._arrange(Stream(exchange) for exchange in exchanges)
+        self.fault = None
+        self._errors = []
+        self._advance(trigger)
+
+    async def _claim_and_define(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        await self._claim_for(exchanges)
+        await self._define(published(exchanges))
+
+    async def _claim_for(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
+        names = {attribute.name.lower() for attribute in published(exchanges)}
+        await self._claim(self, names - self.held)
+
+    async def _define(self, wanted: Sequence[PublishedAttribute]) -> None:
+        if self._attributes is not None:
+            await self._attributes.define(self.name, wanted)
+        self._defined = list(wanted)
+        self._on_change()
+
+    # -- streaming ---------------------------------------------------------------------------------
+
+    def start(self, marks: Marks | None = None) -> None:
+        """Begin a session: OPEN now, ON by itself once every source and sink has started."""
+        self._halted = False
+        self._advance(Trigger.START)
+        self._idle = trio.Event()
+        self._scope = trio.CancelScope()
+        self._nursery.start_soon(self._session, marks or {}, name=f"group {self.name}")
+
+    def request_stop(self) -> None:
+        """End the session in order: CLOSE now, OFF by itself once drained and closed.
+
+        What is not delivered within the stop grace is dropped, and counted so.
+        """
+        self._close()
+        self.halt()
+
+    def _close(self) -> None:
+        self._advance(Trigger.STOP)
+        self._drain()
+
+    async def abort(self) -> None:
+        """End the session at once and drain nothing; it has ended on return."""
+        self._advance(Trigger.ABORT)
+        self.halt()
+        self._scope.cancel()
+        await self._idle.wait()  # bounded by the grace that each source and sink has to stop
+
+    def halt(self) -> None:
+        """Whatever is being changed now streams nothing when it is done."""
+        self._halted = True
+
+    async def wait_idle(self) -> None:
+        """Wait until no session is running."""
+        await self._idle.wait()
+
+    def _drain(self) -> None:
+        self._claiming.cancel()  # a change of this session is not going to stream any more
+        for stream in self.streams:
+            stream.request_stop(self._stop_grace)
+
+    def _fail(self, error: BaseException, revision: int = 0) -> None:
+        if error in self._errors:
+            return
+        self._errors.append(error)
+        self._log.error("group %s: %s", self.name, error, exc_info=surprising(error))
+        if self.state is not State.FAULT or self.fault is None:
+            self.fault = FaultRecord.of(error, revision)
+        self._advance(Trigger.FAIL)
+
+    def _fail_exchange(self, error: BaseException) -> None:
+        """One exchange cannot go on: stop the others of the group in order."""
+        self._fail(error)
+        self._drain()
+
+    async def _session(self, marks: Marks) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._session_nursery = nursery
+                    if self.state is State.OPEN:  # it was not stopped before it began
+                        self._launch(self.streams, marks)
+        except* Exception as errors:
+            self._fail(next(leaves(errors)))
+        finally:
+            self._session_nursery = None
+            self._idle.set()
+        if self.state is State.ON:  # every source has ended by itself
+            self._advance(Trigger.STOP)
+        if self.state is State.CLOSE:
+            self._advance(Trigger.CLOSED)
+
+    def _launch(self, streams: Sequence[Stream], marks: Marks) -> None:
+        """Start these in the session."""
+        assert self._session_nursery is not None
+        readers = feeding(self.streams)
+        for stream in streams:
+            stream.build(self._shared, self._attributes, self._log, self._fail_exchange, marks)
+            self._session_nursery.start_soon(self._stream, stream, readers[stream])
+
+    async def _stream(self, stream: Stream, readers: Sequence[Stream]) -> None:
+        try:
+            await stream.run(readers, self._look, self._log)
+        except* Exception as errors:
+            self._fail_exchange(next(leaves(errors)))
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        """An exchange has started or ended: ON once all have started."""
+        if self.state is State.OPEN and all(stream.started.is_set() for stream in self.streams):
+            self._advance(Trigger.OPENED)
+
+    # -- how it is ---------------------------------------------------------------------------------
+
+    @property
+    def degraded(self) -> bool:
+        """Whether something of it cannot go on, or it has a fault that did not stop it."""
+        return self.fault is not None or any(stream.degraded for stream in self.streams)
+
+    def troubles(self) -> Iterator[Trouble]:
+        """What cannot go on: exchange, endpoint, what it waits for, since when."""
+        for stream in self.streams:
+            yield from stream.troubles()
+
+    def as_dict(self, most: int = 500) -> dict[str, Any]:
+        """State, revision, fault, exchanges and endpoints, for the device's attribute ``groups``.
+
+        Of the endpoints *most* are told, those that cannot go on before the others.
+        """
+        endpoints = [each for stream in self.streams for each in stream.endpoints()]
+        endpoints.sort(key=lambda each: not each["waiting_for"])
+        return {
+            "state": self.state.value,
+            "degraded": self.degraded,
+            "revision": self.revision,
+            "fault": attrs.asdict(self.fault) if self.fault else None,
+            "exchanges": [stream.name.text for stream in self.streams],
+            "opening": [stream.name.text for stream in self.streams if stream.opening],
+            "endpoints": endpoints[:most],
+            "endpoints_left_out": max(0, len(endpoints) - most),
+        }

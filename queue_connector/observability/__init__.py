@@ -1,0 +1,1 @@
+"""What is counted, as metrics, and the port that serves them."""

@@ -1,0 +1,1 @@
+"""Follows a configuration database, and tells it how the groups are."""

@@ -1,0 +1,1 @@
+"""Beneath the loop: bridges between threads, the process's signals, its log."""

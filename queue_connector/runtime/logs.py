@@ -1,0 +1,156 @@
+"""Log lines in the format of the SKA's control software, written so that nobody waits for it.
+
+``1|2026-01-31T12:00:00.123Z|INFO|thread|function|file.py#12|tango-device:a/b/c|message``: a
+version, UTC time in ms, level, thread, function, file and line, tags, message.
+
+A log that nobody reads holds nobody up: lines wait in a bounded queue, beyond which they are
+counted, and a line tells how many are missing once there is a reader again.
+
+* source   SKA developer portal, "Logging guidelines"
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+import sys
+import time
+from contextvars import ContextVar
+
+from ..model.errors import counted
+from ..model.texts import one_line, printable, shortened
+from .process import LAST_WORDS, Writer
+
+MAX_RECORD = 16_384
+"""Characters of a message, and of a traceback, that are written."""
+
+STDERR = 2
+"""The file descriptor of the log."""
+
+_log = logging.getLogger(__name__)
+
+device_name: ContextVar[str] = ContextVar("device_name", default="")
+"""The Tango device on whose behalf this context runs; tasks and their threads inherit it."""
+
+
+class SKAFormatter(logging.Formatter):
+    """Formats a record as one line; a traceback follows on lines of its own, which are indented.
+
+    So a line that begins with the version is one of ours, whatever a message or an error holds.
+    """
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "1|%(asctime)s.%(msecs)03dZ|%(levelname)s|%(threadName)s|%(funcName)s"
+            "|%(filename)s#%(lineno)d|%(tags)s|%(message)s",
+            "%Y-%m-%dT%H:%M:%S",
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        device = device_name.get()
+        record.tags = f"tango-device:{device}" if device else ""
+        first, *others = shortened(super().format(record), 2 * MAX_RECORD).split("\n")
+        return "\n  ".join([first, *map(printable, others)])
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback; a message of several lines becomes one."""
+        record.message = one_line(record.message, MAX_RECORD)
+        return super().formatMessage(record)
+
+
+class LogHandler(logging.Handler):
+    """Hands lines to a `Writer`."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.setFormatter(SKAFormatter())
+        self.writer = Writer(descriptor, self._gap)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.writer.put(self.format(record) + "\n")
+        except Exception as error:
+            self.writer.put(f"a log line cannot be made of {record.msg!r}: {error!r}\n")
+
+    def close(self) -> None:
+        """Have the end of the log written, within `LAST_WORDS` seconds."""
+        sys.stderr = sys.__stderr__
+        self.writer.drain(LAST_WORDS)
+        super().close()
+
+    def _gap(self, lost: int) -> str:
+        words = f"{counted(lost, 'log line')} lost here, since nobody read the log"
+        return (
+            self.format(
+                logging.LogRecord(
+                    __name__, logging.WARNING, __file__, 0, words, None, None, func="_gap"
+                )
+            )
+            + "\n"
+        )
+
+
+class _Stderr(io.TextIOBase):
+    """What else is printed to stderr goes the way of the log."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def write(self, text: str) -> int:
+        self._writer.put(text)
+        return len(text)
+
+    def fileno(self) -> int:
+        return STDERR
+
+
+def _unblock_stderr() -> None:
+    """Let what libraries write to stderr themselves be lost where nobody reads, and hold up nobody.
+
+    omniORB tells of what it cannot understand, and faulthandler of a crash. Stderr is opened anew,
+    since the flag is common to all that share a pipe or terminal. A file never makes anybody wait.
+    """
+    try:
+        kind = os.fstat(STDERR).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            anew = os.open(f"/proc/self/fd/{STDERR}", flags)
+            os.dup2(anew, STDERR)
+            os.close(anew)
+    except OSError:
+        _log.debug("stderr cannot be opened anew: libraries that write to it may wait")
+
+
+def configure_logging(level: int) -> None:
+    """Send the log of this process, and all that it prints to stderr, there from *level* on."""
+    handler = LogHandler(os.dup(STDERR))
+    _unblock_stderr()
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    sys.stderr = _Stderr(handler.writer)
+    logging.captureWarnings(True)
+    for chatty in ("httpx", "httpcore"):  # lines for every request, and every byte of it
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def lost_lines() -> int:
+    """How many lines were not written so far, since nobody read the log."""
+    return sum(
+        handler.writer.lost for handler in logging.root.handlers if isinstance(handler, LogHandler)
+    )
+
+
+def level_of(arguments: list[str]) -> int:
+    """The level that a Tango server's command line asks for with ``-v`` or ``-vN``.
+
+    Without it INFO; ``-v0`` is WARNING, ``-v1`` and ``-v2`` are INFO, ``-v3`` on and ``-v`` are
+    DEBUG, as Tango itself counts.
+    """
+    for argument in arguments:
+        if argument.startswith("-v") and (argument == "-v" or argument[2:].isdigit()):
+            number = int(argument[2:] or 4)
+            return logging.WARNING if not number else logging.INFO if number < 3 else logging.DEBUG
+    return logging.INFO
