@@ -16,7 +16,7 @@ from queue_connector.engine.supervisor import Wanted, open_supervisor
 from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
 from queue_connector.model.shared import Shared
 from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
-from tests.unit.test_reconfigure import World
+from tests.unit.engine.test_reconfigure import World
 from tests.waiting import until
 
 

@@ -15,7 +15,7 @@ from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
 from queue_connector.model.stream import DataSink, Delivery
 from tests.checkpoints import cancel_at_every_step
 from tests.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
-from tests.unit.test_exchange import run
+from tests.unit.engine.test_exchange import run
 
 
 async def test_batches_are_begun_while_earlier_ones_are_under_way(autojump_clock):
