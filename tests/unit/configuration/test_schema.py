@@ -1,8 +1,8 @@
 """The schema and the parser agree.
 
-The long run: ``QUEUE_CONNECTOR_EXAMPLES=4000 pytest tests/unit/configuration/test_schema.py --timeout=0
--o faulthandler_timeout=0 --hypothesis-seed=N`` for N from 1 to 25; Hypothesis remembers what it
-drew, so that one run of 100,000 takes far longer.
+The long run: ``QUEUE_CONNECTOR_EXAMPLES=4000 pytest tests/unit/configuration/test_schema.py
+--timeout=0 -o faulthandler_timeout=0 --hypothesis-seed=N`` for N from 1 to 25; Hypothesis remembers
+what it drew, so that one run of 100,000 takes far longer.
 """
 
 import copy
