@@ -80,7 +80,8 @@ class _Model:
             lasted = session.built <= issued.done and issued.called <= session.first_stop
             if mine and lasted and issued.command.name == "abort":
                 return "aborted"
-        possibly = min([self._asked(session), *self._met(session, {"reconfigured"})])
+        met = self._met(session, {"reconfigured"})
+        possibly = min([self._asked(session), *met, *self._taken_out(session)])
         if session.first_stop >= possibly + STOP_GRACE - SLACK:
             return "cut off"
         return ""
@@ -89,6 +90,14 @@ class _Model:
         """When a session was asked to stop, at the latest."""
         finishes = [source.finished_at for source in session.sources]
         return min([math.inf, *finishes, *self._met(session, {"CLOSE", "FAULT", "OFF"})])
+
+    def _taken_out(self, session: Session) -> Iterator[float]:
+        """When a configuration came in which its exchange is not, or not as it is."""
+        for issued in self._run.issued:
+            mine = issued.life == session.life and issued.called >= session.built
+            configures = issued.command.name in ("follow", "configure") and not issued.refused
+            if mine and configures and session.plan not in issued.command.exchanges:
+                yield issued.called
 
     def _met(self, session: Session, what: set[str]) -> Iterator[float]:
         """When this happened to the group of a session after it was built."""
