@@ -313,6 +313,32 @@ async def test_a_sink_that_stands_still_bounds_what_is_not_settled(policy, autoj
     assert stream.ledger.balanced
 
 
+class Finishing(Numbers):
+    """Remembers when it was told to take in nothing more."""
+
+    finished_at = math.inf
+
+    async def finish(self):
+        self.finished_at = trio.current_time()
+        await super().finish()
+
+
+async def test_sources_take_in_nothing_more_once_it_is_to_stop_though_sinks_are_slow(
+    autojump_clock,
+):
+    record = Recorded()
+    source, sink = Finishing(record, period=0.01), Keeper(record, period=1)
+    stream = exchange([source], [sink], window=Window(count=5))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, stream)
+        await trio.sleep(2.5)
+        asked = trio.current_time()
+        stream.request_stop()
+    assert source.finished_at == asked
+    assert sink.kept == source.handed
+    assert trio.current_time() > asked + 2
+
+
 class Steps(trio.abc.Instrument):
     """Counts how often a task has gone on, and how many tasks there were."""
 
