@@ -404,6 +404,11 @@ class SimulatedSink(_End, DataSink):
         """Of the values that were written: all, accepted, refused."""
         self._pending: deque[Delivery] = deque()
         self._moved = trio.Event()
+        self._background = trio.CancelScope()
+
+    def release(self) -> None:
+        """What is under way is given up."""
+        self._background.cancel()
 
     async def awrite(self, value: Data) -> None:
         raise NotImplementedError
@@ -441,20 +446,18 @@ class SimulatedSink(_End, DataSink):
 
     async def _go_on(self) -> None:
         """Accept what is under way, in the background, until there is nothing or it is stopped."""
-        while self._pending:
-            delivery = self._pending[0]
-            for index, value in enumerate(delivery.values):
-                try:
-                    await self.delayed(self.plan.delay, "write")
-                except EndpointError as error:
-                    if not self.stop_called:
+        with self._background:
+            while self._pending:
+                delivery = self._pending[0]
+                for index, value in enumerate(delivery.values):
+                    try:
+                        await self.delayed(self.plan.delay, "write")
+                    except EndpointError as error:
                         delivery.fail(error)
-                    return
-                if self.stop_called:
-                    return
-                self._tell(delivery, index, value)
-            self._pending.popleft()
-            self._moved.set()
+                        return
+                    self._tell(delivery, index, value)
+                self._pending.popleft()
+                self._moved.set()
 
     def _tell(self, delivery: Delivery, index: int, value: Any) -> None:
         self.told += members(value)
