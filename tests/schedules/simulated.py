@@ -446,7 +446,7 @@ class SimulatedSink(_End, DataSink):
 
     async def _go_on(self) -> None:
         """Accept what is under way, in the background, until there is nothing or it is stopped."""
-        with self._background:
+        with trio.CancelScope() as self._background:
             while self._pending:
                 delivery = self._pending[0]
                 for index, value in enumerate(delivery.values):
