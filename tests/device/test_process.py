@@ -92,7 +92,7 @@ def test_an_end_that_waits_says_what_for_and_a_second_ctrl_c_ends_it_at_once(tmp
         eventually(lambda: json.loads(proxy.statistics)["default[0]"]["in_flight"])
         running.signal(signal.SIGINT)
         told = "still ending: default[0]: "
-        eventually(lambda: told in running.log())
+        eventually(lambda: told in running.log(), what=running.log)
         assert "in flight at KafkaProducerSink(t0)" in running.log()
         began = time.monotonic()
         running.signal(signal.SIGINT)
