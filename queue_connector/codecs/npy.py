@@ -44,7 +44,7 @@ class NpyCodec(Codec):
             if value.endswith("\0"):
                 raise ValueError("numpy would strip the NUL at the text's end")
         array = np.asarray(value)
-        if max(map(ord, str(array.dtype)), default=0) > 255:  # names in UTF-8, which version 3 has
+        if _beyond_latin(array.dtype):  # names in UTF-8, which version 3 has
             file = io.BytesIO()
             np.lib.format.write_array(file, array, (3, 0), allow_pickle=False)
             return file.getvalue()
@@ -72,6 +72,11 @@ class NpyCodec(Codec):
         text = payload[start : start + length]
         dtype, shape, fortran = (_known_header if length <= 1024 else _header)(text, payload[6])
         return from_buffer(memoryview(payload)[start + length :], dtype, shape, fortran=fortran)
+
+
+@functools.lru_cache(256)
+def _beyond_latin(dtype: np.dtype[Any]) -> bool:
+    return max(map(ord, str(dtype))) > 255
 
 
 @functools.lru_cache(256)
