@@ -34,8 +34,12 @@ from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher
 from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
 from .subscription import Place, Subscription
 
-FETCH_WAIT = 20
-"""Milliseconds that a broker may hold back the answer that there is nothing."""
+FETCH_WAIT = 75
+"""Milliseconds that a broker may hold back the answer that there is nothing.
+
+Each such question names all partitions, so that idle ones cost the less the longer this is; and a
+topic that is added is asked for with the next question.
+"""
 
 _MOST = 1000  # messages of a burst
 _READ_AHEAD = 4 * 1024  # KiB that a consumer fetches beyond what was taken

@@ -1,0 +1,115 @@
+"""What streams cost the process, counted and not timed: the same for any number of them.
+
+Threads, connections to the broker and wake-ups of threads are counted by the kernel, so that
+whatever is made anew for each stream or each datum, in whatever library, shows here.
+"""
+
+import time
+from pathlib import Path
+
+import attrs
+import psutil
+import pytest
+from confluent_kafka import Producer
+
+from queue_connector.demo.embedded_broker import embedded_broker
+from tests.device.connector import connector, eventually
+
+DATA = 1000
+"""Messages, over all topics."""
+
+
+@attrs.frozen
+class Work:
+    """What the process has, and how often a thread of it has been woken."""
+
+    threads: int
+    connections: int
+    woken: int
+
+    @classmethod
+    def of(cls, pid):
+        process = psutil.Process(pid)
+        woken = 0
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for line in (task / "status").read_text().splitlines():
+                if line.startswith("voluntary_ctxt_switches"):
+                    woken += int(line.split()[1])
+        connections = [each for each in process.net_connections("tcp") if each.raddr]
+        return cls(process.num_threads(), len(connections), woken)
+
+
+def exchanges(servers, count):
+    for number in range(count):
+        yield {
+            "dtype": "int64",
+            "source": {
+                "type": "KafkaConsumerSource",
+                "servers": servers,
+                "topic": f"in-{number}",
+                "encoding": "json",
+                "start": "earliest",
+            },
+            "sink": {
+                "type": "TangoLocalAttributeSink",
+                "attribute_name": f"value_{number}",
+                "default_value": 0,
+            },
+        }
+        yield {
+            "dtype": "int64",
+            "source": {"type": "InMemorySource", "data": [number]},
+            "sink": {"type": "KafkaProducerSink", "servers": servers, "topic": f"out-{number}"},
+        }
+
+
+def delivered(running):
+    return sum(each["delivered"] for each in running.statistics().values())
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Streams each way → the work at rest; what a second of rest wakes, and what all data wake."""
+    found = {}
+    for count in (1, 20, 100):
+        topics = [f"{way}-{number}" for number in range(count) for way in ("in", "out")]
+        directory = tmp_path_factory.mktemp(f"of-{count}")
+        with (
+            embedded_broker(topics) as servers,
+            connector(directory, {"exchanges": list(exchanges(servers, count))}) as running,
+        ):
+            eventually(lambda: delivered(running) == count, 30)  # noqa: B023
+            time.sleep(1.0)  # what a start brings about is over
+            before = Work.of(running.pid)
+            time.sleep(1.5)
+            rest = Work.of(running.pid)
+            producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+            for number in range(DATA):
+                producer.produce(f"in-{number % count}", b"1")
+            producer.flush(10)
+            del producer
+            while delivered(running) < count + DATA:
+                time.sleep(0.1)  # asking wakes threads too
+            after = Work.of(running.pid)
+            found[count] = (rest, (rest.woken - before.woken) / 1.5, after.woken - rest.woken)
+    return found
+
+
+@pytest.mark.parametrize("count", [20, 100])
+def test_threads_and_connections_are_those_of_one_stream(measured, count):
+    (one, _, _), (many, _, _) = measured[1], measured[count]
+    assert many.threads <= one.threads + 2
+    assert many.threads <= 40
+    assert many.connections <= one.connections + 2
+
+
+@pytest.mark.parametrize("count", [20, 100])
+def test_streams_at_rest_wake_nobody(measured, count):
+    (_, one, _), (_, many, _) = measured[1], measured[count]
+    assert many <= 1.5 * one + 60
+
+
+@pytest.mark.parametrize("count", [20, 100])
+def test_data_wake_no_more_threads_however_many_streams_they_go_by(measured, count):
+    (_, _, woken) = measured[count]
+    assert woken < DATA / 2
