@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..configuration import document
+from ..configuration import attributes, document
 from ..model.errors import Fault, counted
 from .common import contents, unreadable, warn
 
@@ -29,6 +29,11 @@ def add_to(commands: Commands, words: str) -> None:
     validate.add_argument(
         "--json", action="store_true", help="print faults as JSON: an object of file to faults"
     )
+    validate.add_argument(
+        "--attributes",
+        action="store_true",
+        help="the files are lists for the device property attributes",
+    )
     validate.set_defaults(run=run)
 
 
@@ -38,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     found: dict[str, Sequence[Fault]] = {}
     for name in dict.fromkeys(options.files):
         try:
-            found[name] = _check(name)
+            found[name] = _check(name, attributes_only=options.attributes)
         except OSError as error:
             status = 2
             found[name] = [Fault("$", unreadable(name, error))]
@@ -56,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     return status or (1 if any(found.values()) else 0)
 
 
-def _check(name: str) -> Sequence[Fault]:
+def _check(name: str, *, attributes_only: bool) -> Sequence[Fault]:
+    if attributes_only:
+        return attributes.faults_of(contents(name))
     reading = document.examine(contents(name))
     warn(name, reading.warnings)
     if reading.descriptor is not None:

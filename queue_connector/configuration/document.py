@@ -61,12 +61,26 @@ def load(text: str | bytes) -> Any:
     Raises:
         ConfigError: it is not JSON, or holds what no configuration may.
     """
-    value, doubled = _decode(text)
-    if isinstance(value, str) and value.lstrip()[:1] == "{":
-        value, doubled = _decode(value)
+    value = _load(text, "{")
     if not isinstance(value, dict):
         raise _refusal(f"expected an object, found {describe(value)}", "write {} for no exchanges")
-    if faults := list(_walk(value, "$", 1, doubled)):
+    return value
+
+
+def load_list(text: str | bytes) -> list[Any]:
+    """The same for a text that holds a list, such as the device property ``attributes``."""
+    value = _load(text, "[")
+    if not isinstance(value, list):
+        raise _refusal(f"expected a list, found {describe(value)}", "write it in [ ]")
+    return value
+
+
+def _load(text: str | bytes, bracket: str) -> Any:
+    """Any value of JSON; a text in it that begins with *bracket* is one that was encoded twice."""
+    value, doubled = _decode(text)
+    if isinstance(value, str) and value.lstrip()[:1] == bracket:
+        value, doubled = _decode(value)
+    if isinstance(value, dict | list) and (faults := list(_walk(value, "$", 1, doubled))):
         raise ConfigError(faults[:MAX_FAULTS])
     return value
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from ..connectors.tango.static_attributes import StaticAttribute
 from ..model.annotations import (
     fields_of,
     is_descriptor,
@@ -30,7 +31,14 @@ from ..model.annotations import (
     words,
 )
 from ..model.convert import MAX_LENGTH, plain
-from ..model.descriptors import UNIONS, Descriptor, Option, QueueConnectorDescriptor, option_of
+from ..model.descriptors import (
+    MAX_ATTRIBUTES,
+    UNIONS,
+    Descriptor,
+    Option,
+    QueueConnectorDescriptor,
+    option_of,
+)
 
 Schema = dict[str, Any]
 
@@ -47,6 +55,20 @@ def json_schema() -> Schema:
         "$schema": DIALECT,
         "title": "Configuration of Queue Connector",
         **root,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def attributes_schema() -> Schema:
+    """The schema of the device property ``attributes``."""
+    definitions: dict[str, Schema] = {}
+    items = _of(StaticAttribute, definitions)
+    return {
+        "$schema": DIALECT,
+        "title": "Property attributes of Queue Connector",
+        "type": "array",
+        "maxItems": MAX_ATTRIBUTES,
+        "items": items,
         "$defs": dict(sorted(definitions.items())),
     }
 
