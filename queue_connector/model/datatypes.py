@@ -291,7 +291,7 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     Raises:
         ConformError: the value does not fit.
     """
-    if spec.labels:
+    if spec.labels and spec.kind is Kind.INT:  # of others they are a fault of the configuration
         return _labelled(value, spec, shorter)
     dtype, shape = spec.dtype, spec.shape
     if shape:

@@ -139,6 +139,10 @@ class TestConfiguration:
         found = [fault.path for fault in examine(config(**keys)).faults]
         assert found == [f"$.exchanges[0].{path}" for path in where]
 
+    def test_labels_of_text_beside_another_fault_are_faults_and_no_crash(self):
+        reading = examine(config(dtype="str", labels=["", "x"], shape=[[]], data=[False]))
+        assert "$.exchanges[0].shape[0]" in [fault.path for fault in reading.faults]
+
     def test_scattered_attributes_have_labels_of_their_own(self):
         sink = {
             "type": "TangoObjectScatterAttributeSink",
