@@ -3,7 +3,8 @@
 The ORB has the main thread, Trio a thread of its own, and whatever Trio asks of Tango goes through
 one lane. A command releases the device's monitor while it waits for Trio, since the lane needs it.
 
-A client may command everything and read everything; it can write nothing.
+A client may command everything and read everything; it can write what the property ``attributes``
+says.
 
 * source   PyTango manual, "Server API"; ARCHITECTURE 3 and 4
 """
@@ -30,7 +31,7 @@ from ..engine.overview import MAX_STATUS
 from ..engine.state import Health, State
 from ..engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
 from ..model.descriptors import DEFAULT_GROUP, QueueConnectorDescriptor
-from ..model.errors import QueueConnectorError, StateError
+from ..model.errors import EndpointError, QueueConnectorError, StateError
 from ..model.texts import shortened
 from ..observability.http_server import Answer, HttpServer
 from ..observability.metrics import Exposition, Snapshot
@@ -94,6 +95,12 @@ class SDPQueueConnector(Device):
     subarray_id = device_property(
         dtype=str, default_value="", doc="What stands for {} in exchanges_config_path."
     )
+    attributes = device_property(
+        dtype=(str,),
+        default_value=(),
+        doc="Attributes that are there from the start, as a JSON list, in one line or many; "
+        "exchanges that name one feed it, and remove none.",
+    )
     stop_grace = device_property(
         dtype=str,
         default_value=f"{STOP_GRACE:g}",
@@ -150,9 +157,10 @@ class SDPQueueConnector(Device):
             self.set_archive_event(attribute_name, True, False)
 
     def _begin(self) -> None:
-        if self.settings.faults:
+        faults = [*self.settings.faults, *self._define_static()]
+        if faults:
             self._loop.start()
-            self._fail("\n".join(self.settings.faults))
+            self._fail("\n".join(faults))
             return
         if self.settings.path:
             # The attributes of before an Init stay until the database has told what is wanted.
@@ -164,6 +172,15 @@ class SDPQueueConnector(Device):
         elif SDPQueueConnector._served:  # RestartServer makes devices anew, and calls no hook
             self._call(self._autostart_once_up)
 
+    def _define_static(self) -> list[str]:
+        """Make the attributes of the property, or tell why they cannot be made."""
+        if self.settings.attributes is not None:  # else those of before an Init stay
+            try:
+                self._attributes.define_static_now(self.settings.attributes)
+            except EndpointError as error:
+                return [f"the property attributes: {error}"]
+        return []
+
     def _take_on_property(self) -> None:
         descriptor = None
         refusal: QueueConnectorError | None = None
@@ -172,7 +189,11 @@ class SDPQueueConnector(Device):
                 descriptor = document.take(self.settings.configuration, self.get_name())
             except QueueConnectorError as error:
                 refusal = error
-        self._define_now(descriptor or QueueConnectorDescriptor())
+        try:
+            self._define_now(descriptor or QueueConnectorDescriptor())
+        except EndpointError as error:  # such as a conflict with the property attributes
+            descriptor, refusal = None, error
+            self._define_now(QueueConnectorDescriptor())
         self._loop.start()
         if refusal is not None:
             self._call(self._refuse, refusal)
@@ -391,7 +412,7 @@ class SDPQueueConnector(Device):
         if self._http is not None and self._http.problem:
             problems.append(self._http.problem)
         health = max(supervisor.health, Health.DEGRADED if problems else Health.OK)
-        told = self._attributes.subscribers.told()
+        told = [*self._attributes.unkept, *self._attributes.subscribers.told()]
         if self._fault:
             status = legible("\n".join([self._fault, supervisor.status, *problems, *told]))
             return (State.FAULT, status, Health.FAILED)

@@ -13,6 +13,8 @@ from typing import Any
 import attrs
 
 from ..configdb import check_path
+from ..configuration import attributes as static_attributes
+from ..connectors.tango.static_attributes import StaticAttribute
 from ..engine.supervisor import STOP_GRACE
 from ..model.errors import ConfigError
 from ..model.texts import printable, shortened
@@ -33,6 +35,8 @@ class Properties:
     stop_grace: float
     metrics_port: int
     metrics_host: str
+    attributes: tuple[StaticAttribute, ...] | None = ()
+    """None where the property cannot be used."""
     faults: tuple[str, ...] = ()
 
     @classmethod
@@ -63,12 +67,18 @@ class Properties:
         if port != int(port):
             faults.append(_fault("metrics_port", str(port), "a whole number"))
             port = 0
+        attributes: tuple[StaticAttribute, ...] | None = None
+        try:
+            attributes = static_attributes.parse("\n".join(device.attributes))
+        except ConfigError as error:
+            faults += [f"the property attributes: {fault}" for fault in error.faults]
         return cls(
             configuration="\n".join(device.exchanges_json),  # tools make a value of each line
             path=path,
             stop_grace=number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
             metrics_port=int(port),
             metrics_host=str(device.metrics_host).strip(),
+            attributes=attributes,
             faults=tuple(faults),
         )
 

@@ -24,6 +24,7 @@ from queue_connector.device.prerequisites import (
 from tests.device.connector import connector, eventually
 from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
 from tests.device.servers import ROOT, free_port
+from tests.device.tango_database import Database
 
 ENDPOINT = ("-nodb", "-dlist", "test/queueconnector/01", "-ORBendPoint", "giop:tcp:127.0.0.1:0")
 
@@ -276,33 +277,6 @@ def test_a_directory_that_was_chosen_by_hand_stays(monkeypatch):
     assert unix_transport(["-ORBunixTransportDirectory", "/x"]) == []
     monkeypatch.setenv("ORBunixTransportDirectory", "/x")
     assert unix_transport([]) == []
-
-
-class Database:
-    """A Tango database of one's own, which may come late."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self._port = free_port()
-        self._process = None
-        self.address = f"127.0.0.1:{self._port}"
-
-    def start(self):
-        command = [sys.executable, "-m", "tango.databaseds.database"]
-        command += ["--host", "127.0.0.1", "--port", str(self._port), "2"]
-        with (self._directory / "database.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._directory, stdout=log, stderr=log)
-        eventually(lambda: not database_complaint("127.0.0.1", self._port), 30.0)
-
-    def register(self, server, device):
-        found = tango.DbDevInfo()
-        found.name, found._class, found.server = device, "SDPQueueConnector", server
-        tango.Database("127.0.0.1", self._port).add_device(found)
-
-    def stop(self):
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ nobody.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,15 +31,17 @@ from typing import Any, TypeVar, TypeVarTuple
 import attrs
 import tango
 import trio
-from tango.server import attribute as tango_attribute
 
 from ...model.datatypes import Data, Kind
 from ...model.descriptors import MAX_ATTRIBUTES, PublishedAttribute
-from ...model.errors import EndpointError
+from ...model.errors import ConformError, EndpointError
 from ...runtime.bridge import Lane
 from .administrator import Administrator
+from .current import Current
+from .own_events import OwnEvents, is_local
+from .static_attributes import StaticAttribute, refusal, unkept
 from .subscribers import Subscribers
-from .types import dimensions, tango_type, wire
+from .types import fit, from_tango, legible
 
 log = logging.getLogger(__name__)
 
@@ -46,38 +49,17 @@ Args = TypeVarTuple("Args")
 R = TypeVar("R")
 T = TypeVar("T")
 
-_VALID = tango.AttrQuality.ATTR_VALID
-
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
 
 AT_ONCE = 25
 """Attributes that are added or removed before others have a turn; takes some 15 ms."""
 
+STATIC = "the property attributes"
+"""Whose the attributes are that no exchange removes."""
+
 lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
-
-
-@attrs.define(eq=False)
-class _Current:
-    """One attribute of the device, and what it reads as."""
-
-    attribute: PublishedAttribute
-    owner: str
-    reading: tuple[Any, ...]
-    """Value, time and quality, as PyTango's ``set_value_date_quality`` takes them."""
-    made: Any = None
-    """Tango's own attribute, while it is there."""
-    published: bool = False
-
-    @classmethod
-    def new(cls, attribute: PublishedAttribute, owner: str) -> _Current:
-        return cls(attribute, owner, _reading(attribute, attribute.default, time.time()))
-
-
-def _reading(attribute: PublishedAttribute, value: Data, when: float) -> tuple[Any, ...]:
-    parts = wire(value)
-    return (*(parts if attribute.spec.kind is Kind.BYTES else (parts,)), when, _VALID)
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -96,8 +78,11 @@ class DynamicAttributes:
         self._device = device
         self._administrator = Administrator(device)
         self.subscribers = Subscribers(self._administrator.event_ports)
+        self.unkept: list[str] = []
+        """What is to be told of static attributes that are not kept as they should be."""
         self._lane: Lane | None = None
-        self._current: dict[str, _Current] = {}
+        self._own = OwnEvents()
+        self._current: dict[str, Current] = {}
         self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
         self._polled: dict[str, int] = {}  # the periods in ms of those that were polled
         self._returned: set[str] = set()
@@ -107,9 +92,11 @@ class DynamicAttributes:
         self._lane = lane
 
     def owners(self) -> dict[str, tuple[PublishedAttribute, ...]]:
-        """What is defined, by owner."""
+        """What is defined for exchanges, by owner."""
         found: dict[str, list[PublishedAttribute]] = {}
         for current in list(self._current.values()):
+            if current.static is not None:
+                continue
             found.setdefault(current.owner, []).append(current.attribute)
         return {owner: tuple(attributes) for owner, attributes in found.items()}
 
@@ -148,14 +135,43 @@ class DynamicAttributes:
 
     def define_now(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Do what `define` does, in this thread."""
-        stale, added = self._compare(owner, wanted)
+        self._change_now(*self._compare(owner, wanted))
+
+    def define_static_now(self, wanted: Sequence[StaticAttribute]) -> None:
+        """Make the static attributes those wanted, in this thread: add, keep, remove.
+
+        What an exchange has of such a name becomes one of them. Errors are those of `define`.
+        """
+        names = {static.name.lower(): static for static in wanted}
+        stale = []
+        for name, current in self._current.items():
+            static = names.get(name)
+            if static is not None and current.static is not None and current.static.alike(static):
+                current.static = names.pop(name)
+                self._keep(current, static.published)
+            elif static is not None or current.static is not None:
+                stale.append(name)
+        added = [Current.new(static.published, STATIC, static) for static in names.values()]
+        self._check_number(len(self._current) - len(stale) + len(added))
+        self._change_now(stale, added)
+        kept = tango.Util._UseDb and not tango.Util._FileDb
+        self.unkept = [] if kept else unkept(wanted)
+        for line in self.unkept:
+            log.warning("%s", line)
+
+    def own_events(self, device: str, attribute: str, event_type: int) -> OwnEvents | None:
+        """Where the events of an attribute come from, if it is this device's."""
+        return self._own if is_local(self._device, device, attribute, event_type) else None
+
+    def _change_now(self, stale: Sequence[str], added: Sequence[Current]) -> None:
         with tango.AutoTangoAllowThreads(self._device):
             self._stop_polling(stale)
         self._remove_all(stale)
         try:
             self._add_all(added)
         except EndpointError:
-            self._take_back(added)
+            with contextlib.suppress(EndpointError):  # while the server starts Tango keeps them
+                self._take_back(added)
             raise
 
     def adopt_now(self, other: DynamicAttributes) -> None:
@@ -164,18 +180,24 @@ class DynamicAttributes:
 
     def _compare(
         self, owner: str, wanted: Sequence[PublishedAttribute]
-    ) -> tuple[list[str], list[_Current]]:
+    ) -> tuple[list[str], list[Current]]:
         """The names of what must go, and what must come; what stays has its default."""
         self._check(owner, wanted)
         same, added = set(), []
         for attribute in wanted:
             current = self._current.get(attribute.name.lower())
+            if current is not None and current.static is not None:
+                continue  # it is fed, and nothing else
             if current is not None and current.attribute.same_type(attribute):
                 same.add(attribute.name.lower())
                 self._keep(current, attribute)
             else:
-                added.append(_Current.new(attribute, owner))
-        stale = [n for n, c in self._current.items() if c.owner == owner and n not in same]
+                added.append(Current.new(attribute, owner))
+        stale = [
+            name
+            for name, current in self._current.items()
+            if current.static is None and current.owner == owner and name not in same
+        ]
         return stale, added
 
     @contextlib.contextmanager
@@ -208,17 +230,17 @@ class DynamicAttributes:
 
     def _check(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Refuse what is somebody else's, or too many, before anything is touched."""
-        others = sum(1 for current in self._current.values() if current.owner != owner)
-        if (number := others + len(wanted)) > MAX_ATTRIBUTES:
-            raise self._refused(
-                "*", f"expected at most {MAX_ATTRIBUTES} in all groups together, found {number}"
-            )
+        mine = sum(1 for c in self._current.values() if c.static is None and c.owner == owner)
+        named = [self._current.get(attribute.name.lower()) for attribute in wanted]
+        fed = sum(1 for current in named if current is not None and current.static is not None)
+        self._check_number(len(self._current) - mine + len(wanted) - fed)
         names = self._device.get_device_attr()
-        for attribute in wanted:
-            key = attribute.name.lower()
-            current = self._current.get(key)
+        for attribute, current in zip(wanted, named, strict=True):
             if current is not None:
-                if current.owner != owner:
+                if current.static is not None:
+                    if reason := refusal(current.static, attribute.spec):
+                        raise self._refused(attribute.name, reason)
+                elif current.owner != owner:
                     raise self._refused(attribute.name, f"it belongs to {current.owner!r}")
                 continue
             try:
@@ -227,12 +249,17 @@ class DynamicAttributes:
                 continue
             raise self._refused(attribute.name, "the device has one of its own of that name")
 
-    def _keep(self, current: _Current, attribute: PublishedAttribute) -> None:
-        current.attribute = attrs.evolve(attribute, name=current.attribute.name)
-        if not current.published:
-            current.reading = _reading(attribute, attribute.default, current.reading[-2])
+    def _check_number(self, number: int) -> None:
+        if number > MAX_ATTRIBUTES:
+            raise self._refused(
+                "*", f"expected at most {MAX_ATTRIBUTES} in all groups together, found {number}"
+            )
 
-    def _add_all(self, added: Sequence[_Current]) -> None:
+    def _keep(self, current: Current, attribute: PublishedAttribute) -> None:
+        current.keep(attribute)
+        self._own.show(attribute.name.lower(), current.value, event=False)
+
+    def _add_all(self, added: Sequence[Current]) -> None:
         if not added:
             return
         with self._readers_held():
@@ -246,7 +273,7 @@ class DynamicAttributes:
                 except tango.DevFailed as error:
                     raise self._refused(name, error.args[0].desc) from None
 
-    def _take_back(self, added: Sequence[_Current]) -> None:
+    def _take_back(self, added: Sequence[Current]) -> None:
         """Remove those of them that were added."""
         names = [current.attribute.name.lower() for current in added]
         mine = zip(names, added, strict=True)
@@ -259,12 +286,9 @@ class DynamicAttributes:
                 for name in names:
                     self._remove(name)
 
-    def _add(self, current: _Current) -> None:
-        device, spec, name = self._device, current.attribute.spec, current.attribute.name
-        wanted = dimensions(spec)
-        device.add_attribute(
-            tango_attribute(name=name, dtype=tango_type(spec), fget=self._read, **wanted)
-        )
+    def _add(self, current: Current) -> None:
+        device, name = self._device, current.attribute.name
+        device.add_attribute(current.declared(self._read, self._write))
         made = device.get_device_attr().get_attr_by_name(name)
         made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
         device.set_change_event(name, True, False)
@@ -272,11 +296,12 @@ class DynamicAttributes:
         current.made = made
         if name.lower() in self._bereaved or name.lower() in self._polled:
             self._returned.add(name.lower())
-        if (made.get_max_dim_x(), made.get_max_dim_y()) != (
-            wanted.get("max_dim_x", 1),
-            wanted.get("max_dim_y", 0),
-        ):
-            raise self._refused(name, "another device of this server has one with another shape")
+        if reason := current.misfit():
+            raise self._refused(name, reason)
+        # What is to be is what is, until a client writes; of DevEncoded Tango cannot be told so.
+        if current.written and current.attribute.spec.kind is not Kind.BYTES:
+            made.set_write_value(current.value)
+        self._own.show(name.lower(), current.value)
 
     def _remove(self, name: str) -> None:
         """Remove one; its record stays where Tango keeps it.
@@ -299,6 +324,7 @@ class DynamicAttributes:
             except tango.DevFailed as error:
                 raise self._refused(name, f"it stays: {error.args[0].desc}") from None
         del self._current[name]
+        self._own.hide(name)
 
     def _stop_polling(self, names: Iterable[str]) -> None:
         """Have Tango not poll these any more; while nobody holds the device's monitor."""
@@ -331,23 +357,54 @@ class DynamicAttributes:
 
     def _publish_now(self, values: Sequence[tuple[str, Data]]) -> None:
         when, largest = time.time(), 0
-        device = self._device
         for name, value in values:
             current = self._current.get(name.lower())
             if current is None:
                 raise self._refused(name, "it is not defined")
-            reading = _reading(current.attribute, value, when)
-            current.reading = reading
-            current.published = True
-            try:  # who subscribes from now on reads the value when it does
-                if current.made.change_event_subscribed():
-                    device.push_change_event(name, *reading)
-                if current.made.archive_event_subscribed():
-                    device.push_archive_event(name, *reading)
+            try:
+                if current.written:  # what a client writes comes before all of it, or after it
+                    with tango.AutoTangoMonitor(self._device):
+                        self._set(current, value, when)
+                else:
+                    self._set(current, value, when)
             except tango.DevFailed as error:
                 raise self._refused(name, error.args[0].desc) from None
             largest = max(largest, getattr(value, "nbytes", 0))
         self.subscribers.pushed(largest)
+
+    def _set(self, current: Current, value: Data, when: float) -> None:
+        """Have an attribute read as a value, and push its events."""
+        name, made = current.attribute.name, current.made
+        current.take(value, when)
+        self._own.show(name.lower(), value)
+        # Who subscribes from now on reads the value when it does.
+        if made.change_event_subscribed():
+            self._device.push_change_event(name, *current.reading)
+        if made.archive_event_subscribed():
+            self._device.push_archive_event(name, *current.reading)
+
+    def _write(self, _device: Any, attr: Any) -> None:
+        """Take what a client writes, in a thread of Tango's that holds the device's monitor.
+
+        It waits for nobody: not for Trio, and not for the lane, which may wait for the monitor.
+        """
+        name = attr.get_name()
+        current = self._current.get(name.lower())
+        if current is None:
+            raise RuntimeError(f"the attribute {name} is being removed")
+        spec = current.attribute.spec
+        try:
+            value = fit(from_tango(attr.get_write_value(), len(spec.shape)), spec)
+        except ConformError as error:
+            where = f"{self._device.get_name()}/{name}"
+            tango.Except.throw_exception("ConformError", legible(str(error)), where)
+        if tango.Util.instance().is_svr_starting():  # memorized; an event would crash the server
+            current.take(value, time.time())
+            self._own.show(name.lower(), value)
+            return
+        self._set(current, value, time.time())
+        if (lane := self._lane) is not None:
+            lane.post(functools.partial(self.subscribers.pushed, getattr(value, "nbytes", 0)))
 
     def _read(self, _device: Any, attr: Any) -> None:
         """Answer a client, in a thread of Tango's that holds the device's monitor."""

@@ -89,6 +89,15 @@ class StaticAttribute(Descriptor):
         default = fit(parse_default(self.default_value, self.spec), self.spec)
         return PublishedAttribute(self.name, self.spec, default)
 
+    def alike(self, other: StaticAttribute) -> bool:
+        """Whether the other one can stand in its place; defaults may differ."""
+        return self._make == other._make
+
+    @property
+    def _make(self) -> tuple[object, ...]:
+        told = (self.unit, self.label, self.description)
+        return (self.name.lower(), self.access, self.spec, self.memorized, *told)
+
     def faults(self) -> Iterator[Fault]:
         """What does not go together; paths are relative to this entry."""
         spec = self.spec
@@ -143,11 +152,11 @@ class StaticAttribute(Descriptor):
             yield Fault("$.memorized", message, "leave it out")
 
 
-def refusal(static: StaticAttribute | None, present: PublishedAttribute, wanted: DataSpec) -> str:
+def refusal(static: StaticAttribute, wanted: DataSpec) -> str:
     """Why a static attribute cannot be fed with *wanted*, both sides named; empty when it can."""
-    if static is None or (static.access != "WRITE" and present.spec == wanted):
+    if static.access != "WRITE" and static.spec == wanted:
         return ""
-    own = f"the property attributes defines it as {static.access} {present.spec}"
+    own = f"the property attributes defines it as {static.access} {static.spec}"
     return f"{own}, and an exchange would publish {wanted} there"
 
 

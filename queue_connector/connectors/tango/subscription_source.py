@@ -8,6 +8,7 @@
             per change of reason; INVALID quality carries no value and is counted as dropped
 * recovery  by `event_client`, which all sources of a connector share. What was pushed while there
             was no subscription is lost: counted upstream as ``subscribed again``
+* own       attributes of the device itself come without the network, see `own_events`
 * start     waits a moment for the subscription, and goes on without it: it is pending then, as the
             source's condition says
 """
@@ -30,6 +31,7 @@ from ...model.stream import MergedSource, Provenance, readable
 from ...runtime.bridge import Mailbox
 from .client import NoValue, Subscription, event_types
 from .event_client import EventClient, event_client
+from .own_events import NOT_THERE, OwnEvents, not_there, own_events
 from .readings import Outcome, converted
 from .types import (
     TANGO_KINDS,
@@ -136,6 +138,8 @@ class Member:
         self._limit = _inbox_limit(spec)
         self._log = services.log
         self._exchange = services.exchange
+        self._host = services.attributes
+        self._own: OwnEvents | None = None
         self._overflowed = 0
         self._trouble = ""
         self._said_until = 0.0
@@ -155,7 +159,16 @@ class Member:
         self.condition.waits(f"the subscription to {self.position}")
         self.condition.gauges["queued"] = self.mailbox.__len__
         self.condition.gauges["pending"] = lambda: int(not wish.is_open)
-        client.add(wish)
+        self._own = own_events(self._host, wish)
+        if self._own is not None:
+            self._own.listen(wish)
+        else:
+            client.add(wish)
+
+    def leave(self) -> None:
+        """Take in nothing more of an attribute of the device itself."""
+        if self._own is not None:
+            self._own.leave(self.subscription)
 
     def check(self) -> None:
         """Raise `EndpointError` where the first try was to succeed and did not."""
@@ -182,12 +195,22 @@ class Member:
             lost = self.mailbox.overflowed - self._overflowed
             self._overflowed += lost
             self.account.drop("inbox full", lost)
+        if self._own is not None and self.subscription.wanted:
+            self._follow(items)
         if not any(type(item) is NoValue for item in items):
             return items
         for item in items:
             if type(item) is NoValue:
                 self._count(item)
         return [item for item in items if type(item) is not NoValue]
+
+    def _follow(self, items: Iterable[Any]) -> None:
+        """See by what came whether the attribute is there."""
+        for item in items:
+            if item is NOT_THERE:
+                self.subscription.failed(not_there(self.subscription))
+            elif not self.subscription.is_open:
+                self.subscription.opened()
 
     def _count(self, event: NoValue) -> None:
         if not event.reason:
@@ -244,6 +267,8 @@ class TangoSubscriptionSource(MergedSource):
         """Unsubscribe; what has come until then can still be received."""
         if self._client is not None and not self._ended:
             self._ended = True
+            for member in self._members:
+                member.leave()
             await self._client.remove([member.subscription for member in self._members])
             for member in self._members:
                 self._ready[member] = None  # something may have come that nobody rang for
