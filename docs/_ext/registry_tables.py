@@ -42,6 +42,7 @@ from queue_connector.configuration import document  # noqa: F401
 from queue_connector.configuration.schema import descriptors, rows, summary
 from queue_connector.connectors.kafka.dead_letter import HEADERS
 from queue_connector.connectors.kafka.options import SETTINGS
+from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.connectors.tango.types import tango_type
 from queue_connector.device.device import SDPQueueConnector
 from queue_connector.engine import state
@@ -81,7 +82,9 @@ def _family(cls: type[Descriptor]) -> str:
 
 
 def descriptors_of(family: str) -> Iterator[str]:
-    """Every descriptor of a family, with its keys."""
+    """Every descriptor of a family, with its keys; for ``attributes``, those of one entry."""
+    if family == "attributes":
+        yield from _keys(StaticAttribute)
     for name, cls in descriptors():
         if _family(cls) == family:
             yield from (f"## {name}", "", summary(cls), "")

@@ -14,6 +14,7 @@ from queue_connector.codecs import codecs
 from queue_connector.configuration import document
 from queue_connector.configuration.schema import descriptors, rows
 from queue_connector.connectors.kafka.options import SETTINGS, OptionsForm, faults_of_options
+from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.descriptors import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
@@ -139,6 +140,8 @@ def test_the_reference_has_every_descriptor_with_every_key():
         assert f"## {name}\n" in text
         for row in rows(cls):
             assert f"| `{row.key}` |" in text
+    static = "\n".join(made.descriptors_of("attributes"))
+    assert all(f"| `{row.key}` |" in static for row in rows(StaticAttribute))
     for registry in (sources, pipes, sinks, error_policies):
         assert all(f"## {name}\n" in text for name in registry)
 
