@@ -198,21 +198,23 @@ def test_an_exchange_feeds_it_and_never_removes_it(propertied):
     assert events.errors == []
 
 
-def test_the_last_event_is_what_it_reads_as_while_client_and_exchange_both_write(propertied):
+def test_all_see_one_order_while_client_and_exchange_both_write(propertied):
     proxy = propertied(SET).proxy()
-    events = Events(proxy, "wanted")
-    proxy.Configure(json.dumps({"exchanges": [feeding("wanted", "int32", range(2000), 0.0005)]}))
+    feed = feeding("wanted", "int32", range(2000), 0.0005)
+    proxy.Configure(json.dumps({"exchanges": {"a": [feed], "b": [listening()]}}))
+    events, copies = Events(proxy, "wanted"), Events(proxy, "copy")
     proxy.Start()
     written = -1
-    while proxy.State() in (DevState.OPEN, DevState.ON):
-        proxy.write_attribute("wanted", written)
-        written -= 1
-    eventually(lambda: proxy.State() == DevState.OFF)
+    while json.loads(proxy.groups)["a"]["state"] != "OFF":
+        for _ in range(20):
+            proxy.write_attribute("wanted", written)
+            written -= 1
     eventually(lambda: len(events.values) == 2000 - written)
+    eventually(lambda: len(copies.values) == 2001 - written)
     assert events.values[-1] == proxy.wanted
-    fed = [value for value in events.values if value >= 0]
-    assert fed == [7, *range(2000)]
+    assert [value for value in events.values if value >= 0] == [7, *range(2000)]
     assert [value for value in events.values if value < 0] == list(range(-1, written, -1))
+    assert copies.values == [0, *events.values]
 
 
 @pytest.mark.parametrize(
