@@ -7,11 +7,18 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.blackbox.cases import CASES, Place
-from benchmarks.blackbox.report import save, table
+import benchmarks.blackbox.loads  # noqa: F401  registers the cases
+from benchmarks.blackbox.case import CASES, Case, Figures, Place
+from benchmarks.blackbox.page import about, write
+from benchmarks.blackbox.report import load, save, table
+from queue_connector.demo.embedded_broker import embedded_broker
 from tests.services.kafka import KafkaServer
+
+EMBEDDED = ("tango_to_kafka", "kafka_to_tango", "latency_to_tango", "latency_to_kafka")
+"""Loads that the embedded broker is measured with too: it keeps no more than 5 MiB."""
 
 
 def main() -> None:
@@ -20,27 +27,48 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", help="one contender")
+    parser.add_argument("--embedded", action="store_true", help="on the embedded broker")
+    parser.add_argument("--docs", action="store_true", help="write the page of the documentation")
     arguments = parser.parse_args()
-    wanted = arguments.cases or list(CASES)
+    wanted = arguments.cases or list(EMBEDDED if arguments.embedded else CASES)
     if unknown := [name for name in wanted if name not in CASES]:
         parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        kafka = stack.enter_context(KafkaServer(directory / "kafka"))
-        for name in wanted:
-            case = CASES[name]
-            runs: dict[str, list[dict[str, float]]] = {who: [] for who in case.contenders}
-            for number in range(arguments.runs):
-                for who in case.contenders:
-                    if arguments.only in (None, who):
-                        place = directory / f"{name}-{number}-{who}"
-                        place.mkdir()
-                        run = Place(kafka.bootstrap_servers, place, arguments.seconds)
-                        runs[who].append(case.run(run, who))
-                        figures = {key: round(value, 3) for key, value in runs[who][-1].items()}
-                        print(f"{name} {who}: {figures}", file=sys.stderr, flush=True)
-            save({name: runs})
-            print(table({name: runs}, {name: case.doc}), end="\n\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        with broker(directory, arguments.embedded) as servers:
+            for case in (CASES[name] for name in wanted):
+                place = Place(servers, directory, arguments.seconds, arguments.embedded)
+                runs = measure(case, place, arguments.runs, arguments.only)
+                name = f"{case.name}, embedded broker" if arguments.embedded else case.name
+                save({name: runs})
+                print(table({name: runs}, {name: case.doc}), end="\n\n", flush=True)
+    if arguments.docs:
+        write({"about": about(arguments.runs), "figures": load()})
+
+
+@contextlib.contextmanager
+def broker(directory: Path, embedded: bool) -> Iterator[str]:
+    if embedded:
+        with embedded_broker() as servers:
+            yield servers
+    else:
+        with KafkaServer(directory / "kafka") as kafka:
+            yield kafka.bootstrap_servers
+
+
+def measure(case: Case, place: Place, count: int, only: str | None) -> dict[str, list[Figures]]:
+    """The figures of each contender in each run; they take turns."""
+    runs: dict[str, list[Figures]] = {who: [] for who in case.contenders}
+    for number in range(count):
+        for who in case.contenders:
+            if only in (None, who):
+                directory = place.directory / f"{case.name}-{number}-{who}"
+                directory.mkdir()
+                run = Place(place.servers, directory, place.seconds, place.embedded)
+                runs[who].append(case.run(run, who))
+                figures = {key: round(value, 3) for key, value in runs[who][-1].items()}
+                print(f"{case.name} {who}: {figures}", file=sys.stderr, flush=True)
+    return runs
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def table(runs: Runs, docs: Mapping[str, str]) -> str:
 
 
 def _rows(by_contender: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]:
-    """A line for each contender: medians, and beside those of the others the ratio to them."""
+    """A line for each contender: medians with their spread, and the ratios to the others."""
     figures = [
         figure
         for figure in COLUMNS
@@ -59,7 +59,7 @@ def _rows(by_contender: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator
         cells = []
         for figure in figures:
             value = median(runs, figure)
-            cells.append("" if math.isnan(value) else COLUMNS[figure][1].format(value))
+            cells.append("" if math.isnan(value) else _cell(runs, figure, value))
         yield f"| {who} | " + " | ".join(cells) + " |"
     ours = by_contender.get("connector", ())
     for who, runs in by_contender.items():
@@ -70,6 +70,15 @@ def _rows(by_contender: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator
             ratio = median(ours, figure) / (median(runs, figure) or math.nan)
             cells.append("" if math.isnan(ratio) else f"{ratio:.2f}")
         yield f"| connector / {who} | " + " | ".join(cells) + " |"
+
+
+def _cell(runs: Sequence[Mapping[str, float]], figure: str, value: float) -> str:
+    """The median; where there were several runs, the least and the most of them beside it."""
+    text = COLUMNS[figure][1].format(value)
+    found = [run[figure] for run in runs if figure in run and not math.isnan(run[figure])]
+    if len(found) < 2 or not value:
+        return text
+    return f"{text} ({min(found) / value:.2f}–{max(found) / value:.2f})"
 
 
 def load(path: Path = JSON) -> dict[str, dict[str, list[dict[str, float]]]]:

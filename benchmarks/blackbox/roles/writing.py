@@ -66,6 +66,14 @@ class Writer:
         self._producer.flush(30)
         return when
 
+    def repeat(self, topic: str, path: str, count: int) -> None:
+        """What stands in a file, as so many messages."""
+        with open(path, "rb") as file:
+            payload = file.read()
+        for _ in range(count):
+            self._produce(topic, payload)
+        self._producer.flush(120)
+
     def _produce(self, topic: str, payload: bytes) -> None:
         while True:
             try:
@@ -90,7 +98,7 @@ class Writer:
 
 def main() -> None:
     writer = Writer(sys.argv[1])
-    names = ("numbers", "stop", "flood", "send")
+    names = ("numbers", "stop", "flood", "send", "repeat")
     listen({name: getattr(writer, name) for name in names})
 
 
