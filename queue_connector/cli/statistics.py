@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "received",
     "delivered",
+    "filtered",
     "dropped",
     "failed",
     "skipped",
@@ -133,13 +134,14 @@ class _Part:
         """What does not balance, in words; empty when all does."""
         ledger = self.ledger
         dropped = sum(ledger["dropped"].values())
-        settled = ledger["delivered"] + dropped + ledger["failed"] + ledger["in_flight"]
+        ends = ("delivered", "filtered", "failed", "in_flight")
+        settled = dropped + sum(ledger.get(end, 0) for end in ends)
         if ledger["received"] == settled:
             return ""
         where = " ".join(filter(None, (self.exchange, self.kind, self.name)))
         return (
-            f"{where}: does not balance: {ledger['received']} received, but delivered, dropped, "
-            f"failed and in flight are {settled}"
+            f"{where}: does not balance: {ledger['received']} received, but delivered, filtered, "
+            f"dropped, failed and in flight are {settled}"
         )
 
 

@@ -1,4 +1,4 @@
-"""One exchange at work: sources → (buffer → pipe) → sinks.
+"""One exchange at work: sources → (buffer → pipes) → sinks.
 
 A task for each source hands batches on to the sinks, which have a task each, see `outlets`. A pipe
 that does something, or a configured buffer, stands between them with a task of its own. A batch is
@@ -19,8 +19,9 @@ An exchange ends
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
@@ -33,6 +34,7 @@ from ..model.stream import DataPipe, DataSink, DataSource
 from .buffer import StreamBuffer
 from .inlets import Inlet, Inlets, Marks, build_inlets
 from .outlets import Outlets, Refused
+from .piping import piped
 from .rejection import Rejected, Rejection
 from .window import MOST_DATA, Window
 
@@ -44,7 +46,7 @@ class Exchange:
         self,
         name: ExchangeName,
         sources: Sequence[DataSource | Inlet],
-        pipe: DataPipe,
+        pipe: DataPipe | Sequence[DataPipe],
         sinks: Sequence[DataSink],
         ledger: Ledger,
         rejection: Rejection,
@@ -59,7 +61,8 @@ class Exchange:
         self._name = name
         self._on_fault = on_fault
         self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog)
-        self._pipe = pipe
+        pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
+        self._pipes = [each for each in pipes if not each.transparent]
         self._sinks = sinks
         self._rejection = rejection
         self._latest = buffer is not None and buffer.policy == "latest"
@@ -67,7 +70,7 @@ class Exchange:
         self._buffer: StreamBuffer | None = None
         if buffer is not None:
             self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
-        elif not pipe.transparent:
+        elif self._pipes:
             self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all))
         *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
         of_policy.gauges["queued"] = lambda: rejection.backlog.count
@@ -117,7 +120,7 @@ class Exchange:
         return cls(
             live,
             list(build_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
-            descriptor.pipe.build(descriptor.spec),
+            list(descriptor.build_pipes()),
             [
                 sink.build(descriptor.output, services(account, condition))
                 for sink, account, condition in zip(
@@ -234,49 +237,42 @@ class Exchange:
     # -- through the pipe --------------------------------------------------------------------------
 
     async def _transform(self, buffer: StreamBuffer) -> None:
-        upstream = _Taken(buffer)
+        upstream = piped(self._pipes, buffer, lambda path: partial(self._spoilt, path))
         while True:
             if self._latest:  # what is further on is not superseded
                 await self._outlets.all_told()
             elif self._drops:  # what is further on is not dropped
                 await self._outlets.all_taken()
             try:
-                batch = await self._pipe.transform(upstream)
+                batch = await upstream.receive()
             except trio.EndOfChannel:
                 self._outlets.complete()
                 return
-            except DataError as error:
-                spoilt, upstream.batches = upstream.batches, []
-                self._reject(
-                    [
-                        (part, self._refusal(error, part, index, "$.pipe"))
-                        for whole in spoilt
-                        for part in whole.origins
-                        for index in range(len(part.values))
-                    ]
-                )
-                continue
-            if upstream.batches != [batch]:
-                batch.parts = [part for whole in upstream.batches for part in whole.origins]
-                taken = sum(len(part.values) for part in batch.parts)
-                if batch.count != taken:
-                    pipe = type(self._pipe).__name__
-                    raise RuntimeError(f"{pipe} made {batch.count} data out of {taken}")
-            upstream.batches = []
             await self._outlets.put(batch)
 
     # -- bad data ----------------------------------------------------------------------------------
 
     def _refused(self, batch: Batch, refused: Refused) -> None:
         """Every datum that a value stands for which a sink has refused."""
-        self._reject(
-            [
-                (part, self._refusal(error, part, number, self._sink_path(place)))
-                for index, (place, error) in refused.items()
-                for part, first, count in batch.runs(index, 1)
-                for number in range(first, first + count)
-            ]
-        )
+        found = [
+            (index, self._sink_path(place), error) for index, (place, error) in refused.items()
+        ]
+        self._reject(self._refusals(batch, found))
+
+    def _spoilt(self, path: str, batch: Batch, refused: Mapping[int, DataError]) -> None:
+        """Every datum that a value stands for which a pipe has refused."""
+        found = [(index, path, error) for index, error in refused.items()]
+        self._reject(self._refusals(batch, found))
+
+    def _refusals(
+        self, batch: Batch, refused: Sequence[tuple[int, str, DataError]]
+    ) -> list[Rejected]:
+        return [
+            (part, self._refusal(error, part, number, path))
+            for index, path, error in refused
+            for part, first, count in batch.runs(index, 1)
+            for number in range(first, first + count)
+        ]
 
     def _sink_path(self, place: int) -> str:
         return "$.sink" if len(self._sinks) == 1 else f"$.sink[{place}]"
@@ -311,21 +307,3 @@ class Exchange:
             if self._on_fault is not None:
                 self._on_fault(self._fault)
         self.request_stop()
-
-
-class _Taken:
-    """A pipe's upstream that remembers which batches went into what the pipe makes next."""
-
-    def __init__(self, buffer: StreamBuffer) -> None:
-        self._buffer = buffer
-        self.batches: list[Batch] = []
-
-    async def receive(self) -> Batch:
-        batch = await self._buffer.receive()
-        self.batches.append(batch)
-        return batch
-
-    def receive_nowait(self) -> Batch:
-        batch = self._buffer.receive_nowait()
-        self.batches.append(batch)
-        return batch

@@ -21,7 +21,7 @@ import trio
 from ..model.condition import Condition
 from ..model.datatypes import Data
 from ..model.errors import DataError
-from ..model.ledger import DELIVERED, REFUSED, Account, Batch, settle, settle_run
+from ..model.ledger import DELIVERED, REFUSED, Account, Batch, runs_of, settle, settle_run
 from ..model.stream import DataSink, Delivery
 from .window import Window, size_of
 
@@ -219,7 +219,7 @@ class Outlets:
             load.missing[index] -= 1
         over = [index for index in range(first, first + count) if not load.missing[index]]
         refused = {index: load.refused[index] for index in over if index in load.refused}
-        for run_first, run_count in _runs([index for index in over if index not in refused]):
+        for run_first, run_count in runs_of([index for index in over if index not in refused]):
             settle_run(batch, run_first, run_count, DELIVERED)
         load.left -= len(over)
         if not load.left:
@@ -250,17 +250,3 @@ def _share(loads: Sequence[_Load], first: int, count: int) -> Iterator[tuple[_Lo
         first, count = 0, count - taken
         if not count:
             return
-
-
-def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending numbers as runs: (first, count)."""
-    first = last = None
-    for index in indexes:
-        if last is not None and index == last + 1:
-            last = index
-            continue
-        if first is not None and last is not None:
-            yield first, last + 1 - first
-        first = last = index
-    if first is not None and last is not None:
-        yield first, last + 1 - first

@@ -24,8 +24,8 @@ from jmespath.functions import Functions
 from jmespath.lexer import Lexer
 from jmespath.visitor import TreeInterpreter
 
-from ...model.errors import DataError
-from ...model.registry import did_you_mean
+from ..model.errors import DataError
+from ..model.registry import did_you_mean
 from .steps import Cell, Node, Opened, Step, as_json, cell_of, is_false, step_of
 
 MAX_LENGTH = 10_000

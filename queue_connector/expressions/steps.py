@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...model.datatypes import Data
+from ..model.datatypes import Data
 
 Node = Any
 """A node of the tree that JMESPath's parser makes: a mapping of type, value and children."""

@@ -490,6 +490,10 @@ class PipeDescriptor(Descriptor):
         """What of *spec* does not go into it; paths are relative to this descriptor."""
         yield from ()
 
+    def warnings(self) -> Iterator[ConfigWarning]:
+        """What is likely not meant in it; paths are relative to this descriptor."""
+        yield from ()
+
     @abc.abstractmethod
     def build(self, spec: DataSpec) -> DataPipe:
         """The pipe."""
@@ -636,9 +640,13 @@ class ExchangeDescriptor(Descriptor):
     source: SourceDescriptor | list[SourceDescriptor] = option(
         min_length=1, doc="Where data come from; those of a list are merged into one stream."
     )
-    pipe: PipeDescriptor = attrs.field(
+    pipe: PipeDescriptor | list[PipeDescriptor] = attrs.field(
         factory=default_pipe,
-        metadata={_METADATA: Option("What happens to the data on their way.")},
+        metadata={
+            _METADATA: Option(
+                "What happens to the data on their way; those of a list are one behind the other."
+            )
+        },
     )
     sink: SinkDescriptor | list[SinkDescriptor] = option(
         min_length=1, doc="Where data go; every sink of a list gets every datum."
@@ -662,7 +670,24 @@ class ExchangeDescriptor(Descriptor):
     @property
     def output(self) -> DataSpec:
         """The dtype and shape that the sinks get."""
-        return self.pipe.output(self.spec)
+        return self._piped(self.spec)
+
+    @property
+    def pipes(self) -> list[PipeDescriptor]:
+        """The pipes, as a list."""
+        return self.pipe if isinstance(self.pipe, list) else [self.pipe]
+
+    def build_pipes(self) -> Iterator[DataPipe]:
+        """The pipes: what comes out of one goes into the next."""
+        spec = self.spec
+        for pipe in self.pipes:
+            yield pipe.build(spec)
+            spec = pipe.output(spec)
+
+    def _piped(self, spec: DataSpec) -> DataSpec:
+        for pipe in self.pipes:
+            spec = pipe.output(spec)
+        return spec
 
     @property
     def sources(self) -> list[SourceDescriptor]:
@@ -744,23 +769,26 @@ class ExchangeDescriptor(Descriptor):
         if outputs is None:
             refused = list(common(self._pipe_faults, specs))
             yield from refused
-            outputs = (
-                specs_like(self.dtype) if refused else [self.pipe.output(spec) for spec in specs]
-            )
+            outputs = specs_like(self.dtype) if refused else [self._piped(spec) for spec in specs]
         for path, sink in _paths("sink", self.sink):
             yield from (fault.below(path) for fault in common(sink.faults, outputs))
             yield from (fault.below(path) for fault in self._echoes(sink))
         yield from (fault.below("$.on_error") for fault in self.error_policy.faults(self))
 
     def _pipe_faults(self, spec: DataSpec) -> Iterator[Fault]:
-        if refused := [fault.below("$.pipe") for fault in self.pipe.faults(spec)]:
-            yield from refused
-        elif dynamic_complaint(output := self.pipe.output(spec)):
-            yield Fault(
-                "$.pipe",
-                f"makes {output} out of {spec}, with more than one dynamic dimension",
-                "write lengths in the shape of the exchange",
-            )
+        """What is wrong with the first pipe that does not fit what comes into it."""
+        for path, pipe in _paths("pipe", self.pipe):
+            if refused := [fault.below(path) for fault in pipe.faults(spec)]:
+                yield from refused
+                return
+            if dynamic_complaint(output := pipe.output(spec)):
+                yield Fault(
+                    path,
+                    f"makes {output} out of {spec}, with more than one dynamic dimension",
+                    "write lengths in the shape of the exchange",
+                )
+                return
+            spec = output
 
     def _echoes(self, sink: SinkDescriptor) -> Iterator[Fault]:
         """What a sink writes that a source reads again, for ever."""
@@ -773,7 +801,7 @@ class ExchangeDescriptor(Descriptor):
 
     def warnings(self) -> Iterator[ConfigWarning]:
         """What is likely not meant in it; paths are relative to it."""
-        for key in ("source", "sink"):
+        for key in ("source", "pipe", "sink"):
             for path, end in _paths(key, getattr(self, key)):
                 yield from (warning.below(path) for warning in end.warnings())
 

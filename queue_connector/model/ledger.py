@@ -1,9 +1,9 @@
 """The ledger of one exchange: what became of every datum, in an account per source and sink.
 
-``received == delivered + dropped + failed + in flight`` in each account at every instant that it
-can be read, and in the exchange as a whole, which is the sum of its sources' accounts. A batch
-knows how many of its data are in flight: one that is forgotten stays so, and is `ABORTED` at the
-end; one that is settled twice is an error.
+``received == delivered + filtered + dropped + failed + in flight`` in each account at every instant
+that it can be read, and in the exchange as a whole, which is the sum of its sources' accounts. A
+batch knows how many of its data are in flight: one that is forgotten stays so, and is `ABORTED` at
+the end; one that is settled twice is an error.
 
 * sources   count data as they hand them over; a pipe that makes one datum out of n keeps n
 * sinks     count what is handed on to them, which is what the pipe has made
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -33,12 +33,13 @@ class Outcome:
     One that is ``final`` need not come again; another one should, where its source can repeat it.
     """
 
-    kind: Literal["delivered", "failed", "dropped"]
+    kind: Literal["delivered", "filtered", "failed", "dropped"]
     detail: str = ""
     final: bool = True
 
 
 DELIVERED = Outcome("delivered")
+FILTERED = Outcome("filtered")
 REFUSED = Outcome("failed")
 FAULTED = Outcome("failed", final=False)
 SKIPPED = Outcome("failed", "skipped")
@@ -84,8 +85,8 @@ class Batch:
     """Bytes of memory that the values take up; 0: it is to be estimated."""
     account: Account | None = None
     """Of the source that handed it over."""
-    parts: Sequence[Batch] = ()
-    """What it was made of: batches of sources. None for such a batch itself."""
+    parts: Sequence[Span] = ()
+    """What it was made of, in order. Nothing for a batch of a source itself."""
     in_flight: int = 0
     """How many of the data that a source handed over with it have not come to their end."""
     final: bool = True
@@ -97,23 +98,22 @@ class Batch:
         return len(self.values) if self.weights is None else sum(self.weights)
 
     @property
-    def origins(self) -> Sequence[Batch]:
-        """The batches of sources whose data are in it."""
-        return self.parts or (self,)
+    def spans(self) -> Sequence[Span]:
+        """The data of sources that its values stand for, in order."""
+        return self.parts or ((self, 0, len(self.values)),)
 
-    def runs(self, first: int, count: int) -> Iterator[tuple[Batch, int, int]]:
-        """For which data *count* values from *first* on stand: runs, as (batch, first, count)."""
+    def runs(self, first: int, count: int) -> Iterator[Span]:
+        """For which data *count* values from *first* on stand."""
         if self.weights is not None:
             first, count = sum(self.weights[:first]), sum(self.weights[first : first + count])
-        for part in self.origins:
+        for part, begin, there in self.spans:
             if not count:
                 return
-            there = len(part.values)
             if first >= there:
                 first -= there
                 continue
             taken = min(there - first, count)
-            yield part, first, taken
+            yield part, begin + first, taken
             first, count = 0, count - taken
 
     def keep(self, which: slice) -> None:
@@ -122,19 +122,37 @@ class Batch:
         self.raw = None if self.raw is None else self.raw[which]
 
 
+Span = tuple[Batch, int, int]
+"""Of a source's batch: the first of some data that follow each other, and how many."""
+
+
+def runs_of(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as runs: (first, count)."""
+    first = last = None
+    for index in indexes:
+        if last is not None and index == last + 1:
+            last = index
+            continue
+        if first is not None and last is not None:
+            yield first, last + 1 - first
+        first = last = index
+    if first is not None and last is not None:
+        yield first, last + 1 - first
+
+
 def joined(batches: Sequence[Batch]) -> Batch:
     """One batch, or one that holds the values of several that no pipe has made."""
     if len(batches) == 1:
         return batches[0]
     values = [value for batch in batches for value in batch.values]
-    parts = [part for batch in batches for part in batch.origins]
+    parts = [span for batch in batches for span in batch.spans]
     return Batch(values, size=sum(batch.size for batch in batches), parts=parts)
 
 
 def settle(batch: Batch, outcome: Outcome) -> None:
     """All values of a batch have come to the same end."""
-    for part in batch.origins:
-        _account_of(part).settle(part, len(part.values), outcome)
+    for part, _, count in batch.spans:
+        _account_of(part).settle(part, count, outcome)
 
 
 def settle_run(batch: Batch, first: int, count: int, outcome: Outcome) -> None:
@@ -156,6 +174,8 @@ class Account:
     name: str = ""
     received: int = 0
     delivered: int = 0
+    filtered: int = 0
+    """What a pipe has left out, as it was told to."""
     failed: int = 0
     skipped: int = 0
     """How many of the failed a policy has left out."""
@@ -174,7 +194,7 @@ class Account:
     @property
     def balanced(self) -> bool:
         """Whether every datum received is accounted for once."""
-        settled = self.delivered + self.failed + self.dropped.total()
+        settled = self.delivered + self.filtered + self.failed + self.dropped.total()
         return self.received == settled + self.in_flight and self.in_flight >= 0
 
     def receive(self, batch: Batch) -> None:
@@ -217,6 +237,8 @@ class Account:
         match outcome.kind:
             case "delivered":
                 self.delivered += count
+            case "filtered":
+                self.filtered += count
             case "dropped":
                 self.dropped[outcome.detail] += count
             case "failed":
@@ -255,6 +277,11 @@ class Ledger:
     def delivered(self) -> int:
         """What every sink has accepted."""
         return sum(account.delivered for account in self.sources)
+
+    @property
+    def filtered(self) -> int:
+        """What a pipe has left out."""
+        return sum(account.filtered for account in self.sources)
 
     @property
     def failed(self) -> int:
@@ -309,6 +336,7 @@ def _counts(kept: Account | Ledger) -> dict[str, Any]:
     return {
         "received": kept.received,
         "delivered": kept.delivered,
+        "filtered": kept.filtered,
         "dropped": dict(kept.dropped),
         "failed": kept.failed,
         "skipped": kept.skipped,

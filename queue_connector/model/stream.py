@@ -321,14 +321,27 @@ class Upstream(Protocol):
         ...
 
 
-class DataPipe(abc.ABC):
-    """A functor between sources and sinks: data in, data out."""
+class DataPipe(abc.ABC):  # noqa: B024  either of two methods is to be written
+    """A functor between sources and sinks: data in, data out.
+
+    Write `apply`, for each datum by itself, or `transform`, where several make one.
+    """
 
     transparent: ClassVar[bool] = False
     """Whether it hands on what it reads as it is; the engine leaves it out then."""
 
     def __init__(self, spec: DataSpec) -> None:
         self._input = spec
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.apply is DataPipe.apply and cls.transform is DataPipe.transform:
+            raise TypeError(f"{cls.__name__} has neither apply nor transform")
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it takes each datum by itself; the engine calls `apply` then."""
+        return type(self).apply is not DataPipe.apply
 
     @property
     def output_dtype(self) -> np.dtype[Any]:
@@ -340,7 +353,16 @@ class DataPipe(abc.ABC):
         """The shape of what comes out."""
         return list(self._input.shape)
 
-    @abc.abstractmethod
+    def apply(self, value: Data) -> Data | None:
+        """What comes out for one datum; None leaves it out, which is counted as filtered.
+
+        It must not wait, nor change the datum.
+
+        Raises:
+            DataError: this datum cannot be used; the next one may be.
+        """
+        raise NotImplementedError
+
     async def transform(self, upstream: Upstream) -> Batch:
         """The next batch out, made of one or more batches that are read for it whole.
 
@@ -350,6 +372,10 @@ class DataPipe(abc.ABC):
             trio.EndOfChannel: upstream has ended and everything read from it was emitted.
             DataError: what was read does not go together; what comes next may.
         """
+        while True:
+            made = map(self.apply, (await upstream.receive()).values)
+            if values := [value for value in made if value is not None]:
+                return Batch(values)
 
     async def __call__(self, upstream: Upstream) -> AsyncIterator[Data]:
         """What comes out, one datum at a time."""

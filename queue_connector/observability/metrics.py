@@ -154,6 +154,7 @@ class _Count:
 _COUNTS = (
     _Count("received", "Data that came to {whose}: all that the others account for."),
     _Count("delivered", "Data of {whose} that were accepted for good."),
+    _Count("filtered", "Data of {whose} that a pipe left out, as it was told to.", _NO_SINK),
     _Count("dropped", "Data of {whose} that were given up, by reason.", by="reason"),
     _Count("failed", "Data of {whose} that could not be used."),
     _Count("in_flight", "Data of {whose} that are on their way right now.", kind=GaugeMetricFamily),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import trio
@@ -13,8 +14,13 @@ from queue_connector.configdb import Children, Versioned
 from queue_connector.configuration.reading import read
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
 from queue_connector.connectors.kafka.subscription import Start
+from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
+from queue_connector.connectors.pipes.filter import FilterPipeDescriptor
+from queue_connector.connectors.pipes.map import MapPipeDescriptor
+from queue_connector.engine.exchange import Exchange
+from queue_connector.engine.group import Stream
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
+from queue_connector.model.descriptors import ExchangeDescriptor, Services
 from queue_connector.model.stream import Delivery
 from queue_connector.reconfiguration.children import Reader
 from tests.kafka_topics import make_sink, make_source, produce
@@ -257,3 +263,26 @@ def test_nor_can_two_groups_of_a_configuration_database():
     assert wanted["a"].refusal is None
     (fault,) = wanted["b"].refusal.faults
     assert "is claimed by 'a' too" in fault.message
+
+
+async def test_what_a_pipe_leaves_out_does_not_come_again(broker, topic):
+    produce(broker, topic, [b'{"n": %d}' % number for number in range(10)])
+    source = KafkaConsumerSourceDescriptor(
+        servers=broker, topic=topic, encoding="json", group_id="g-" + topic, start="earliest"
+    )
+    odd = [FilterPipeDescriptor(condition="n > `4`")]
+    odd.append(MapPipeDescriptor(path="n", dtype="int64"))
+    described = ExchangeDescriptor(
+        dtype="object", source=source, pipe=odd, sink=InMemorySinkDescriptor(key=topic)
+    )
+    for filtered in (5, 0):
+        ledger = Stream(described).ledger
+        running = Exchange.build("x", described, ledger, None, logging.getLogger("x"))
+        async with running, trio.open_nursery() as nursery:
+            nursery.start_soon(running.run)
+            with trio.move_on_after(LIMIT if filtered else 1.0):  # what must not come has a second
+                while not filtered or ledger.delivered < 5:  # noqa: ASYNC110  nobody tells of a count
+                    await trio.sleep(0.01)
+            running.request_stop()
+        assert (ledger.filtered, ledger.delivered) == (filtered, filtered)
+        assert ledger.balanced

@@ -18,6 +18,7 @@ SOURCE = {
     "name": "KafkaConsumerSource(offsets)",
     "received": 1234567,
     "delivered": 1234561,
+    "filtered": 0,
     "dropped": {"aborted": 1, "inbox full": 0, "invalid quality": 2},
     "failed": 2,
     "skipped": 1,
@@ -29,16 +30,17 @@ SINK = {
     "name": "TangoLocalAttributeSink(message)",
     "received": 3,
     "delivered": 3,
+    "filtered": 0,
     "dropped": {},
     "failed": 0,
     "in_flight": 0,
 }
 LEDGER = {**SOURCE, "sources": [SOURCE], "sinks": [SINK]}
 TABLE = """\
-                                           received  delivered  dropped  failed  skipped  dead lettered  in flight  queued
-default[0]                                  1234567    1234561        3       2        1              1          1       -
-  source KafkaConsumerSource(offsets)       1234567    1234561        3       2        1              1          1       -
-  sink   TangoLocalAttributeSink(message)         3          3        0       0        -              -          0       -
+                                           received  delivered  filtered  dropped  failed  skipped  dead lettered  in flight  queued
+default[0]                                  1234567    1234561         0        3       2        1              1          1       -
+  source KafkaConsumerSource(offsets)       1234567    1234561         0        3       2        1              1          1       -
+  sink   TangoLocalAttributeSink(message)         3          3         0        0       0        -              -          0       -
   dropped: aborted 1, invalid quality 2
   before the sources: missed events 7
   balances

@@ -10,7 +10,7 @@ import queue_connector
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
     {"", "model"},
-    {"runtime", "codecs"},
+    {"runtime", "codecs", "expressions"},
     {"engine", "observability"},
     {"connectors", "configdb"},
     {"configuration"},

@@ -11,13 +11,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
+from ...expressions.checks import expression_faults, expression_warnings
+from ...expressions.selection import (
+    EvaluationError,
+    Expression,
+    Selector,
+    compile_expression,
+)
+from ...expressions.steps import Cell
 from ...model.datatypes import Data, DataSpec, Kind, parse_dtype
 from ...model.descriptors import (
     LABELS,
@@ -35,18 +42,8 @@ from ...model.descriptors import (
     too_large,
 )
 from ...model.errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
-from ...model.texts import shortened
 from ...runtime.bridge import Worker, check_cancelled
 from .publishing_sink import PublishingSink, Taken
-from .selection import (
-    EvaluationError,
-    Expression,
-    ExpressionError,
-    Selector,
-    compile_expression,
-    names_in_place_of_text,
-)
-from .steps import Cell
 from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 
 CHECK = 16
@@ -110,11 +107,7 @@ class TangoAttributeDescriptor(EndpointDescriptor):
             except ConformError as error:
                 yield Fault("$.default_value", str(error), "write a value of the attribute's dtype")
         for key, text in self._expressions():
-            try:
-                compile_expression(text)
-            except ExpressionError as error:
-                hint = error.hint or "see https://jmespath.org for how expressions are written"
-                yield Fault(f"$.{key}", f"not JMESPath: {error.message}", hint)
+            yield from expression_faults(f"$.{key}", text)
 
     def _expressions(self) -> Iterator[tuple[str, str]]:
         yield "path", self.path
@@ -124,12 +117,7 @@ class TangoAttributeDescriptor(EndpointDescriptor):
     def warnings(self) -> Iterator[ConfigWarning]:
         """Names in its expressions where text is likely meant."""
         for key, text in self._expressions():
-            with contextlib.suppress(ExpressionError):
-                compile_expression(text)
-                for name in names_in_place_of_text(text):
-                    message = f'"{shortened(name, 40)}" in double quotes is the name of a field'
-                    hint = f"text stands in single quotes: '{shortened(name, 40)}'"
-                    yield ConfigWarning(f"$.{key}", message, hint)
+            yield from expression_warnings(f"$.{key}", text)
 
 
 @sinks.register("TangoObjectScatterAttributeSink", alias="TangoJsonScatterAttributeSink")

@@ -39,7 +39,7 @@ def waiting(buffer):
         except (trio.WouldBlock, trio.EndOfChannel):
             return taken
         taken.extend(batch.values)
-        for part in batch.origins:
+        for part, _, _ in batch.spans:
             assert part.raw == [f"raw {value}" for value in part.values]
         settle(batch, DELIVERED)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_connector.connectors.tango.selection import (
+from queue_connector.expressions.selection import (
     MAX_LENGTH,
     EvaluationError,
     ExpressionError,
@@ -14,7 +14,7 @@ from queue_connector.connectors.tango.selection import (
     compile_expression,
     names_in_place_of_text,
 )
-from queue_connector.connectors.tango.steps import as_json
+from queue_connector.expressions.steps import as_json
 from tests.data import json_like
 
 

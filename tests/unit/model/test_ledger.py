@@ -64,6 +64,7 @@ def test_a_batch_that_is_forgotten_shows_as_in_flight():
     counts = {
         "received": 3,
         "delivered": 0,
+        "filtered": 0,
         "dropped": {"aborted": 3},
         "failed": 0,
         "skipped": 0,
@@ -81,8 +82,8 @@ def test_a_batch_that_is_forgotten_shows_as_in_flight():
 
 def test_a_window_stands_for_all_that_went_into_it_each_in_the_account_of_its_source():
     ledger = Ledger(["a", "b"])
-    parts = [received(ledger.sources[0], 1, 2), received(ledger.sources[1], 3)]
-    window = Batch([[1, 2, 3]], weights=[3], parts=parts)
+    first, second = received(ledger.sources[0], 1, 2), received(ledger.sources[1], 3)
+    window = Batch([[1, 2, 3]], weights=[3], parts=[(first, 0, 2), (second, 0, 1)])
     assert ledger.in_flight == 3
     settle(window, DELIVERED)
     assert [account.delivered for account in ledger.sources] == [2, 1]
@@ -92,7 +93,7 @@ def test_a_window_stands_for_all_that_went_into_it_each_in_the_account_of_its_so
 def test_values_stand_for_data_in_the_order_in_which_they_came():
     ledger = Ledger(["a", "b"])
     first, second = received(ledger.sources[0], 1, 2, 3), received(ledger.sources[1], 4, 5)
-    made = Batch(["12", "34", "5"], weights=[2, 2, 1], parts=[first, second])
+    made = Batch(["12", "34", "5"], weights=[2, 2, 1], parts=[(first, 0, 3), (second, 0, 2)])
     assert [list(made.runs(index, 1)) for index in range(3)] == [
         [(first, 0, 2)],
         [(first, 2, 1), (second, 0, 1)],

@@ -16,6 +16,7 @@ PART = {
     "name": "KafkaConsumerSource(offsets)",
     "received": 9,
     "delivered": 3,
+    "filtered": 0,
     "dropped": {"aborted": 1, 'a "quoted"\nreason\\': 2},
     "failed": 2,
     "skipped": 1,
@@ -77,7 +78,7 @@ def test_every_count_of_every_part_is_a_sample_with_its_labels():
                 labels = {**at, kind: part["name"], "index": str(index)}
                 parts.append((f"{kind}_", labels, part))
         for scope, labels, part in parts:
-            for key in ("received", "delivered", "failed", "skipped", "dead_lettered"):
+            for key in ("received", "delivered", "filtered", "failed", "skipped", "dead_lettered"):
                 name = f"{prefix}{scope}{key}_total"
                 if key in part:
                     assert found[name][labelled(**labels)] == part[key]
