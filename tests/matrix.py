@@ -227,6 +227,8 @@ CONNECTORS: dict[str, Carries] = {
 PIPES: dict[str, Carries] = {
     "BufferWithTimePipe": Carries(frozenset(COLUMNS) - SCALAR_ONLY, ANY - DYNAMIC),
 }
+BY_EXPRESSION = frozenset({"FilterPipe", "MapPipe"})
+"""Pipes that take what JMESPath sees, whatever an exchange carries: tested elsewhere."""
 
 # -- cells -----------------------------------------------------------------------------------------
 

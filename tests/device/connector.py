@@ -69,10 +69,16 @@ class Connector(Server):
         return self._log.read_text()
 
     def statistics(self) -> Any:
-        return json.loads(self.proxy().statistics)
+        return self._told("statistics")
 
     def groups(self) -> Any:
-        return json.loads(self.proxy().groups)
+        return self._told("groups")
+
+    def _told(self, attribute: str) -> Any:
+        """What an attribute tells; PyTango's short form would hide why it cannot be read."""
+        proxy = self.proxy()
+        proxy.set_timeout_millis(10_000)  # where several people test at once
+        return json.loads(proxy.read_attribute(attribute).value)
 
     def resources(self) -> tuple[int, int]:
         """Threads and file descriptors of the process."""

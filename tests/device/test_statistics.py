@@ -147,7 +147,7 @@ def test_the_real_device_is_told_and_balances_while_data_flow(tmp_path, capsys):
             r"  source InMemorySource.*",
             r"  sink   TangoLocalAttributeSink\(three\)",
         ):
-            assert re.search(rf"^{title} +3 +3 +0 +0 +0 +0 +0 +0$", table, re.MULTILINE), table
+            assert re.search(rf"^{title} +3 +3 +0 +0 +0 +0 +0 +0 +0$", table, re.MULTILINE), table
         assert status(running.device_name, "--format", "prometheus") == 0
         text = capsys.readouterr().out
         assert f'queue_connector_build_info{{version="{__version__}"}} 1.0' in text
