@@ -61,8 +61,7 @@ class Exchange:
         self._name = name
         self._on_fault = on_fault
         self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog)
-        pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
-        self._pipes = [each for each in pipes if not each.transparent]
+        self._pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
         self._sinks = sinks
         self._rejection = rejection
         self._latest = buffer is not None and buffer.policy == "latest"
@@ -70,7 +69,7 @@ class Exchange:
         self._buffer: StreamBuffer | None = None
         if buffer is not None:
             self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
-        elif self._pipes:
+        elif not all(each.transparent for each in self._pipes):
             self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all))
         *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
         of_policy.gauges["queued"] = lambda: rejection.backlog.count

@@ -4,31 +4,77 @@
              filtered, what it refuses goes to the error policy alone
 * together   `DataPipe.transform` reads batches, and makes one of them: what it refuses is refused
              whole
-* cancelled  what was read for a batch that was not made is read again: a window of time cancels
-             the pipe before it
+* thread     a single pipe is called on the Trio thread, where others have their turn every
+             `PIPE_BUDGET`; in a worker thread while its data take longer than that each
+* cancelled  what was taken for a batch that was not made is not lost: a window of time cancels the
+             pipe before it, which goes on at its next call
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+import attrs
 import trio
 
+from ..model.datatypes import Data
 from ..model.errors import DataError
 from ..model.ledger import FILTERED, Batch, Span, runs_of, settle_run
 from ..model.stream import DataPipe, Upstream
+from ..runtime.bridge import Worker
+
+PIPE_BUDGET = 0.005
+"""Seconds for which a pipe may keep the Trio thread."""
 
 Refuse = Callable[[Batch, Mapping[int, DataError]], None]
 """Told of values of a batch that a pipe cannot use."""
 
 
-def piped(pipes: list[DataPipe], source: Upstream, refuse: Callable[[str], Refuse]) -> Upstream:
+def piped(pipes: Sequence[DataPipe], source: Upstream, refuse: Callable[[str], Refuse]) -> Upstream:
     """The end of a chain; *refuse* gives whom to tell, for the path of a pipe."""
     upstream = source
     for place, pipe in enumerate(pipes):
-        path = "$.pipe" if len(pipes) == 1 else f"$.pipe[{place}]"
-        upstream = (Single if pipe.is_single else Together)(pipe, upstream, refuse(path))
+        if not pipe.transparent:
+            path = "$.pipe" if len(pipes) == 1 else f"$.pipe[{place}]"
+            upstream = (Single if pipe.is_single else Together)(pipe, upstream, refuse(path))
     return upstream
+
+
+@attrs.define(eq=False)
+class _Begun:
+    """A batch, and what has become of its first data."""
+
+    batch: Batch
+    done: int = 0
+    values: list[Data] = attrs.field(factory=list)
+    kept: list[int] = attrs.field(factory=list)
+    filtered: list[int] = attrs.field(factory=list)
+    refused: dict[int, DataError] = attrs.field(factory=dict)
+
+    def go_on(self, pipe: DataPipe, budget: float) -> float:
+        """Take data, at least one, for so many seconds; how long the last one took."""
+        now = time.monotonic()
+        until, took = now + budget, 0.0
+        while self.done < len(self.batch.values):
+            self._take(pipe)
+            took, now = time.monotonic() - now, time.monotonic()
+            if now > until:
+                break
+        return took
+
+    def _take(self, pipe: DataPipe) -> None:
+        index, self.done = self.done, self.done + 1
+        try:
+            made = pipe.apply(self.batch.values[index])
+        except DataError as error:
+            self.refused[index] = error
+            return
+        if made is None:
+            self.filtered.append(index)
+        else:
+            self.kept.append(index)
+            self.values.append(made)
 
 
 class Single:
@@ -38,44 +84,56 @@ class Single:
         self._pipe = pipe
         self._before = before
         self._refuse = refuse
+        self._worker = Worker()
+        self._slow = False
+        """Whether the latest datum took long."""
+        self._begun: _Begun | None = None
 
     async def receive(self) -> Batch:
-        """The next batch that has values; a cancelled call has taken nothing."""
+        """The next batch that has values; a cancelled call loses nothing."""
         while True:
-            batch = self._applied(await self._before.receive())
-            if batch.values:
+            if self._begun is None:
+                self._begun = _Begun(await self._before.receive())
+            begun = self._begun
+            while begun.done < len(begun.batch.values):
+                await self._go_on(begun)
+            if (batch := self._end(begun)).values:
                 return batch
 
     def receive_nowait(self) -> Batch:
-        """The next batch that has values, if it is there."""
-        while True:
-            batch = self._applied(self._before.receive_nowait())
-            if batch.values:
+        """The next batch that has values, if it is there and soon made."""
+        while not self._slow:
+            if self._begun is None:
+                self._begun = _Begun(self._before.receive_nowait())
+            begun = self._begun
+            self._slow = begun.go_on(self._pipe, PIPE_BUDGET) > PIPE_BUDGET
+            if begun.done < len(begun.batch.values):
+                break
+            if (batch := self._end(begun)).values:
                 return batch
+        raise trio.WouldBlock
 
-    def _applied(self, batch: Batch) -> Batch:
-        values, kept, filtered = [], [], []
-        refused: dict[int, DataError] = {}
-        for index, value in enumerate(batch.values):
-            try:
-                made = self._pipe.apply(value)
-            except DataError as error:
-                refused[index] = error
-                continue
-            if made is None:
-                filtered.append(index)
-            else:
-                kept.append(index)
-                values.append(made)
-        weights, parts = batch.weights, batch.spans
-        if len(kept) < len(batch.values):
-            weights = None if weights is None else [weights[index] for index in kept]
-            parts = [span for run in runs_of(kept) for span in batch.runs(*run)]
-            for run in runs_of(filtered):
+    async def _go_on(self, begun: _Begun) -> None:
+        if self._slow:
+            took = await self._worker.run(begun.go_on, self._pipe, PIPE_BUDGET)
+        else:
+            took = begun.go_on(self._pipe, PIPE_BUDGET)
+            if begun.done < len(begun.batch.values):
+                await trio.lowlevel.checkpoint()
+        self._slow = took > PIPE_BUDGET
+
+    def _end(self, begun: _Begun) -> Batch:
+        """What was made of a batch; the rest is settled and refused."""
+        self._begun = None
+        batch, weights, parts = begun.batch, begun.batch.weights, begun.batch.spans
+        if len(begun.kept) < len(batch.values):
+            weights = None if weights is None else [weights[index] for index in begun.kept]
+            parts = [span for run in runs_of(begun.kept) for span in batch.runs(*run)]
+            for run in runs_of(begun.filtered):
                 settle_run(batch, *run, FILTERED)
-            if refused:
-                self._refuse(batch, refused)
-        return Batch(values, weights=weights, parts=parts)
+            if begun.refused:
+                self._refuse(batch, begun.refused)
+        return Batch(begun.values, weights=weights, parts=parts)
 
 
 class Together:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from ..model.datatypes import DataSpec, Kind
 from ..model.errors import ConfigWarning, Fault
 from ..model.texts import shortened
 from .selection import ExpressionError, compile_expression, names_in_place_of_text
@@ -17,6 +18,13 @@ def expression_faults(path: str, text: str) -> Iterator[Fault]:
     except ExpressionError as error:
         hint = error.hint or "see https://jmespath.org for how expressions are written"
         yield Fault(path, f"not JMESPath: {error.message}", hint)
+
+
+def unseen_faults(path: str, spec: DataSpec) -> Iterator[Fault]:
+    """That data of *spec* are nothing to JMESPath, if they are not."""
+    if spec.kind is Kind.BYTES:
+        hint = "write another dtype; a source decodes bytes by its encoding"
+        yield Fault(path, "JMESPath knows no bytes", hint)
 
 
 def expression_warnings(path: str, text: str) -> Iterator[ConfigWarning]:

@@ -356,7 +356,8 @@ class DataPipe(abc.ABC):  # noqa: B024  either of two methods is to be written
     def apply(self, value: Data) -> Data | None:
         """What comes out for one datum; None leaves it out, which is counted as filtered.
 
-        It must not wait, nor change the datum.
+        It must not wait, nor change the datum. It is called on the Trio thread, or in a worker
+        thread while its data take long, never in both at once.
 
         Raises:
             DataError: this datum cannot be used; the next one may be.

@@ -2,7 +2,7 @@
 
 `FAMILIES` is the one table of names, labels and help texts. A `Snapshot` is what all samples of one
 answer are made from, so that the ledger's law holds in each: for an exchange, a source and a sink,
-received is delivered, dropped, failed and in flight together.
+received is delivered, filtered, dropped, failed and in flight together.
 
 * units     data, as the source hands them over; a counter starts from zero with its ledger
 * source    https://prometheus.io/docs/practices/naming, the OpenMetrics specification 1.0

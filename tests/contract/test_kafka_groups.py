@@ -270,10 +270,12 @@ async def test_what_a_pipe_leaves_out_does_not_come_again(broker, topic):
     source = KafkaConsumerSourceDescriptor(
         servers=broker, topic=topic, encoding="json", group_id="g-" + topic, start="earliest"
     )
-    odd = [FilterPipeDescriptor(condition="n > `4`")]
-    odd.append(MapPipeDescriptor(path="n", dtype="int64"))
+    chain = [
+        FilterPipeDescriptor(condition="n > `4`"),
+        MapPipeDescriptor(path="n", dtype="int64"),
+    ]
     described = ExchangeDescriptor(
-        dtype="object", source=source, pipe=odd, sink=InMemorySinkDescriptor(key=topic)
+        dtype="object", source=source, pipe=chain, sink=InMemorySinkDescriptor(key=topic)
     )
     for filtered in (5, 0):
         ledger = Stream(described).ledger

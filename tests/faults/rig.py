@@ -111,7 +111,8 @@ def check_balance(statistics: Mapping[str, Any]) -> None:
     for name, exchange in statistics.items():
         parts = [exchange, *exchange.get("sources", ()), *exchange.get("sinks", ())]
         for counts in parts:
-            settled = counts["delivered"] + sum(counts["dropped"].values()) + counts["failed"]
+            settled = counts["delivered"] + counts["filtered"] + counts["failed"]
+            settled += sum(counts["dropped"].values())
             assert counts["received"] == settled + counts["in_flight"], (name, counts)
 
 

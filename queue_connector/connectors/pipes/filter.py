@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from ...expressions.checks import expression_faults, expression_warnings
+from ...expressions.checks import expression_faults, expression_warnings, unseen_faults
 from ...expressions.selection import Selector, compile_expression
-from ...model.datatypes import Data, DataSpec, Kind
+from ...model.datatypes import Data, DataSpec
 from ...model.descriptors import PipeDescriptor, option, pipes
 from ...model.errors import ConfigWarning, Fault
 from ...model.stream import DataPipe
@@ -29,11 +29,9 @@ class FilterPipeDescriptor(PipeDescriptor):
     condition: str = option(doc="JMESPath of what must be true of a datum; '@' is the datum.")
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
-        """What is no expression; bytes, in which JMESPath sees nothing."""
+        """What is no expression, and data that are nothing to one."""
         yield from expression_faults("$.condition", self.condition)
-        if spec.kind is Kind.BYTES:
-            hint = "decode them: give the exchange another dtype and its source an encoding"
-            yield Fault("$", "JMESPath sees nothing in bytes", hint)
+        yield from unseen_faults("$", spec)
 
     def warnings(self) -> Iterator[ConfigWarning]:
         """Names in the expression where text is likely meant."""

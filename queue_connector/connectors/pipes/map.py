@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ...expressions.checks import expression_faults, expression_warnings
+from ...expressions.checks import expression_faults, expression_warnings, unseen_faults
 from ...expressions.selection import Selector, compile_expression
-from ...model.datatypes import Data, DataSpec, Kind, conform, parse_dtype
+from ...model.datatypes import Data, DataSpec, conform, parse_dtype
 from ...model.descriptors import (
     PipeDescriptor,
     dynamic_complaint,
@@ -45,14 +45,13 @@ class MapPipeDescriptor(PipeDescriptor):
         return DataSpec(self.dtype, self.shape)
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
-        """What is no expression; bytes, in which JMESPath sees nothing, nor makes any."""
+        """What is no expression, data that are nothing to one, and too large a shape."""
         yield from expression_faults("$.path", self.path)
         output = self.output(spec)
         if complaint := dynamic_complaint(output) or too_large(output):
             yield Fault("$.shape", complaint, "write a smaller shape")
-        for path, found in (("$", spec), ("$.dtype", output)):
-            if found.kind is Kind.BYTES:
-                yield Fault(path, "JMESPath knows no bytes", "write another dtype")
+        yield from unseen_faults("$", spec)
+        yield from unseen_faults("$.dtype", output)
 
     def warnings(self) -> Iterator[ConfigWarning]:
         """Names in the expression where text is likely meant."""

@@ -1,5 +1,7 @@
 """Pipes at work: what is left out, what is refused, chains, and cancellation."""
 
+import time
+
 import numpy as np
 import pytest
 import trio
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.connectors.pipes.buffer_with_time import BufferWithTimePipeDescriptor
+from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DataError, ExchangeError
 from queue_connector.model.stream import DataPipe
@@ -40,6 +43,18 @@ class OfMany(DataPipe):
 
     def apply(self, value):
         return value if value[0] % 3 else None
+
+
+class Told(SkipPolicy):
+    """Skips, and remembers what refused the data."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = []
+
+    async def take(self, refusals):
+        self.paths += [refusal.path for refusal in refusals]
+        await super().take(refusals)
 
 
 def window(timespan=0.0):
@@ -116,6 +131,53 @@ async def test_what_a_window_had_read_when_one_behind_it_closed_is_read_again(au
     stream = exchange([source], [sink], [window(3.5), Flat(SPEC), window(2.0)])
     await run(stream)
     assert sum(int(value.sum()) for value in sink.kept) == sum(range(12))
+    check(source, stream)
+
+
+async def test_a_pipe_is_named_by_its_place_in_the_configuration(autojump_clock):
+    record = Recorded()
+    policy = Told()
+    chain = [DefaultPipe(SPEC), Thirds(SPEC)]
+    stream = exchange([Numbers(record, count=5)], [Keeper(record)], chain, policy)
+    await run(stream)
+    assert policy.paths == ["$.pipe[1]", "$.pipe[1]"]
+
+
+class Slow(DataPipe):
+    """Takes 10 ms for each datum."""
+
+    def apply(self, value):
+        time.sleep(0.01)
+        return value
+
+
+async def test_others_have_their_turn_while_a_pipe_is_slow():
+    record, longest = Recorded(), 0.0
+    source, sink = Numbers(record, batch=60, count=60), Keeper(record)
+    stream = exchange([source], [sink], Slow(SPEC))
+
+    async def watch():
+        nonlocal longest
+        last = time.monotonic()
+        while True:
+            await trio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await run(stream)
+        nursery.cancel_scope.cancel()
+    assert longest < 0.3  # of 0.6
+    assert sink.kept == list(range(60))
+    check(source, stream)
+
+
+async def test_what_a_slow_pipe_had_made_when_a_window_behind_it_closed_is_kept():
+    record = Recorded()
+    source, sink = Numbers(record, batch=5, count=20), Keeper(record)
+    stream = exchange([source], [sink], [Slow(SPEC), window(0.03)])
+    await run(stream)
+    assert [int(n) for value in sink.kept for n in value] == list(range(20))
     check(source, stream)
 
 
