@@ -39,11 +39,11 @@ def main() -> None:
             for case in (CASES[name] for name in wanted):
                 place = Place(servers, directory, arguments.seconds, arguments.embedded)
                 runs = measure(case, place, arguments.runs, arguments.only)
-                name = f"{case.name}, embedded broker" if arguments.embedded else case.name
+                name = f"embedded broker: {case.name}" if arguments.embedded else case.name
                 save({name: runs})
                 print(table({name: runs}, {name: case.doc}), end="\n\n", flush=True)
     if arguments.docs:
-        write({"about": about(arguments.runs), "figures": load()})
+        write({"about": about(arguments.runs, arguments.seconds), "figures": load()})
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from tests.device.servers import ROOT
 FOLDER = ROOT / "docs" / "explanations"
 _PAGE = """# Benchmarks
 
-Written by `make bench ARGS=--docs`, {when}: {runs} on {machine}.
+Written by `make bench ARGS=--docs`, {when}: {runs}, windows of {seconds:g} s, on {machine}.
 PyTango {tango}, librdkafka {librdkafka}, Python {python}. The connector and the others take turns;
 *bare* is the least that PyTango and confluent-kafka can be made to do the work with, *asyncio* the
 same with PyTango's asyncio green mode and aiokafka. Brokers, dishes, writers and readers run on the
@@ -49,11 +49,12 @@ are in [`benchmarks.json`](benchmarks.json).
 """
 
 
-def about(runs: int) -> dict[str, Any]:
+def about(runs: int, seconds: float) -> dict[str, Any]:
     """What a run was made with."""
     return {
         "when": datetime.date.today().isoformat(),
         "runs": "one run" if runs == 1 else f"medians of {runs} runs",
+        "seconds": seconds,
         "machine": f"{os.cpu_count()} processors, {platform.machine()}, {platform.system()}",
         "tango": tango.__version__,
         "librdkafka": confluent_kafka.libversion()[0],
