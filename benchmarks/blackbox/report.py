@@ -41,7 +41,7 @@ def median(runs: Sequence[Mapping[str, float]], figure: str) -> float:
 
 def table(runs: Runs, docs: Mapping[str, str]) -> str:
     return "\n\n".join(
-        f"**{name}**: {docs.get(name, '')}.\n\n" + "\n".join(_rows(by_contender))
+        f"**{name}**: {docs.get(name.rpartition(': ')[2], '')}.\n\n" + "\n".join(_rows(by_contender))
         for name, by_contender in runs.items()
     )
 

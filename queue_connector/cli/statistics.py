@@ -41,8 +41,8 @@ def add_to(commands: Commands, words: str) -> None:
         help=words,
         description="Print the ledger of each exchange of a running device, and of each of its "
         "sources and sinks, and whether they balance: received = delivered + filtered + dropped + "
-        "failed + in flight. Skipped and dead-lettered data are among the failed. Exit status 1 when "
-        "a ledger does not balance, or when the device cannot be asked.",
+        "failed + in flight. Skipped and dead-lettered data are among the failed. Exit status 1 "
+        "when a ledger does not balance, or when the device cannot be asked.",
     )
     statistics.add_argument(
         "device",
