@@ -40,10 +40,11 @@ def median(runs: Sequence[Mapping[str, float]], figure: str) -> float:
 
 
 def table(runs: Runs, docs: Mapping[str, str]) -> str:
-    return "\n\n".join(
-        f"**{name}**: {docs.get(name.rpartition(': ')[2], '')}.\n\n" + "\n".join(_rows(by_contender))
-        for name, by_contender in runs.items()
-    )
+    parts = []
+    for name, by_contender in runs.items():
+        doc = docs.get(name.rpartition(": ")[2], "")
+        parts.append(f"**{name}**: {doc}.\n\n" + "\n".join(_rows(by_contender)))
+    return "\n\n".join(parts)
 
 
 def _rows(by_contender: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]:
