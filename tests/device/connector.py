@@ -55,8 +55,19 @@ class Connector(Server):
         for line in self._process.stdout:
             if line.startswith("tango://"):
                 self.port = int(line.split(":")[2].split("/")[0])
+                eventually(self._answers)
                 return
         raise RuntimeError(f"it ended with {self._end()}:\n{self.log()}")
+
+    def _answers(self) -> bool:
+        """Whether a client gets through: not at once where its ORB still has a connection to an
+        earlier server, which had the same port.
+        """
+        try:
+            self.proxy().ping()
+        except tango.DevFailed:
+            return False
+        return True
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
