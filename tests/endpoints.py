@@ -14,8 +14,6 @@ from typing import Any
 import attrs
 import trio
 
-from queue_connector.connectors.errors.fault import FaultPolicy
-from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.engine.exchange import Exchange
 from queue_connector.engine.rejection import Rejection
 from queue_connector.model.datatypes import Data, DataSpec
@@ -28,7 +26,7 @@ from queue_connector.model.descriptors import (
 )
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.ledger import Batch, Ledger, Refusal
-from queue_connector.model.stream import DataSink, DataSource, Delivery
+from queue_connector.model.stream import DataSink, DataSource, Delivery, ErrorPolicy
 
 
 class Recorded:
@@ -223,9 +221,10 @@ def exchange(sources, sinks, pipe=None, policy=None, limit=None, **options):
     """An exchange between ends that a test has made."""
     ledger = Ledger([f"source {n}" for n in range(len(sources))], ["sink"] * len(sinks))
     name = ExchangeName("x")
-    rejection = Rejection(name, policy or FaultPolicy(), limit, logging.getLogger("x"))
-    pipe = pipe or DefaultPipe(DataSpec("int64"))
-    return Exchange(name, sources, pipe, sinks, ledger, rejection, **options)
+    rejection = Rejection(name, policy or ErrorPolicy(), limit, logging.getLogger("x"))
+    return Exchange(
+        sources, sinks, pipe or (), name=name, ledger=ledger, rejection=rejection, **options
+    )
 
 
 class Pipelined(Keeper):

@@ -13,6 +13,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``metrics``         name, type, labels and meaning of each metric
 * ``environment``     the variables that name the configuration database
 * ``command-line``    the help of ``queue-connector``
+* ``python-api``      what `queue_connector` exports, with its methods
 * ``headers``         the headers of a dead letter
 * ``errors``          the tree of exceptions
 * ``constants``       names of module attributes, one on each line: value and docstring
@@ -35,6 +36,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 # The first is read for its effect too: what it imports is what the registries hold.
+import queue_connector as qc
 from queue_connector import cli
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
@@ -49,6 +51,7 @@ from queue_connector.engine import state
 from queue_connector.model import datatypes, errors
 from queue_connector.model.datatypes import DataSpec, Kind
 from queue_connector.model.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
+from queue_connector.model.registry import Registry
 from queue_connector.observability import metrics
 
 NOT = "—"
@@ -380,6 +383,50 @@ def constants(names: Sequence[str]) -> Iterator[str]:
     yield from table(("limit", "of what", "in the code"), body)
 
 
+# -- Python ----------------------------------------------------------------------------------------
+
+
+def python_api(_which: str = "") -> Iterator[str]:
+    """What programs may use: signatures and docstrings, with the public methods of classes."""
+    for name in sorted(qc.__all__, key=str.lower):
+        found = getattr(qc, name)
+        yield f"### {name}"
+        yield ""
+        if isinstance(found, Registry):
+            known = ", ".join(code(known) for known in found)
+            yield f"The registry of each {found.what} that a configuration can name: {known}."
+        else:
+            yield code(f"{name}{_signature(found)}")
+            yield ""
+            yield markdown(inspect.getdoc(found) or "")
+        if inspect.isclass(found):
+            yield from _methods(found)
+        yield ""
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    try:
+        found = inspect.signature(function)
+    except ValueError:  # of an enumeration
+        return ""
+    plain = [
+        each.replace(annotation=inspect.Parameter.empty)
+        for each in found.parameters.values()
+        if each.name != "self"
+    ]
+    return str(found.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+
+
+def _methods(cls: type) -> Iterator[str]:
+    body = [
+        (code(f"{name}{_signature(function)}"), (inspect.getdoc(function) or "").split("\n\n")[0])
+        for name, function in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    ]
+    if body:
+        yield from table(("method", "what it does"), body)
+
+
 # -- Sphinx ----------------------------------------------------------------------------------------
 
 
@@ -424,6 +471,7 @@ DIRECTIVES: dict[str, Callable[[str], Iterator[str]]] = {
     "environment": environment_variables,
     "command-line": command_line,
     "errors": error_tree,
+    "python-api": python_api,
 }
 
 

@@ -20,8 +20,9 @@ from ..runtime.bridge import CANCEL_GRACE
 from ..runtime.logs import STDERR, configure_logging, level_of
 from ..runtime.process import Signals
 from . import prerequisites
-from .device import SHUTDOWN_MARGIN, SDPQueueConnector
+from .device import SDPQueueConnector
 from .prerequisites import CannotStartError
+from .trio_device import SHUTDOWN_MARGIN
 
 ORB_GRACE = 10.0
 """Seconds in which the ORB must end, after the devices."""

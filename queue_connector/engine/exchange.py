@@ -30,7 +30,7 @@ from ..model.descriptors import AttributeHost, Buffer, ExchangeDescriptor, Excha
 from ..model.errors import DataError, ExchangeError, leaves
 from ..model.ledger import Account, Batch, Ledger, Refusal, joined
 from ..model.shared import Shared
-from ..model.stream import DataPipe, DataSink, DataSource
+from ..model.stream import DataPipe, DataSink, DataSource, ErrorPolicy
 from .buffer import StreamBuffer
 from .inlets import Inlet, Inlets, Marks, build_inlets
 from .outlets import Outlets, Refused
@@ -44,19 +44,38 @@ class Exchange:
 
     def __init__(
         self,
-        name: ExchangeName,
         sources: Sequence[DataSource | Inlet],
-        pipe: DataPipe | Sequence[DataPipe],
-        sinks: Sequence[DataSink],
-        ledger: Ledger,
-        rejection: Rejection,
+        sinks: DataSink | Sequence[DataSink],
+        pipe: DataPipe | Sequence[DataPipe] = (),
         *,
+        name: ExchangeName | str = "exchange",
+        ledger: Ledger | None = None,
+        rejection: Rejection | None = None,
         conditions: Sequence[Condition] = (),
         buffer: Buffer | None = None,
         window: Window | None = None,
         on_fault: Callable[[ExchangeError], None] | None = None,
     ) -> None:
-        """*conditions* are those of the sinks and of the error policy."""
+        """An exchange between ends that exist.
+
+        Args:
+            sources: Where data come from; their order against each other is not kept.
+            sinks: Where each datum goes; all of them get it.
+            pipe: What is done to the data in between, one after the other.
+            name: Told in errors and log lines.
+            ledger: What is counted, with an account for each source and sink.
+            rejection: What becomes of data that cannot be used; else the first one ends it.
+            conditions: Those of the sinks and of the error policy.
+            buffer: What waits in front of the pipe, and what is dropped when that is full.
+            window: How much may be under way to the sinks.
+            on_fault: Told of the first bad datum at once; `run` raises it when all is drained.
+        """
+        sinks = [sinks] if isinstance(sinks, DataSink) else sinks
+        name = name if isinstance(name, ExchangeName) else ExchangeName(name)
+        if ledger is None:
+            ledger = Ledger(*([type(end).__name__ for end in ends] for ends in (sources, sinks)))
+        if rejection is None:
+            rejection = Rejection(name, ErrorPolicy(), None, logging.getLogger(__name__))
         self.ledger = ledger
         self._name = name
         self._on_fault = on_fault
@@ -95,7 +114,6 @@ class Exchange:
     ) -> Exchange:
         """The exchange that a descriptor describes, not started.
 
-        *on_fault* is told of the first bad datum at once; `run` raises it when all is drained.
         *conditions* are those of its sources, of its sinks, and of its error policy.
         """
         live = name if isinstance(name, ExchangeName) else ExchangeName(name)
@@ -117,17 +135,19 @@ class Exchange:
 
         policy = descriptor.error_policy
         return cls(
-            live,
             list(build_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
-            list(descriptor.build_pipes()),
             [
                 sink.build(descriptor.output, services(account, condition))
                 for sink, account, condition in zip(
                     descriptor.sinks, ledger.sinks, ends[count:], strict=True
                 )
             ],
-            ledger,
-            Rejection(live, policy.build(services(Account(), of_policy)), policy.limit, log),
+            list(descriptor.build_pipes()),
+            name=live,
+            ledger=ledger,
+            rejection=Rejection(
+                live, policy.build(services(Account(), of_policy)), policy.limit, log
+            ),
             conditions=[*ends[count:], of_policy],
             buffer=descriptor.buffer,
             on_fault=on_fault,
@@ -159,11 +179,11 @@ class Exchange:
         """Go on, at the next start, where sources of the same origins have stopped."""
         self._inlets.take_up(marks)
 
-    async def __aenter__(self) -> Exchange:
+    async def start(self) -> None:
         """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
 
         Raises:
-            ExchangeError: one of them cannot be started.
+            ExchangeError: one of them cannot be started; those that were are stopped again.
         """
         sources = [inlet.source for inlet in self._inlets.all]
         try:
@@ -173,10 +193,17 @@ class Exchange:
                 self._ends = opening.pop_all()
         except Exception as error:
             raise ExchangeError(self.name, error) from error
+
+    async def stop(self) -> None:
+        """Stop all of them, in the order in which data flow; calling it again does nothing."""
+        await self._ends.aclose()
+
+    async def __aenter__(self) -> Exchange:
+        await self.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._ends.aclose()
+        await self.stop()
 
     def request_stop(self) -> None:
         """End in order: `run` returns once what the sources hold has been delivered."""

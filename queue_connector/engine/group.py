@@ -10,8 +10,7 @@ of the group have been stopped in order; other groups do not notice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -84,6 +83,11 @@ class Group:
     def exchanges(self) -> list[ExchangeDescriptor]:
         """What is configured."""
         return [stream.descriptor for stream in self.streams]
+
+    @property
+    def errors(self) -> tuple[BaseException, ...]:
+        """Why it is in FAULT, the first first."""
+        return tuple(self._errors)
 
     @property
     def _at_work(self) -> bool:

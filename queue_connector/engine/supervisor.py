@@ -11,8 +11,14 @@ collapses into the last.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+    Set as AbstractSet,
+)
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -332,6 +338,10 @@ class Supervisor:
             if group.state in allowed(Trigger.STOP):
                 group.request_stop()
             group.halt()
+        await self.wait_idle()
+
+    async def wait_idle(self) -> None:
+        """Wait until no group streams any more: each has ended, or is in FAULT."""
         for group in list(self.groups.values()):
             await group.wait_idle()
 

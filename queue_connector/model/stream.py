@@ -23,7 +23,7 @@ import trio
 
 from .datatypes import Data, DataSpec
 from .errors import DataError
-from .ledger import Batch, Outcome, Refusal
+from .ledger import FAULTED, Batch, Outcome, Refusal
 
 STOP_GRACE = 15.0
 """Seconds that releasing one source or sink may take before it is given up."""
@@ -390,12 +390,13 @@ class DataPipe(abc.ABC):  # noqa: B024  either of two methods is to be written
 
 
 class ErrorPolicy(Endpoint):
-    """What becomes of data that cannot be used: no more than that they are counted, by default.
+    """What becomes of data that cannot be used: the first one ends the exchange, by default.
 
-    ``outcome`` is what they are counted as. One that is not final ends the exchange.
+    ``outcome`` is what they are counted as. One that is not final ends the exchange, after all that
+    is good was delivered.
     """
 
-    outcome: Outcome
+    outcome: Outcome = FAULTED
 
     async def start(self) -> None:
         """Acquire what the policy needs, if it needs anything."""

@@ -6,8 +6,7 @@ import tracemalloc
 import msgpack_numpy
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.model.datatypes import DataSpec, Kind, conform, dtype_name

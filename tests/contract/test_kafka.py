@@ -12,8 +12,7 @@ import trio
 import trio.testing
 
 from queue_connector.codecs import Codec, codecs
-from queue_connector.connectors.kafka import partitions, producer, writer
-from queue_connector.connectors.kafka import source as source_module
+from queue_connector.connectors.kafka import partitions, producer, source as source_module, writer
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.descriptors import Services

@@ -15,6 +15,7 @@ FLOORS = [
     {"connectors", "configdb"},
     {"configuration"},
     {"reconfiguration"},
+    {"connector"},
     {"device"},
     {"demo"},
     {"cli"},

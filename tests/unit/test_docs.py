@@ -67,6 +67,17 @@ def test_every_block_of_python_compiles(text):
     compile(text, "block", "exec")
 
 
+def test_every_program_of_the_python_page_prints_what_the_page_says():
+    page = (DOCS / "reference" / "python.md").read_text("utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```\n+```text\n(.*?)^```", page, re.M | re.S)
+    assert len(programs) == page.count("```python")
+    for program, printed in programs:
+        told = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (told.stdout, told.stderr) == (printed, "")
+
+
 def test_the_first_two_commands_of_the_readme_are_the_demonstration_and_the_tests():
     (_, first), *_ = [found for found in _BLOCK.findall(PAGES[0].read_text()) if found[0] == "bash"]
     assert first.splitlines() == ["make demo SECONDS=20", "make test"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 
 from ...model.descriptors import ErrorPolicyDescriptor, Services, error_policies
-from ...model.ledger import FAULTED
 from ...model.stream import ErrorPolicy
 
 
@@ -14,12 +13,6 @@ from ...model.stream import ErrorPolicy
 class FaultPolicyDescriptor(ErrorPolicyDescriptor):
     """The first bad datum takes the group to FAULT, once all good data taken in are delivered."""
 
-    def build(self, services: Services) -> FaultPolicy:
-        """The policy, which needs nothing."""
-        return FaultPolicy()
-
-
-class FaultPolicy(ErrorPolicy):
-    """Runtime side of `FaultPolicyDescriptor`."""
-
-    outcome = FAULTED
+    def build(self, services: Services) -> ErrorPolicy:
+        """What every policy does by itself."""
+        return ErrorPolicy()

@@ -78,8 +78,7 @@ class DynamicAttributes:
         self._device = device
         self._administrator = Administrator(device)
         self.subscribers = Subscribers(self._administrator.event_ports)
-        self.unkept: list[str] = []
-        """What is to be told of static attributes that are not kept as they should be."""
+        self._unkept: list[str] = []
         self._lane: Lane | None = None
         self._own = OwnEvents()
         self._current: dict[str, Current] = {}
@@ -90,6 +89,18 @@ class DynamicAttributes:
     def use(self, lane: Lane | None) -> None:
         """Call Tango from this lane from now on; its context must be `lane_context`."""
         self._lane = lane
+
+    def problems(self) -> list[str]:
+        """What is to be told of what is not kept as it should be, and of slow subscribers."""
+        return [*self._unkept, *self.subscribers.told()]
+
+    def slow_subscribers(self) -> int:
+        """How many do not take their events at the moment."""
+        return len(self.subscribers.slow())
+
+    def cut_subscribers(self) -> int:
+        """How many were cut off for it until now."""
+        return self.subscribers.cut
 
     def owners(self) -> dict[str, tuple[PublishedAttribute, ...]]:
         """What is defined for exchanges, by owner."""
@@ -155,8 +166,8 @@ class DynamicAttributes:
         self._check_number(len(self._current) - len(stale) + len(added))
         self._change_now(stale, added)
         kept = tango.Util._UseDb and not tango.Util._FileDb
-        self.unkept = [] if kept else unkept(wanted)
-        for line in self.unkept:
+        self._unkept = [] if kept else unkept(wanted)
+        for line in self._unkept:
             log.warning("%s", line)
 
     def own_events(self, device: str, attribute: str, event_type: int) -> OwnEvents | None:

@@ -5,8 +5,7 @@ import msgpack
 import msgpack_numpy
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from queue_connector.codecs.msgpack_numpy import MsgpackNumpyCodec
 from queue_connector.model.datatypes import DataSpec, conform

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.codecs.utf_8 import Utf8Codec
 from queue_connector.model.datatypes import DataSpec

@@ -3,8 +3,7 @@ import logging
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.configuration.document import MAX_DEPTH, MAX_SIZE, examine, load, parse, take
 from queue_connector.model.descriptors import QueueConnectorDescriptor, sinks

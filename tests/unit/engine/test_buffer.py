@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.engine.buffer import StreamBuffer
 from queue_connector.engine.outlets import MOST

@@ -3,8 +3,7 @@
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.outlets import MOST, Outlets

@@ -5,8 +5,7 @@ import time
 import numpy as np
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.connectors.pipes.buffer_with_time import BufferWithTimePipeDescriptor

@@ -5,7 +5,6 @@ import logging
 import pytest
 import trio
 
-from queue_connector.connectors.errors.fault import FaultPolicy
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.rejection import LOG_PERIOD, Rejection, TooManyError
 from queue_connector.model.descriptors import Breaker, ExchangeName
@@ -55,7 +54,7 @@ def bad(account, count, first=0):
 
 async def test_without_a_policy_the_first_bad_datum_is_what_to_stop_for():
     account = Account()
-    position, reason = await take(rejection(FaultPolicy()), bad(account, 3))
+    position, reason = await take(rejection(ErrorPolicy()), bad(account, 3))
     assert (position, str(reason)) == ("t[0]@0", "bad 0")
     assert (account.failed, account.skipped, account.in_flight) == (3, 0, 0)
 

@@ -3,8 +3,7 @@ import math
 import jmespath
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from queue_connector.expressions.selection import (
     MAX_LENGTH,

@@ -3,8 +3,7 @@
 import jmespath
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from queue_connector.connectors.tango.object_scatter_sink import (
     SelectionError,

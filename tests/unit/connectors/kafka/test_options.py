@@ -10,8 +10,7 @@ import string
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from queue_connector.configuration import document
 from queue_connector.connectors.kafka.librdkafka_settings import NAMES

@@ -4,8 +4,7 @@ import re
 import numpy as np
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from queue_connector.configuration.document import examine
 from queue_connector.connectors.pipes import buffer_with_time as module

@@ -1,0 +1,69 @@
+"""What programs may use, and nothing else: everything deeper may change at any time."""
+
+from .codecs import (
+    Codec as Codec,
+    codecs as codecs,
+)
+from .configuration.document import parse as parse
+from .connector import (
+    Announcement as Announcement,
+    AttributePublisher as AttributePublisher,
+    Connector as Connector,
+    open_connector as open_connector,
+)
+from .engine.exchange import Exchange as Exchange
+from .engine.state import (
+    Health as Health,
+    State as State,
+)
+from .engine.supervisor import Supervisor as Supervisor
+from .model.datatypes import (
+    DataSpec as DataSpec,
+    Kind as Kind,
+)
+from .model.descriptors import (
+    ErrorPolicyDescriptor as ErrorPolicyDescriptor,
+    ExchangeDescriptor as ExchangeDescriptor,
+    PipeDescriptor as PipeDescriptor,
+    QueueConnectorDescriptor as QueueConnectorDescriptor,
+    Services as Services,
+    SinkDescriptor as SinkDescriptor,
+    SourceDescriptor as SourceDescriptor,
+    error_policies as error_policies,
+    option as option,
+    pipes as pipes,
+    sinks as sinks,
+    sources as sources,
+)
+from .model.errors import (
+    ConfigError as ConfigError,
+    ConformError as ConformError,
+    DataError as DataError,
+    DecodeError as DecodeError,
+    EncodeError as EncodeError,
+    EndpointError as EndpointError,
+    ExchangeError as ExchangeError,
+    QueueConnectorError as QueueConnectorError,
+    StateError as StateError,
+)
+from .model.ledger import (
+    Batch as Batch,
+    Ledger as Ledger,
+    Refusal as Refusal,
+)
+from .model.stream import (
+    DataPipe as DataPipe,
+    DataSink as DataSink,
+    DataSource as DataSource,
+    Delivery as Delivery,
+    ErrorPolicy as ErrorPolicy,
+)
+from .runtime.bridge import (
+    Inbox as Inbox,
+    Lane as Lane,
+    Mailbox as Mailbox,
+    TrioThread as TrioThread,
+    Worker as Worker,
+)
+
+__version__: str

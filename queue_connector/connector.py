@@ -1,0 +1,331 @@
+"""A connector: the groups of one configuration, the database that drives them, and how they are.
+
+This is the half of the Tango device that lives in Trio and knows nothing of Tango. The device is
+one user of it; a program that carries data without a device is another.
+
+* owns      the supervisor of the groups, the monitor of a configuration database, the server of
+            metrics
+* tells     `Connector.announcement`, how all of it is, and each change to whoever opened it
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import attrs
+import trio
+
+from . import configdb
+from .engine.state import Health, State
+from .engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
+from .model.descriptors import DEFAULT_GROUP, AttributeHost, QueueConnectorDescriptor
+from .model.errors import QueueConnectorError, StateError
+from .observability.http_server import Answer, HttpServer
+from .observability.metrics import Exposition, Snapshot
+from .reconfiguration.children import read_once
+from .reconfiguration.monitor import Monitor
+from .runtime.logs import lost_lines
+
+FAREWELL = 2.0
+"""Seconds in which the configuration database is told of the last states."""
+
+PATIENCE = 2.0
+"""Seconds after which an end that takes longer says what it waits for, again and again."""
+
+ANNOUNCEMENTS = 256
+"""State changes that may wait to be announced; beyond them the oldest are only logged."""
+
+METRICS_HOST = "127.0.0.1"
+"""Where metrics are served unless told otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Announcement:
+    """How a connector is at one instant: its state, that state in words, how well it does."""
+
+    state: State
+    status: str
+    health: Health
+
+
+class AttributePublisher(AttributeHost, Protocol):
+    """Where attributes are published, and what it knows of those who read them."""
+
+    def problems(self) -> Sequence[str]:
+        """What is to be told of attributes and of their subscribers, a line each."""
+        ...
+
+    def slow_subscribers(self) -> int:
+        """How many do not take their events at the moment."""
+        ...
+
+    def cut_subscribers(self) -> int:
+        """How many were cut off for it until now."""
+        ...
+
+
+Announce = Callable[[Sequence[Announcement]], Awaitable[None]]
+"""Told of every change, in order; of several at once when they come faster than it takes them."""
+
+
+async def _tell_nobody(_announcements: Sequence[Announcement]) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+class Connector:
+    """Groups of exchanges and what drives and watches them; see `open_connector`.
+
+    What it does to the groups is in `supervisor`; what is here concerns the whole.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        name: str = "",
+        publisher: AttributePublisher | None = None,
+        announce: Announce = _tell_nobody,
+        database: Callable[[], configdb.ConfigDatabase] = configdb.from_environment,
+    ) -> None:
+        self.supervisor: Supervisor
+        self.announcement = Announcement(State.INIT, "starting", Health.UNKNOWN)
+        self.fault = ""
+        """Why the whole is in FAULT, whatever its groups are in."""
+        self._name = name
+        self._nursery = nursery
+        self._publisher = publisher
+        self._announce = announce
+        self._database = database
+        self._waiting: deque[Announcement] = deque(maxlen=ANNOUNCEMENTS)
+        self._changed = trio.Event()
+        self._http: HttpServer | None = None
+        self._monitor: Monitor | None = None
+        self._monitor_scope = trio.CancelScope()
+        self._monitor_ended = trio.Event()
+
+    # -- what is told ------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Something may be another way than it was announced."""
+        if self._monitor is not None:
+            self._monitor.group_changed()
+        announcement = self._present()
+        if announcement != self.announcement:
+            self.announcement = announcement
+            self._waiting.append(announcement)
+            self._changed.set()
+
+    def _present(self) -> Announcement:
+        problems = [] if self._monitor is None else list(self._monitor.problems)
+        if self._http is not None and self._http.problem:
+            problems.append(self._http.problem)
+        health = max(self.supervisor.health, Health.DEGRADED if problems else Health.OK)
+        lines = [self.supervisor.status, *problems]
+        if self._publisher is not None:
+            lines += self._publisher.problems()
+        if self.fault:
+            return Announcement(State.FAULT, "\n".join([self.fault, *lines]), Health.FAILED)
+        return Announcement(self.supervisor.state, "\n".join(lines), health)
+
+    async def announce(self) -> None:
+        """Tell of every change, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            await self._announce_waiting()
+
+    async def _announce_waiting(self) -> None:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        await self._announce(waiting)
+
+    def snapshot(self) -> Snapshot:
+        """All that is counted, at this instant."""
+        return Snapshot(
+            statistics=self.supervisor.statistics(),
+            groups=self.supervisor.as_dict(),
+            connected=self._monitor.connected if self._monitor is not None else None,
+            slow=self._publisher.slow_subscribers() if self._publisher is not None else None,
+            cut=self._publisher.cut_subscribers() if self._publisher is not None else None,
+            lost_lines=lost_lines(),
+        )
+
+    def serve_metrics(self, host: str, port: int) -> None:
+        """Serve the metrics over HTTP at ``/metrics`` from now on."""
+        exposition = Exposition(self.snapshot)
+
+        async def metrics(headers: Mapping[str, str]) -> Answer:
+            content_type, body = await exposition.answer(headers.get("accept", ""))
+            return Answer(body=body, content_type=content_type)
+
+        self._http = HttpServer("metrics", host, port, {"/metrics": metrics}, self.changed)
+        self._nursery.start_soon(self._http.run)
+
+    # -- the configuration database ----------------------------------------------------------------
+
+    @property
+    def monitoring(self) -> bool:
+        """Whether changes of the configuration database are seen as they happen."""
+        monitor = self._monitor
+        return monitor is not None and monitor.connected
+
+    async def monitor(self, path: str) -> None:
+        """Make the groups those that stand below a path, from now on; "" stops that.
+
+        Raises:
+            ConfigError: it is no path, or the environment names no database; nothing was changed.
+        """
+        database = None
+        if path:
+            database = self._database()
+            configdb.check_path(path)
+        if self._monitor is not None:
+            self._monitor_scope.cancel()
+            await self._monitor_ended.wait()
+        if database is not None:
+            self._monitor = Monitor(
+                database, path, self.supervisor, self.changed, device=self._name
+            )
+            self._monitor_scope, self._monitor_ended = trio.CancelScope(), trio.Event()
+            self._nursery.start_soon(self._run_monitor, self._monitor)
+        await trio.lowlevel.checkpoint()
+
+    async def _run_monitor(self, monitor: Monitor) -> None:
+        try:
+            with self._monitor_scope:
+                await monitor.run()
+        except* Exception as errors:
+            _log.critical("the configuration database is not watched any more", exc_info=errors)
+        finally:
+            self._monitor = None
+            self._monitor_ended.set()
+        self.changed()
+
+    async def configure_from(self, path: str) -> None:
+        """Take on what stands below a path now, see `Supervisor.configure`."""
+        async with self._database() as database:
+            descriptor = await read_once(database, path)
+        await self.supervisor.configure(descriptor)
+
+    async def stream(self, path: str = "") -> None:
+        """Begin: with what stands below a path, now and from now on, or with what is configured."""
+        if path:
+            await self.monitor(path)
+        elif self.announcement.state is State.OFF:
+            await self.supervisor.start()
+
+    async def run(self, descriptor: QueueConnectorDescriptor) -> None:
+        """Take on a configuration and stream until all of it has ended; for ever, of live sources.
+
+        Raises:
+            StateError: it streams already, or is in FAULT.
+            QueueConnectorError: attributes cannot be defined, or an exchange has failed.
+        """
+        await self.supervisor.configure(descriptor)
+        await self.supervisor.start()
+        await self.supervisor.wait_idle()
+        for group in self.supervisor.groups.values():
+            for error in group.errors:
+                raise error
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    async def refuse(self, error: QueueConnectorError) -> None:
+        """The first configuration cannot be taken on."""
+        await trio.lowlevel.checkpoint()
+        self.supervisor.refuse(DEFAULT_GROUP, error)
+
+    async def fail(self, fault: str) -> None:
+        """Go to FAULT as a whole, for a reason that is no group's."""
+        await trio.lowlevel.checkpoint()
+        self.fault = fault
+        self.changed()
+
+    async def reset(self) -> None:
+        """Leave FAULT: that of the whole, and that of every group.
+
+        Raises:
+            StateError: nothing is in FAULT.
+        """
+        own, self.fault = self.fault, ""
+        try:
+            await self.supervisor.reset()
+        except StateError:  # no group is in FAULT
+            if not own:
+                raise
+        self.changed()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop in order, within the stop grace, and tell everybody of the last states."""
+        self._nursery.start_soon(self._say_what_for)
+        await self.supervisor.close()
+        if self.monitoring and self._monitor is not None:
+            with trio.move_on_after(FAREWELL):
+                await self._monitor.reported()
+        await self._announce_waiting()
+
+    async def _say_what_for(self) -> None:
+        """Log what an end waits for, until cancelled."""
+        while True:
+            await trio.sleep(PATIENCE)
+            waits = [
+                f"{exchange}: {sink['in_flight']} in flight at {sink['name']}"
+                for exchange, ledger in self.supervisor.statistics().items()
+                for sink in ledger["sinks"]
+                if sink["in_flight"]
+            ]
+            _log.warning("still ending: %s", "; ".join(waits) or self.supervisor.status)
+
+
+@asynccontextmanager
+async def open_connector(
+    *,
+    name: str = "",
+    publisher: AttributePublisher | None = None,
+    announce: Announce = _tell_nobody,
+    database: Callable[[], configdb.ConfigDatabase] = configdb.from_environment,
+    stop_grace: float = STOP_GRACE,
+    metrics_port: int = 0,
+    metrics_host: str = METRICS_HOST,
+) -> AsyncIterator[Connector]:
+    """A `Connector` at work; on leaving, what still streams is cut off and counted so.
+
+    An error of the body is raised as it is, not in a group.
+
+    Args:
+        name: That of the device, which tells its own attributes from those of others.
+        publisher: Where sinks publish attributes; without it they cannot be built.
+        announce: Told of every change of the state.
+        database: Makes the configuration database, anew for each use; by default the one that the
+            environment names.
+        stop_grace: Seconds in which an orderly stop delivers what is in flight.
+        metrics_port: Where metrics are served over HTTP; 0 for nowhere.
+        metrics_host: The address of it.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        connector = Connector(
+            nursery, name=name, publisher=publisher, announce=announce, database=database
+        )
+        async with open_supervisor(
+            attributes=publisher, on_change=connector.changed, stop_grace=stop_grace
+        ) as connector.supervisor:
+            nursery.start_soon(connector.announce)
+            if metrics_port:
+                connector.serve_metrics(metrics_host, metrics_port)
+            connector.changed()
+            try:
+                yield connector
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

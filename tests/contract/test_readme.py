@@ -1,0 +1,35 @@
+"""The program in the README does what it says, on a real broker protocol."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.kafka_topics import produce, read_all
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_program_of_the_readme_copies_a_topic(own_broker, tmp_path):
+    servers, _ = own_broker
+    (program,) = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+    program = program.replace("localhost:9092", servers)
+    assert program.count(servers) == 2
+    produce(servers, "from", [b"before it reads"])
+    produce(servers, "to", [b"first"])
+    copying = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    try:
+        found = set()
+        for number in range(60):  # it reads what comes from when it has begun
+            produce(servers, "from", [b"%d" % number])
+            found = {value for values in read_all(servers, "to").values() for value in values}
+            if len(found) > 3:
+                break
+        assert found >= {b"first"}
+        assert len(found) > 3
+        assert b"before it reads" not in found
+    finally:
+        copying.send_signal(signal.SIGINT)
+        _, told = copying.communicate(timeout=20)
+    assert "KeyboardInterrupt" in told
