@@ -16,6 +16,7 @@ from queue_connector.configdb import (
     Children,
     ConfigDatabase,
     LeaseEndedError,
+    Level,
     Watch,
 )
 from queue_connector.model.errors import ConfigError
@@ -27,7 +28,7 @@ def contents(view: Children) -> dict[str, bytes]:
     return {name: versioned.value for name, versioned in view.values.items()}
 
 
-async def reaches(watch: Watch, wanted: Callable[[Children], bool]) -> Children:
+async def reaches(watch: Watch[Children], wanted: Callable[[Children], bool]) -> Children:
     """The first view that is *wanted*; the ones before it may have collapsed, or not."""
     with trio.fail_after(PATIENCE):
         async for view in watch:
@@ -263,6 +264,32 @@ class ConfigDatabaseContract:
                     assert len(set(found.values())) <= 1
                     if found.get("a") == str(number).encode():
                         break
+
+    async def test_levels_are_followed_together_and_a_transaction_over_them_is_seen_whole(
+        self, database: ConfigDatabase, path: str
+    ) -> None:
+        levels = [Level(path), Level(path, 2), Level(f"{path}-2")]
+        paths = [f"{path}/a", f"{path}/a/state", f"{path}/a/owner", f"{path}-2/c"]
+        await database.put(f"{path}/a/state/deeper", "no")
+        await database.put(path, "no")
+        async with database.watch_levels("three levels", levels) as watch:
+            for number in range(10):
+                await database.transact(dict.fromkeys(paths, str(number)))
+                while True:
+                    with trio.fail_after(PATIENCE):
+                        view = await watch.__anext__()
+                    found = {path: versioned.value for path, versioned in view.values.items()}
+                    assert len({*found.values()}) <= 1
+                    if number and found:
+                        assert [*sorted(found)] == sorted(paths)
+                    if found.get(paths[0]) == str(number).encode():
+                        break
+            now = await database.view(levels)
+            assert {*now.values} == {*paths}
+            await database.transact(dict.fromkeys(paths))
+            with trio.fail_after(PATIENCE):
+                while (await watch.__anext__()).values:
+                    pass
 
     async def test_a_cancelled_wait_loses_nothing(
         self, database: ConfigDatabase, path: str

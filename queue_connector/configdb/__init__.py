@@ -1,7 +1,7 @@
 """The SDP configuration database: what it holds, and how its changes are followed.
 
 ========================  ====================================================================
-`database`                the interface: `ConfigDatabase`, `Watch`, `Children`, `Versioned`
+`database`                the interface: `ConfigDatabase`, `Watch`, `View`, `Versioned`
 `environment`             `from_environment`: which database, by the ``SDP_CONFIG_`` variables
 `etcd`, `gateway`, `keys`  our client of etcd, on httpx and Trio
 `memory`                  the same without a server, for tests and trials
@@ -17,7 +17,9 @@ from .database import (
     Children,
     ConfigDatabase,
     LeaseEndedError,
+    Level,
     Versioned,
+    View,
     Watch,
     check_path,
 )
@@ -31,7 +33,9 @@ __all__ = [
     "Children",
     "ConfigDatabase",
     "LeaseEndedError",
+    "Level",
     "Versioned",
+    "View",
     "Watch",
     "check_path",
     "from_environment",

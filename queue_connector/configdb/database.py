@@ -3,9 +3,10 @@
 * paths     ``/component/lmc-queueconnector-01/owner``: a leading slash, none at the end
 * values    bytes as they are stored; whoever reads them judges them
 * revision  a number that grows with every change; each value has the one of its last change
-* watch     whole views of a path's direct children: one at once, then one after every change.
-            While the reader is busy, views collapse into the last. After an outage, whatever
-            happened meanwhile, the next view is again the whole truth
+* level     the paths that are so many names below a path: what is read and followed together
+* watch     whole views of some levels: one at once, then one after every change, never of a part
+            of a revision. While the reader is busy, views collapse into the last. After an
+            outage, whatever happened meanwhile, the next view is again the whole truth
 * lease     what is written under one goes when nobody has renewed it for so many seconds
 * errors    `EndpointError` from what talks to the database, never from a watch, which tries on;
             `ConfigError` for what is not a path; `ValueError` for a transaction that is too large
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import abc
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 import trio
@@ -35,6 +36,8 @@ EXISTS = -1
 
 NO_LEASE = 0
 """What is written stays until it is deleted."""
+
+V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,43 @@ class Children:
     revision: int
     values: Mapping[str, Versioned] = attrs.field(factory=dict)
     own: Versioned | None = None
+
+
+@attrs.frozen
+class Level:
+    """The paths that are *depth* names below *path*; 0: the path itself."""
+
+    path: str
+    depth: int = 1
+
+
+@attrs.frozen
+class View:
+    """What stands at the paths of some levels, by path, as of one revision."""
+
+    revision: int
+    values: Mapping[str, Versioned] = attrs.field(factory=dict)
+
+    def children(self, path: str) -> Children:
+        """What of it is at *path* and directly below."""
+        named = ((child_name(path, found), value) for found, value in self.values.items())
+        below = {name: value for name, value in named if name is not None}
+        return Children(self.revision, below, self.values.get(path))
+
+
+def at_one_of(path: str, levels: Sequence[Level]) -> bool:
+    """Whether *path* is at one of these levels."""
+    return any(
+        path == level.path
+        if not level.depth
+        else path.startswith(level.path + "/") and path[len(level.path) :].count("/") == level.depth
+        for level in levels
+    )
+
+
+def with_children(path: str) -> tuple[Level, Level]:
+    """The path itself, and its direct children."""
+    return Level(path, 0), Level(path)
 
 
 def check_path(path: str) -> str:
@@ -84,20 +124,24 @@ def child_name(path: str, key: str) -> str | None:
     return name if name and name != key and "/" not in name else None
 
 
-class Watch(AsyncIterator[Children]):
-    """The views of one path; iterating waits for the next one and never ends.
+class Watch(AsyncIterator[V], Generic[V]):
+    """The views of some levels; iterating waits for the next one and never ends.
 
     A cancelled wait loses nothing. One task may iterate.
     """
 
-    def __init__(self, path: str, on_connected: Callable[[bool], None]) -> None:
-        self.path = path
+    def __init__(
+        self, name: str, shape: Callable[[View], V], on_connected: Callable[[bool], None]
+    ) -> None:
+        """*name* says in the log what is watched; *shape* makes of a view what is given."""
+        self._name = name
+        self._shape = shape
         self.problem = "not connected yet"
         """Why it is not connected, for people; empty while it is."""
         self._connected = False
         self._warned = False
         self._on_connected = on_connected
-        self._view: Children | None = None
+        self._view: View | None = None
         self._arrived = trio.Event()
 
     @property
@@ -105,17 +149,17 @@ class Watch(AsyncIterator[Children]):
         """Whether changes are seen as they happen."""
         return self._connected
 
-    async def __anext__(self) -> Children:
+    async def __anext__(self) -> V:
         await trio.lowlevel.checkpoint()
         while self._view is None:
             self._arrived = trio.Event()
             await self._arrived.wait()
         view, self._view = self._view, None
-        return view
+        return self._shape(view)
 
     # What follows is for the database.
 
-    def offer(self, view: Children) -> None:
+    def offer(self, view: View) -> None:
         """This is the state now; one that was not yet taken is forgotten."""
         self._view = view
         self._arrived.set()
@@ -123,7 +167,7 @@ class Watch(AsyncIterator[Children]):
     def found(self) -> None:
         """Changes are seen from now on."""
         if not self._connected:
-            log.info("%s: watching", self.path)
+            log.info("%s: watching", self._name)
         self.problem = ""
         self._warned = False
         self._tell(True)
@@ -132,7 +176,7 @@ class Watch(AsyncIterator[Children]):
         """Changes are not seen any more; an outage is a warning once, then details."""
         if problem != self.problem:
             level = logging.DEBUG if self._warned else logging.WARNING
-            log.log(level, "%s: not watching: %s", self.path, problem)
+            log.log(level, "%s: not watching: %s", self._name, problem)
         self._warned = True
         self.ended(problem)
 
@@ -165,8 +209,12 @@ class ConfigDatabase(abc.ABC):
         """The value at *path*."""
 
     @abc.abstractmethod
+    async def view(self, levels: Sequence[Level]) -> View:
+        """Everything that stands at these levels, as of one revision."""
+
     async def children(self, path: str) -> Children:
         """Everything directly below *path*, and the value at *path*, as of one revision."""
+        return (await self.view(with_children(path))).children(path)
 
     @abc.abstractmethod
     async def transact(
@@ -209,7 +257,7 @@ class ConfigDatabase(abc.ABC):
         """Seconds until it ends unless it is renewed; None when it has ended."""
 
     @abc.abstractmethod
-    async def _follow(self, path: str, watch: Watch) -> None:
+    async def _follow(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         """Offer views to *watch* and tell it whether it is connected, until cancelled."""
 
     async def put(self, path: str, value: str | bytes) -> int:
@@ -235,16 +283,36 @@ class ConfigDatabase(abc.ABC):
     @asynccontextmanager
     async def watch(
         self, path: str, *, on_connected: Callable[[bool], None] = lambda connected: None
-    ) -> AsyncIterator[Watch]:
-        """Follow *path* and its direct children; *on_connected* is told of every change of that.
+    ) -> AsyncIterator[Watch[Children]]:
+        """Follow *path* and its direct children, see `watch_levels`."""
+        watch = Watch(path, lambda view: view.children(path), on_connected)
+        async with self._watched(with_children(path), watch):
+            yield watch
+
+    @asynccontextmanager
+    async def watch_levels(
+        self,
+        name: str,
+        levels: Sequence[Level],
+        *,
+        on_connected: Callable[[bool], None] = lambda connected: None,
+    ) -> AsyncIterator[Watch[View]]:
+        """Follow levels together; *on_connected* is told of every change of being connected.
 
         The context holds a nursery: what its body raises comes out in an exception group.
         """
-        watch = Watch(check_path(path), on_connected)
+        watch = Watch(name, lambda view: view, on_connected)
+        async with self._watched(levels, watch):
+            yield watch
+
+    @asynccontextmanager
+    async def _watched(self, levels: Sequence[Level], watch: Watch[Any]) -> AsyncIterator[None]:
+        for level in levels:
+            check_path(level.path)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._follow, path, watch)
-                yield watch
+                nursery.start_soon(self._follow, levels, watch)
+                yield
                 nursery.cancel_scope.cancel()
         finally:
             watch.ended("stopped")

@@ -1,7 +1,8 @@
 """The database as it is deployed: etcd, by its JSON gateway.
 
-* snapshot  both ranges of a view, the path and its children, read in one transaction at revision R
-* watch     both ranges in one stream from R + 1; a revision never comes in parts
+* snapshot  the ranges of all levels, read in one transaction at revision R
+* watch     the same ranges in one stream from R + 1. The server tells what one revision changed in
+            several ranges one after the other, at once: a view is held back until that is over
 * resume    whenever a stream ends (server gone, revisions compacted, database restored) a new
             snapshot is taken, so there is nothing that can be missed or go back unnoticed
 * silence   the member that streams is probed, since a frozen one looks like one without changes,
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import trio
 
@@ -23,20 +25,24 @@ from .database import (
     ABSENT,
     EXISTS,
     NO_LEASE,
-    Children,
     ConfigDatabase,
     LeaseEndedError,
+    Level,
     Versioned,
+    View,
     Watch,
     as_bytes,
     check_path,
     check_transaction,
 )
 from .gateway import Gateway, Json, UnreachableError, understanding
-from .keys import child_of, key_of, range_of_children
+from .keys import key_of, path_of, range_of
 
 PROBE_PERIOD = 2.0
 """Default seconds from one probe of the member that streams to the next."""
+
+SETTLING = 0.005
+"""Seconds for which a view is held back, for what else its revision has changed."""
 
 FIRST_DELAY = 0.05
 """Seconds before the first try to watch again."""
@@ -68,20 +74,23 @@ class EtcdDatabase(ConfigDatabase):
         with understanding(self._gateway.endpoint, operation):
             return _versioned(reply["kvs"][0]) if reply.get("kvs") else None
 
-    async def children(self, path: str) -> Children:
-        view, _ = await self._snapshot(path)
+    async def view(self, levels: Sequence[Level]) -> View:
+        view, _ = await self._snapshot(levels)
         return view
 
-    async def _snapshot(self, path: str) -> tuple[Children, set[bytes]]:
-        """The view, and all keys in its ranges: not each of them means a child."""
-        operation = f"read {check_path(path)}"
+    async def _snapshot(self, levels: Sequence[Level]) -> tuple[View, set[bytes]]:
+        """The view, and all keys in its ranges: not each of them means a path."""
+        operation = f"read {check_path(levels[0].path)}"
         keys: set[bytes] = set()
-        body = {"success": [{"request_range": keys} for keys in _ranges(path)]}
+        body = {"success": [{"request_range": keys} for keys in _ranges(levels)]}
         reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=True)
         with understanding(self._gateway.endpoint, operation):
-            own, below = (each["response_range"].get("kvs", []) for each in reply["responses"])
-            view = Children(int(reply["header"]["revision"]))
-            return _after(path, view, [{"kv": kv} for kv in (*own, *below)], keys), keys
+            found = [
+                {"kv": kv}
+                for each, _ in zip(reply["responses"], levels, strict=True)
+                for kv in each["response_range"].get("kvs", [])
+            ]
+            return _after(View(int(reply["header"]["revision"])), found, keys), keys
 
     async def transact(
         self,
@@ -132,12 +141,12 @@ class EtcdDatabase(ConfigDatabase):
             remaining = int(reply.get("TTL", 0))
         return float(remaining) if remaining >= 0 else None
 
-    async def _follow(self, path: str, watch: Watch) -> None:
+    async def _follow(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         backoff = Backoff(FIRST_DELAY, MAX_DELAY)
         while True:
             began = trio.current_time()
             try:
-                await self._follow_once(path, watch)
+                await self._follow_once(levels, watch)
             except* EndpointError as errors:
                 for error in leaves(errors):
                     assert isinstance(error, EndpointError)
@@ -147,11 +156,11 @@ class EtcdDatabase(ConfigDatabase):
                 backoff.reset()
             await trio.sleep(backoff.next())
 
-    async def _follow_once(self, path: str, watch: Watch) -> None:
+    async def _follow_once(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         """A snapshot, then what changes, until something goes wrong."""
-        stream = _Stream(path, watch, *await self._snapshot(path))
+        stream = _Stream(levels, watch, *await self._snapshot(levels))
         endpoint = self._gateway.endpoint
-        operation = f"watch {path}"
+        operation = f"watch {levels[0].path}"
 
         def failed(reason: str) -> UnreachableError:
             return UnreachableError(endpoint, operation, self._gateway.shown(reason))
@@ -164,17 +173,22 @@ class EtcdDatabase(ConfigDatabase):
             """Fails when *endpoint* does not answer, or has what the stream does not tell."""
             while True:
                 await trio.sleep(self._probe_period)
-                if stream.has_missed(*await self._probe(endpoint, path)):
+                if stream.has_missed(*await self._probe(endpoint, levels)):
                     raise failed("the stream tells nothing of what has changed")
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(compare)
-            await self._gateway.stream(endpoint, operation, "/v3/watch", stream.requests(), receive)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(compare)
+                nursery.start_soon(stream.offer_views)
+                requests = stream.requests()
+                await self._gateway.stream(endpoint, operation, "/v3/watch", requests, receive)
+        finally:
+            stream.offer_view()
 
-    async def _probe(self, endpoint: str, path: str) -> tuple[int, int]:
+    async def _probe(self, endpoint: str, levels: Sequence[Level]) -> tuple[int, int]:
         """The latest revision among the keys of a view as *endpoint* has them, and their number."""
         operation, latest, count = "probe", 0, 0
-        for keys in _ranges(path):
+        for keys in _ranges(levels):
             newest = {"limit": "1", "sort_order": "DESCEND", "sort_target": "MOD"}
             body = {**keys, **newest, "keys_only": True}
             reply = await self._gateway.call(
@@ -190,20 +204,34 @@ class EtcdDatabase(ConfigDatabase):
 class _Stream:
     """What a stream of changes has told so far, from a snapshot on."""
 
-    def __init__(self, path: str, watch: Watch, view: Children, keys: set[bytes]) -> None:
-        self._path = path
+    def __init__(
+        self, levels: Sequence[Level], watch: Watch[Any], view: View, keys: set[bytes]
+    ) -> None:
+        self._ranges = _ranges(levels)
         self._watch = watch
         self._view = view
         self._keys = keys
-        self._pending = len(_ranges(path))
+        self._pending = len(self._ranges)
         self._missed = 0
+        self._changed = trio.Event()
         watch.offer(view)
+
+    async def offer_views(self) -> None:
+        """Offer each view once the events of its revision are there, until cancelled."""
+        while True:
+            await self._changed.wait()
+            await trio.sleep(SETTLING)
+            self.offer_view()
+
+    def offer_view(self) -> None:
+        """Offer the view as it is, unless that was done."""
+        if self._changed.is_set():
+            self._changed = trio.Event()
+            self._watch.offer(self._view)
 
     def requests(self) -> list[Json]:
         start = str(self._view.revision + 1)
-        return [
-            {"create_request": {**keys, "start_revision": start}} for keys in _ranges(self._path)
-        ]
+        return [{"create_request": {**keys, "start_revision": start}} for keys in self._ranges]
 
     def receive(self, result: Json) -> str:
         """Take in one result; why the stream is of no more use, or an empty text."""
@@ -216,8 +244,8 @@ class _Stream:
             if not self._pending:
                 self._watch.found()
         if events := result.get("events"):
-            self._view = _after(self._path, self._view, events, self._keys)
-            self._watch.offer(self._view)
+            self._view = _after(self._view, events, self._keys)
+            self._changed.set()
         return ""
 
     def has_missed(self, latest: int, count: int) -> bool:
@@ -240,33 +268,34 @@ def _decoded(text: str) -> bytes:
     return b64decode(text, validate=True)  # without it, what is no base64 is skipped silently
 
 
-def _ranges(path: str) -> tuple[Json, Json]:
-    """The key of a path, and those of its children."""
-    first, end = range_of_children(path)
-    return {"key": _coded(key_of(path))}, {"key": _coded(first), "range_end": _coded(end)}
+def _ranges(levels: Sequence[Level]) -> list[Json]:
+    """The keys of each level."""
+    found = []
+    for level in levels:
+        first, end = range_of(level)
+        found.append({"key": _coded(first)} | ({"range_end": _coded(end)} if end else {}))
+    return found
 
 
 def _versioned(kv: Json) -> Versioned:
     return Versioned(_decoded(kv.get("value", "")), int(kv["mod_revision"]))
 
 
-def _after(path: str, view: Children, events: Sequence[Json], keys: set[bytes]) -> Children:
+def _after(view: View, events: Sequence[Json], keys: set[bytes]) -> View:
     """The view once *events* have happened; *keys* become those that there are then."""
-    revision, values, own = view.revision, dict(view.values), view.own
+    revision, values = view.revision, dict(view.values)
     for event in events:
         kv = event["kv"]
         key = _decoded(kv["key"])
         revision = max(revision, int(kv["mod_revision"]))
         value = None if event.get("type") == "DELETE" else _versioned(kv)
         (keys.discard if value is None else keys.add)(key)
-        name = child_of(path, key)
-        if key == key_of(path):
-            own = value
-        elif name is not None and value is not None:
-            values[name] = value
-        elif name is not None:
-            values.pop(name, None)
-    return Children(revision, values, own)
+        path = path_of(key)
+        if path is not None and value is not None:
+            values[path] = value
+        elif path is not None:
+            values.pop(path, None)
+    return View(revision, values)
 
 
 def _cancellation(result: Json) -> str:

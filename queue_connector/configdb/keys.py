@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from .database import child_name
+from .database import Level
 
 
 def key_of(path: str) -> bytes:
@@ -16,18 +16,22 @@ def key_of(path: str) -> bytes:
     return f"{path.count('/')}{path}".encode()
 
 
-def range_of_children(path: str) -> tuple[bytes, bytes]:
-    """The first key of the direct children of *path*, and the first one that is none."""
-    prefix = key_of(path + "/")
+def range_of(level: Level) -> tuple[bytes, bytes]:
+    """The first key of a level, and the first one that is none; empty: there is one key alone."""
+    if not level.depth:
+        return key_of(level.path), b""
+    number = level.path.count("/") + level.depth
+    prefix = f"{number}{level.path}/".encode()
     return prefix, prefix[:-1] + b"0"  # "0" comes after "/"
 
 
-def child_of(path: str, key: bytes) -> str | None:
-    """The name of the direct child of *path* that *key* stands for, if it does."""
-    prefix, _ = range_of_children(path)
-    if not key.startswith(prefix):
-        return None
+def path_of(key: bytes) -> str | None:
+    """The path that *key* stands for, if it does and every name in it is one."""
     try:
-        return child_name(path, path + "/" + key[len(prefix) :].decode())
+        text = key.decode()
     except UnicodeDecodeError:
-        return None  # nobody can have meant a group by it
+        return None  # nobody can have meant anything by it
+    path = text[text.find("/") :]
+    if key_of(path) != key or path.endswith("/") or "//" in path:
+        return None
+    return path

@@ -15,7 +15,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
@@ -25,15 +26,16 @@ from ..runtime.bridge import Inbox
 from .database import (
     EXISTS,
     NO_LEASE,
-    Children,
     ConfigDatabase,
     LeaseEndedError,
+    Level,
     Versioned,
+    View,
     Watch,
     as_bytes,
+    at_one_of,
     check_path,
     check_transaction,
-    child_name,
 )
 
 SHARED = "sdp"
@@ -79,11 +81,10 @@ class State:
         gone = set(ended)
         return self.after({path: None for path, lease in self.leases.items() if lease in gone})
 
-    def children(self, path: str) -> Children:
-        """The view of *path*."""
-        named = ((child_name(path, key), value) for key, value in self.values.items())
-        values = {name: value for name, value in named if name is not None}
-        return Children(self.revision, values, self.values.get(path))
+    def view(self, levels: Sequence[Level]) -> View:
+        """What stands at *levels*."""
+        values = {path: value for path, value in self.values.items() if at_one_of(path, levels)}
+        return View(self.revision, values)
 
 
 @attrs.define
@@ -162,9 +163,9 @@ class MemoryDatabase(ConfigDatabase):
         await self._reach(f"get {check_path(path)}")
         return self._store.latest().values.get(path)
 
-    async def children(self, path: str) -> Children:
-        await self._reach(f"read {check_path(path)}")
-        return self._store.latest().children(path)
+    async def view(self, levels: Sequence[Level]) -> View:
+        await self._reach(f"read {check_path(levels[0].path)}")
+        return self._store.latest().view(levels)
 
     async def transact(
         self,
@@ -214,10 +215,10 @@ class MemoryDatabase(ConfigDatabase):
         found = self._store.leases.get(lease)
         return None if found is None else found.ends - time.monotonic()
 
-    async def _follow(self, path: str, watch: Watch) -> None:
+    async def _follow(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         inbox: Inbox[None] = Inbox(1)
         self._store.inboxes.append(inbox)
-        shown: Children | None = None
+        shown: View | None = None
         try:
             while True:
                 self._store.end_leases(time.monotonic())
@@ -225,8 +226,8 @@ class MemoryDatabase(ConfigDatabase):
                     watch.lost("it is cut off")
                     shown = None
                 else:
-                    view = self._store.latest().children(path)
-                    if shown is None or (view.values, view.own) != (shown.values, shown.own):
+                    view = self._store.latest().view(levels)
+                    if shown is None or view.values != shown.values:
                         shown = view
                         watch.offer(view)
                     watch.found()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -32,12 +32,14 @@ from .database import (
     ABSENT,
     EXISTS,
     NO_LEASE,
-    Children,
     ConfigDatabase,
     LeaseEndedError,
+    Level,
     Versioned,
+    View,
     Watch,
     as_bytes,
+    at_one_of,
     check_path,
     check_transaction,
     child_name,
@@ -123,17 +125,13 @@ class SdpDatabase(ConfigDatabase):
             known = self._known[path] = Versioned(value, self._revision)
         return known
 
-    def _view(self, path: str, texts: Texts) -> Children:
-        gone = [key for key in self._known if child_name(path, key) and key not in texts]
-        for key in gone:
-            self._versioned(key, None)
-        values = {
-            key.rpartition("/")[2]: versioned
-            for key, text in texts.items()
-            if key != path and (versioned := self._versioned(key, text)) is not None
-        }
-        own = self._versioned(path, texts.get(path))
-        return Children(self._revision, values, own)
+    def _view(self, levels: Sequence[Level], texts: Texts) -> View:
+        gone = [path for path in self._known if path not in texts and at_one_of(path, levels)]
+        for path in gone:
+            self._versioned(path, None)
+        found = ((path, self._versioned(path, text)) for path, text in texts.items())
+        values = {path: versioned for path, versioned in found if versioned is not None}
+        return View(self._revision, values)
 
     async def get(self, path: str) -> Versioned | None:
         check_path(path)
@@ -144,13 +142,13 @@ class SdpDatabase(ConfigDatabase):
 
         return self._versioned(path, await self._run(f"get {path}", get))
 
-    async def children(self, path: str) -> Children:
-        check_path(path)
+    async def view(self, levels: Sequence[Level]) -> View:
+        path = check_path(levels[0].path)
 
         def read() -> Texts:
-            return _last(_texts(path, txn.raw) for txn in self._opened().txn())
+            return _last(_texts(levels, txn.raw) for txn in self._opened().txn())
 
-        return self._view(path, await self._run(f"read {path}", read))
+        return self._view(levels, await self._run(f"read {path}", read))
 
     async def transact(
         self,
@@ -219,23 +217,23 @@ class SdpDatabase(ConfigDatabase):
         await trio.lowlevel.checkpoint()
         return None if self._leases.get(lease, lease) is None else math.inf
 
-    async def _follow(self, path: str, watch: Watch) -> None:
+    async def _follow(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         while True:
             try:
-                await self._follow_once(path, watch)
+                await self._follow_once(levels, watch)
             except* Exception as errors:
-                watch.lost(str(self._error(f"watch {path}", errors.exceptions[0])))
+                watch.lost(str(self._error(f"watch {levels[0].path}", errors.exceptions[0])))
             await trio.sleep(RETRY_DELAY)
 
-    async def _follow_once(self, path: str, watch: Watch) -> None:
+    async def _follow_once(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         inbox: Inbox[Texts] = Inbox(1)
-        looking = _Looking(self._connect, path, inbox.put)
+        looking = _Looking(self._connect, levels, inbox.put)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Worker().run, looking.run)
             try:
                 while True:
                     (texts,) = await inbox.receive(1)
-                    watch.offer(self._view(path, texts))
+                    watch.offer(self._view(levels, texts))
                     watch.found()
             finally:
                 looking.end()  # the nursery waits for the thread
@@ -243,13 +241,13 @@ class SdpDatabase(ConfigDatabase):
 
 
 class _Looking:
-    """Looks at a path whenever something changes there, in a thread of its own."""
+    """Looks at levels whenever something changes there, in a thread of its own."""
 
     def __init__(
-        self, connect: Callable[[], Any], path: str, tell: Callable[[Texts], None]
+        self, connect: Callable[[], Any], levels: Sequence[Level], tell: Callable[[Texts], None]
     ) -> None:
         self._connect = connect
-        self._path = path
+        self._levels = levels
         self._tell = tell
         self._ending = False
         self._watcher: Any = None
@@ -261,7 +259,7 @@ class _Looking:
                 self._watcher = watcher
                 if self._ending:  # looked at after the watcher is known, so `end` is not missed
                     break
-                self._tell(_last(_texts(self._path, txn.raw) for txn in watcher.txn()))
+                self._tell(_last(_texts(self._levels, txn.raw) for txn in watcher.txn()))
         finally:
             config.close()
 
@@ -278,10 +276,20 @@ def _last(tries: Iterable[T]) -> T:
     return last
 
 
-def _texts(path: str, raw: Any) -> Texts:
-    keys = [key for key in raw.list_keys(path + "/") if child_name(path, key)]
-    found = {key: raw.get(key) for key in (path, *keys)}
-    return {key: text for key, text in found.items() if text is not None}
+def _texts(levels: Sequence[Level], raw: Any) -> Texts:
+    paths = [path for level in levels for path in _paths(level.path, level.depth, raw)]
+    found = {path: raw.get(path) for path in paths}
+    return {path: text for path, text in found.items() if text is not None}
+
+
+def _paths(path: str, depth: int, raw: Any) -> Iterator[str]:
+    """Those of a level that have something at every path above."""
+    if not depth:
+        yield path
+        return
+    for key in raw.list_keys(path + "/"):
+        if child_name(path, key):
+            yield from _paths(key, depth - 1, raw)
 
 
 def _met(found: str | None, known: Versioned | None, expected: int) -> bool:

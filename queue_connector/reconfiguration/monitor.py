@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from ..configdb import ConfigDatabase, Watch
+from ..configdb import Children, ConfigDatabase, Watch
 from ..engine.fault import FaultRecord
 from ..engine.group import Group
 from ..engine.state import aggregate
@@ -65,7 +65,7 @@ class Monitor:
         self._supervisor = supervisor
         self._reader = Reader(device)
         self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
-        self._watch: Watch | None = None
+        self._watch: Watch[Children] | None = None
         self._groups: dict[str, list[str]] = {}
         self._surprises: dict[str, tuple[float, str]] = {}
 

@@ -134,7 +134,11 @@ def test_oversize_message(name, kafka, publish):
         assert account.row.counted == {"failed": 2, told: 2}
     if name == "dead_letter":
         found = dead_letters(kafka.bootstrap_servers, f"dead-{rig.run}", 2)
-        assert [value for value, _ in found] == [large, larger]
+        # The larger one is refused here, the other by the broker, at whatever time that answers.
+        assert sorted(value[:1] + b"%d" % len(value) for value, _ in found) == [
+            b"x200000",
+            b"y2000000",
+        ]
         assert all(headers["queue_connector.path"] == "$.sink" for _, headers in found)
 
 
