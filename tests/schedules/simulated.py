@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import trio
 
+import queue_connector.connectors  # noqa: F401  registers the default pipe
 from queue_connector.model.datatypes import Data, DataSpec
 from queue_connector.model.descriptors import (
     Breaker,
