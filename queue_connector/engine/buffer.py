@@ -13,7 +13,7 @@
             large batches
 * counts    what is dropped is settled in the account of its source, ``buffer full`` or
             ``superseded``
-* size      in data, and in memory `MOST_BYTES`, whichever is reached first; what a source hands
+* size      in data, and in memory `BUFFER_BYTES`, whichever is reached first; what a source hands
             over together may be more, and is let in whole by ``block`` as soon as nothing waits.
             ``latest`` has one datum of each source, however large
 """
@@ -27,14 +27,17 @@ import trio
 from ..model.descriptors import BufferPolicy
 from ..model.ledger import BUFFER_FULL, SUPERSEDED, Batch, Outcome, joined
 from .outlets import MOST
-from .window import MOST_BYTES, Window, size_of
+from .window import Window, size_of
+
+BUFFER_BYTES = 64 * 2**20
+"""Bytes that may wait in a `buffer` that is configured, about."""
 
 
 class StreamBuffer:
     """Several sources put, one pipe receives."""
 
     def __init__(
-        self, policy: BufferPolicy, size: int, writers: int, most_bytes: int = MOST_BYTES
+        self, policy: BufferPolicy, size: int, writers: int, most_bytes: int = BUFFER_BYTES
     ) -> None:
         self._policy = policy
         self._size = size
@@ -48,6 +51,11 @@ class StreamBuffer:
     def count(self) -> int:
         """Data that wait."""
         return self._window.count
+
+    async def room(self) -> None:
+        """Wait for room as `put` would; it is no checkpoint where there is some."""
+        if self._policy == "block":
+            await self._window.room()
 
     async def put(self, batch: Batch) -> None:
         """Bring in a batch of one source, which has values; of several sources with ``block``.

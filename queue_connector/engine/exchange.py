@@ -36,7 +36,7 @@ from .inlets import Inlet, Inlets, Marks, build_inlets
 from .outlets import Outlets, Refused
 from .piping import piped
 from .rejection import Rejected, Rejection
-from .window import MOST_DATA, Window
+from .window import MOST_BYTES, MOST_DATA, Window
 
 
 class Exchange:
@@ -79,7 +79,7 @@ class Exchange:
         self.ledger = ledger
         self._name = name
         self._on_fault = on_fault
-        self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog)
+        self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog, self._room)
         self._pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
         self._sinks = sinks
         self._rejection = rejection
@@ -89,7 +89,7 @@ class Exchange:
         if buffer is not None:
             self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
         elif not all(each.transparent for each in self._pipes):
-            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all))
+            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
         *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
         of_policy.gauges["queued"] = lambda: rejection.backlog.count
         self._outlets = Outlets(sinks, ledger.sinks, of_sinks, self._refused, window or Window())
@@ -248,6 +248,10 @@ class Exchange:
             self._buffer.writer_left()
         elif not self._feeding:
             self._outlets.complete()
+
+    async def _room(self) -> None:
+        """Wait until there is room for what a source has, so that it stays there meanwhile."""
+        await (self._outlets.room() if self._buffer is None else self._buffer.room())
 
     async def _put(self, batches: list[Batch]) -> None:
         """Pass on what a source has handed over."""

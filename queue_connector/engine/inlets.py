@@ -42,7 +42,8 @@ class Inlets:
     """Receives from all sources of an exchange.
 
     *reject* is told of what a source has refused; nothing is received while *backlog*, what waits
-    for the error policy, has no room.
+    for the error policy, has no room, nor before *room* has returned: what nobody can take yet
+    stays where it is.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Inlets:
         accounts: Sequence[Account],
         reject: Callable[[Sequence[Rejected]], None],
         backlog: Window,
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self.all = [
             source if isinstance(source, Inlet) else Inlet(source, [place])
@@ -59,6 +61,7 @@ class Inlets:
         self._accounts = accounts
         self._reject = reject
         self._backlog = backlog
+        self._room = room
         self._sources: dict[Account, DataSource] = {}
         for inlet in self.all:
             for place in inlet.places:
@@ -107,6 +110,7 @@ class Inlets:
 
     async def _receive(self, inlet: Inlet) -> None:
         await self._backlog.room()
+        await self._room()
         try:
             batches = await inlet.source.receive_batches()
         except DataError as error:

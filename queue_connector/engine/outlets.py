@@ -118,6 +118,10 @@ class Outlets:
             outlet.queued += count
             outlet.changed.unpark()
 
+    async def room(self) -> None:
+        """Wait until something may be put; it is no checkpoint where it may at once."""
+        await self._window.room()
+
     async def all_taken(self) -> None:
         """Wait until nothing waits for a sink."""
         while any(outlet.waiting for outlet in self._outlets):
@@ -198,6 +202,7 @@ class Outlets:
             outlet.failure = delivery.failure
             outlet.scope.cancel()  # it may be waiting in the next delivery
         if over and outlet.under_way.pop(delivery, None) is not None:
+            delivery.on_told = None  # it leads back to the delivery, and would keep the values
             outlet.changed.unpark()
 
     def _told(

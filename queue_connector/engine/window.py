@@ -17,8 +17,8 @@ from ..model.datatypes import Data
 MOST_DATA = 10_000
 """Data that may be under way between pipe and sinks, and as many that may wait in front of them."""
 
-MOST_BYTES = 64 * 2**20
-"""Their bytes, about."""
+MOST_BYTES = 8 * 2**20
+"""Their bytes, about: of large data, more than one under way is memory and no speed."""
 
 OVERHEAD = 64
 """Bytes of one Python object and the reference to it, about."""
