@@ -27,6 +27,8 @@ from .model.errors import QueueConnectorError, StateError
 from .observability.http_server import Answer, HttpServer
 from .observability.metrics import Exposition, Snapshot
 from .reconfiguration.children import read_once
+from .reconfiguration.flows.monitor import FlowMonitor
+from .reconfiguration.following import Following
 from .reconfiguration.monitor import Monitor
 from .runtime.logs import lost_lines
 
@@ -105,7 +107,7 @@ class Connector:
         self._waiting: deque[Announcement] = deque(maxlen=ANNOUNCEMENTS)
         self._changed = trio.Event()
         self._http: HttpServer | None = None
-        self._monitor: Monitor | None = None
+        self._monitor: Following | None = None
         self._monitor_scope = trio.CancelScope()
         self._monitor_ended = trio.Event()
 
@@ -181,22 +183,41 @@ class Connector:
         Raises:
             ConfigError: it is no path, or the environment names no database; nothing was changed.
         """
-        database = None
+        monitor = None
         if path:
             database = self._database()
             configdb.check_path(path)
+            monitor = Monitor(database, path, self.supervisor, self.changed, device=self._name)
+        await self._follow(monitor)
+
+    async def follow_flows(self, subarray: str, *, tell_states: bool = True) -> None:
+        """Make the groups the flows of a subarray, from now on.
+
+        Raises:
+            ConfigError: the environment names no database; nothing was changed.
+        """
+        monitor = FlowMonitor(
+            self._database(),
+            subarray,
+            self.supervisor,
+            self.changed,
+            device=self._name,
+            tell_states=tell_states,
+        )
+        await self._follow(monitor)
+
+    async def _follow(self, monitor: Following | None) -> None:
+        """Follow this one from now on, and no other."""
         if self._monitor is not None:
             self._monitor_scope.cancel()
             await self._monitor_ended.wait()
-        if database is not None:
-            self._monitor = Monitor(
-                database, path, self.supervisor, self.changed, device=self._name
-            )
+        if monitor is not None:
+            self._monitor = monitor
             self._monitor_scope, self._monitor_ended = trio.CancelScope(), trio.Event()
-            self._nursery.start_soon(self._run_monitor, self._monitor)
+            self._nursery.start_soon(self._run_monitor, monitor)
         await trio.lowlevel.checkpoint()
 
-    async def _run_monitor(self, monitor: Monitor) -> None:
+    async def _run_monitor(self, monitor: Following) -> None:
         try:
             with self._monitor_scope:
                 await monitor.run()
@@ -212,13 +233,6 @@ class Connector:
         async with self._database() as database:
             descriptor = await read_once(database, path)
         await self.supervisor.configure(descriptor)
-
-    async def stream(self, path: str = "") -> None:
-        """Begin: with what stands below a path, now and from now on, or with what is configured."""
-        if path:
-            await self.monitor(path)
-        elif self.announcement.state is State.OFF:
-            await self.supervisor.start()
 
     async def run(self, descriptor: QueueConnectorDescriptor) -> None:
         """Take on a configuration and stream until all of it has ended; for ever, of live sources.

@@ -16,6 +16,7 @@ from .. import __version__
 from ..configuration import document
 from ..connector import Connector
 from ..connectors.tango.administrator import Administrator
+from ..engine.state import State
 from ..engine.supervisor import STOP_GRACE, Supervisor
 from ..model.descriptors import QueueConnectorDescriptor
 from ..model.errors import EndpointError, QueueConnectorError
@@ -43,7 +44,22 @@ class SDPQueueConnector(TrioDevice):
         "stream from the start. {} stands for subarray_id. Wins over exchanges_json.",
     )
     subarray_id = device_property(
-        dtype=str, default_value="", doc="What stands for {} in exchanges_config_path."
+        dtype=str,
+        default_value="",
+        doc="The subarray whose flows are carried, e.g. 01; or what stands for {} in "
+        "exchanges_config_path.",
+    )
+    flows = device_property(
+        dtype=str,
+        default_value="auto",
+        doc="Whether the flows of the subarray are carried, which stand in the configuration "
+        "database: on, off, or auto for on where subarray_id is given and neither "
+        "exchanges_config_path nor exchanges_json is. Wins over exchanges_json.",
+    )
+    flow_states = device_property(
+        dtype=str,
+        default_value="on",
+        doc="Whether the states of flows are written to the configuration database: on or off.",
     )
     attributes = device_property(
         dtype=(str,),
@@ -76,7 +92,7 @@ class SDPQueueConnector(TrioDevice):
             self._loop.start()
             self._fail("\n".join(faults))
             return
-        if self.settings.path:
+        if self.settings.path or self.settings.flows:
             # The attributes of before an Init stay until the database has told what is wanted.
             self._loop.start()
         else:
@@ -140,7 +156,7 @@ class SDPQueueConnector(TrioDevice):
             while tango.Util.instance().is_svr_starting():  # noqa: ASYNC110  (it tells nobody)
                 await trio.sleep(RESTARTING)
             try:
-                await connector.stream(self.settings.path)
+                await self._stream(connector)
             except Exception as error:
                 await connector.fail(fault_in_words("streaming cannot begin", error))
 
@@ -149,9 +165,19 @@ class SDPQueueConnector(TrioDevice):
 
     def _autostart(self) -> None:
         try:
-            self._call(lambda connector: connector.stream(self.settings.path))
+            self._call(self._stream)
         except Exception as error:
             self._fail("streaming cannot begin", error)
+
+    async def _stream(self, connector: Connector) -> None:
+        """Begin with what the properties want."""
+        settings = self.settings
+        if settings.path:
+            await connector.monitor(settings.path)
+        elif settings.flows:
+            await connector.follow_flows(settings.flows, tell_states=settings.flow_states)
+        elif connector.announcement.state is State.OFF:
+            await connector.supervisor.start()
 
     # -- commands ----------------------------------------------------------------------------------
 

@@ -35,6 +35,10 @@ class Properties:
     stop_grace: float
     metrics_port: int
     metrics_host: str
+    flows: str = ""
+    """The subarray whose flows are followed; empty for none."""
+    flow_states: bool = True
+    """Whether the states of the flows are told."""
     attributes: tuple[StaticAttribute, ...] | None = ()
     """None where the property cannot be used."""
     faults: tuple[str, ...] = ()
@@ -67,6 +71,22 @@ class Properties:
         if port != int(port):
             faults.append(_fault("metrics_port", str(port), "a whole number"))
             port = 0
+
+        def choice(name: str, *known: str) -> str:
+            text = str(getattr(device, name)).strip().lower() or known[0]
+            if text in known:
+                return text
+            faults.append(_fault(name, text, f"one of {', '.join(known)}"))
+            return known[0]
+
+        subarray = str(device.subarray_id).strip()
+        wanted = choice("flows", "auto", "on", "off")
+        if wanted == "on" and not subarray:
+            faults.append("the property flows is 'on'; subarray_id must say of which subarray")
+        if wanted == "on" and path:
+            faults.append("the property flows is 'on'; exchanges_config_path must be empty then")
+        others = path or "".join(device.exchanges_json).strip()
+        flows = subarray if wanted == "on" or (wanted == "auto" and not others) else ""
         attributes: tuple[StaticAttribute, ...] | None = None
         try:
             attributes = static_attributes.parse("\n".join(device.attributes))
@@ -75,6 +95,8 @@ class Properties:
         return cls(
             configuration="\n".join(device.exchanges_json),  # tools make a value of each line
             path=path,
+            flows=flows,
+            flow_states=choice("flow_states", "on", "off") == "on",
             stop_grace=number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
             metrics_port=int(port),
             metrics_host=str(device.metrics_host).strip(),

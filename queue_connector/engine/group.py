@@ -54,6 +54,8 @@ class Group:
         self.fault: FaultRecord | None = None
         self.revision = 0
         self.streams: list[Stream] = []
+        self.notes: tuple[str, ...] = ()
+        """What was wanted of it and is not there, and why, a line each."""
         self.changing = trio.Lock()
         self._nursery = nursery
         self._attributes = attributes
@@ -370,11 +372,14 @@ class Group:
 
     @property
     def degraded(self) -> bool:
-        """Whether something of it cannot go on, or it has a fault that did not stop it."""
-        return self.fault is not None or any(stream.degraded for stream in self.streams)
+        """Whether something of it cannot go on or is missing, or a fault did not stop it."""
+        at_fault = self.fault is not None or bool(self.notes)
+        return at_fault or any(stream.degraded for stream in self.streams)
 
     def troubles(self) -> Iterator[Trouble]:
-        """What cannot go on: exchange, endpoint, what it waits for, since when."""
+        """What cannot go on: exchange, endpoint, what it waits for, since when; what is missing."""
+        for note in self.notes:
+            yield (self.name, note), note
         for stream in self.streams:
             yield from stream.troubles()
 
@@ -391,6 +396,7 @@ class Group:
             "revision": self.revision,
             "fault": attrs.asdict(self.fault) if self.fault else None,
             "exchanges": [stream.name.text for stream in self.streams],
+            "notes": list(self.notes),
             "opening": [stream.name.text for stream in self.streams if stream.opening],
             "endpoints": endpoints[:most],
             "endpoints_left_out": max(0, len(endpoints) - most),

@@ -15,6 +15,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterable,
     Mapping,
     Sequence,
     Set as AbstractSet,
@@ -48,6 +49,10 @@ CLAIM_GRACES = 3
 """Stop graces after which an attribute that another group should release is given up."""
 
 
+def _as_tuple(exchanges: Iterable[ExchangeDescriptor]) -> tuple[ExchangeDescriptor, ...]:
+    return tuple(exchanges)
+
+
 @attrs.frozen
 class Wanted:
     """What a configuration database wants of one group, as of a revision of it.
@@ -56,8 +61,10 @@ class Wanted:
     """
 
     revision: int
-    exchanges: tuple[ExchangeDescriptor, ...] = attrs.field(default=(), converter=tuple)
+    exchanges: tuple[ExchangeDescriptor, ...] = attrs.field(default=(), converter=_as_tuple)
     refusal: ConfigError | None = attrs.field(default=None, eq=lambda error: error and error.faults)
+    notes: tuple[str, ...] = ()
+    """What is not among the exchanges, and why, a line each."""
 
 
 @attrs.define(eq=False)
@@ -207,6 +214,7 @@ class Supervisor:
                 follower.changed.set()
                 return
             follower.applied = wanted
+            group.notes = wanted.notes
             if wanted.refusal is not None:
                 group.refuse(wanted.refusal, wanted.revision)
             elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:

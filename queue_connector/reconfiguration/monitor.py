@@ -2,35 +2,25 @@
 
 * read      what stands below one path, by a `~queue_connector.reconfiguration.children.Reader`
 * written   how the groups are, by a `~queue_connector.reconfiguration.reporter.Reporter`
-* errors    none: an outage changes nothing but `Monitor.connected`, and after any surprise the
-            watch begins again, and says so
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import trio
 
-from ..configdb import Children, ConfigDatabase, Watch
+from ..configdb import ConfigDatabase
 from ..engine.fault import FaultRecord
 from ..engine.group import Group
 from ..engine.state import aggregate
 from ..engine.supervisor import Supervisor
 from ..model import texts
-from ..model.errors import counted, leaves
-from ..runtime.backoff import Backoff
-from .children import MAX_SURPRISE, Reader, is_name, tell_warnings
+from ..model.errors import counted
+from .children import Reader, is_name, tell_warnings
+from .following import Following
 from .reporter import FAULT, STATE, Report, Reporter
-
-MAX_PAUSE = 2.0
-"""Seconds before what ended by surprise begins again, at most."""
-
-SETTLED = 60.0
-"""Seconds for which a surprise is told, and after which the next is the first one again."""
 
 MAX_WAITING = 20
 """Endpoints of a child that wait and are told in its state, and exchanges that still open."""
@@ -39,16 +29,10 @@ MAX_CONDITION = 300
 """Characters of each thing that is told of them."""
 
 _CONDITION = ("exchange", "kind", "name", "waiting_for", "since", "error")
-_WATCHING, _TELLING = "watching", "telling the states"
-
-NOTICE_PERIOD = 1.0
-"""Seconds between two looks at what is wrong with the connection."""
-
-log = logging.getLogger(__name__)
 
 
-class Monitor:
-    """Watches one path of a database for one supervisor, and goes on whatever happens to it."""
+class Monitor(Following):
+    """Watches one path of a database for one supervisor."""
 
     def __init__(
         self,
@@ -59,67 +43,28 @@ class Monitor:
         *,
         device: str = "",
     ) -> None:
-        self.path = path
-        self._on_change = on_change
-        self._database = database
-        self._supervisor = supervisor
+        super().__init__(database, path, supervisor, on_change)
         self._reader = Reader(device)
         self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
-        self._watch: Watch[Children] | None = None
         self._groups: dict[str, list[str]] = {}
-        self._surprises: dict[str, tuple[float, str]] = {}
-
-    @property
-    def connected(self) -> bool:
-        """Whether changes of the configuration are seen as they happen."""
-        return self._watch is not None and self._watch.connected
-
-    @property
-    def problems(self) -> list[str]:
-        """What is wrong between the database and us, for people, a line each."""
-        lines = []
-        if not self.connected:
-            problem = self._watch.problem if self._watch is not None else "not watching yet"
-            lines.append(f"{self.path}: not watched: {problem}")
-        recent = trio.current_time() - SETTLED
-        lines += [told for when, told in self._surprises.values() if when > recent]
-        return [*lines, *self._reporter.problems]
-
-    async def run(self) -> None:
-        """Follow the path until cancelled."""
-        async with self._database, trio.open_nursery() as nursery:
-            nursery.start_soon(self._persist, _WATCHING, self._follow)
-            nursery.start_soon(self._persist, _TELLING, self._reporter.run)
-            nursery.start_soon(self._notice)
-
-    async def _persist(self, what: str, function: Callable[[], Awaitable[None]]) -> None:
-        """Call a function again when something happens that nobody has thought of."""
-        backoff = Backoff(MAX_PAUSE / 64, MAX_PAUSE)
-        while True:
-            began = trio.current_time()
-            try:
-                await function()
-            except* Exception as errors:
-                error = next(leaves(errors))
-                log.critical("%s: %s is begun again after", self.path, what, exc_info=error)
-                told = texts.one_line(f"{type(error).__name__}: {error}", MAX_SURPRISE)
-                told = f"{self.path}: {what} was begun again after {told}"
-                self._surprises[what] = (trio.current_time(), told)
-            if trio.current_time() - began > SETTLED:
-                backoff.reset()
-            await trio.sleep(backoff.next())
 
     async def _follow(self) -> None:
-        async with self._database.watch(self.path, on_connected=self._connection) as self._watch:
+        async with self._database.watch(self._name, on_connected=self._connection) as self._watch:
             async for view in self._watch:
                 await self._reader.examine(view)
                 wanted = self._reader.wanted(view)
-                tell_warnings(self._reader, self.path)
+                tell_warnings(self._reader, self._name)
                 self._supervisor.follow(wanted)
                 self._groups = {}
                 for group, child in self._reader.owners.items():
                     self._groups.setdefault(child, []).append(group)
                 self._reporter.follow([child for child in self._groups if is_name(child)])
+
+    async def _tell(self) -> None:
+        await self._reporter.run()
+
+    def _telling_problems(self) -> Sequence[str]:
+        return self._reporter.problems
 
     def group_changed(self) -> None:
         """Some group is in another state, or in another way not as it was reported."""
@@ -132,15 +77,6 @@ class Monitor:
     def _connection(self, connected: bool) -> None:
         self._reporter.connection(connected)
         self._on_change()
-
-    async def _notice(self) -> None:
-        """Pass on why there is no connection, also when there never was one."""
-        noticed: list[str] = []
-        while True:
-            if self.problems != noticed:
-                noticed = self.problems
-                self._on_change()
-            await trio.sleep(NOTICE_PERIOD)
 
     def _told(self, child: str) -> Report | None:
         """What is to be written for the groups of a child; none before all of them are there."""

@@ -134,7 +134,7 @@ async def test_a_database_drives_it_until_another_path_does(autojump_clock, key)
     database = MemoryDatabase(name)
     async with opened(database=lambda: MemoryDatabase(name)) as connector, database:
         await database.put(f"{PATH}/one", text(kept(key), [5], delay=1))
-        await connector.stream(PATH)
+        await connector.monitor(PATH)
         await until(lambda: InMemorySink.data(key) == [5])
         assert connector.monitoring
         assert [*connector.supervisor.groups] == ["one"]

@@ -1,0 +1,81 @@
+"""The flows of a subarray drive the groups, and are told how they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...configdb import ConfigDatabase
+from ...engine.group import Group
+from ...engine.plan import same
+from ...engine.state import State
+from ...engine.supervisor import Supervisor
+from ..following import Following
+from .entities import LEVELS, FlowKey
+from .reading import Carried, FlowReader
+from .states import FAILED, FLOWING, FlowState, FlowStates
+
+
+class FlowMonitor(Following):
+    """Follows the flows of *subarray* for one supervisor."""
+
+    def __init__(
+        self,
+        database: ConfigDatabase,
+        subarray: str,
+        supervisor: Supervisor,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        device: str = "",
+        tell_states: bool = True,
+    ) -> None:
+        """*tell_states* says whether the states of the flows are written."""
+        name = f"the flows of subarray {subarray}"
+        super().__init__(database, name, supervisor, on_change)
+        self._reader = FlowReader(subarray, device)
+        present = self._present if tell_states else dict[FlowKey, FlowState]
+        self._states = FlowStates(database, present, device=device, on_change=on_change)
+
+    async def _follow(self) -> None:
+        async with self._database.watch_levels(
+            self._name, LEVELS, on_connected=lambda _: self._on_change()
+        ) as self._watch:
+            async for view in self._watch:
+                self._supervisor.follow(await self._reader.wanted(view))
+                flows = self._reader.choice.flows.values()
+                self._states.know({flow.key: flow for found in flows for flow in found})
+
+    async def _tell(self) -> None:
+        await self._states.run()
+
+    def _telling_problems(self) -> Sequence[str]:
+        return self._states.problems
+
+    def group_changed(self) -> None:
+        """Some group is in another state."""
+        self._states.changed()
+
+    async def reported(self) -> None:
+        """Wait until the database has been told how the flows are now."""
+        await self._states.told()
+
+    def _present(self) -> Mapping[FlowKey, FlowState]:
+        found: dict[FlowKey, FlowState] = {}
+        for pb, carried in self._reader.carried.items():
+            for key, refusal in carried.refusals.items():
+                found[key] = FlowState(FAILED, tuple(map(str, refusal.faults)))
+            group = self._supervisor.groups.get(pb)
+            if group is not None and same(group.exchanges, carried.exchanges):
+                found |= {k: s for k, s in _of_group(group, carried) if k not in found}
+        return found
+
+
+def _of_group(group: Group, carried: Carried) -> list[tuple[FlowKey, FlowState]]:
+    """How those are that the group has taken on; nothing of one that starts or ends."""
+    if group.state is State.FAULT:
+        errors = tuple(map(str, group.errors))
+        return [(key, FlowState(FAILED, errors)) for key in carried.keys]
+    return [
+        (key, FlowState(FLOWING))
+        for key, stream in zip(carried.keys, group.streams, strict=True)
+        if stream.exchange is not None and stream.streaming
+    ]

@@ -1,0 +1,186 @@
+"""Views of the database → what is wanted of each group: a group for each processing block.
+
+* judged    a flow alone first, then against the others: an attribute belongs to whoever had it
+* kept      what streamed goes on while what its flow says now cannot be used
+* errors    none: what is wrong with a flow is a note of its group, and stops no other flow
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Hashable, Mapping
+
+import attrs
+import trio
+
+from ...configdb import View
+from ...configuration.reading import read
+from ...engine.supervisor import Wanted
+from ...model import texts
+from ...model.descriptors import Claim, ExchangeDescriptor
+from ...model.errors import ConfigError, Fault, counted
+from ..children import MAX_SURPRISE
+from .choosing import Choice, chosen, our_sources
+from .entities import Entities, Entity, EntityReader, Flow, FlowKey
+from .mapping import NotThereError, exchange_of, find
+
+AT_ONCE = 10
+"""Flows that are judged before others have their turn: some milliseconds of work."""
+
+_PREFIX = "$.exchanges[0]"
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Judgement:
+    """A flow as an exchange, or why it is none: it waits for another flow, or is refused."""
+
+    basis: tuple[Entity | None, ...]
+    """What it was made of: of the flow, and of those that it reads from."""
+    exchange: ExchangeDescriptor | None = None
+    waits: str = ""
+    refusal: ConfigError | None = None
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def revision(self) -> int:
+        """The latest of what it was made of."""
+        return max(entity.revision for entity in self.basis if entity is not None)
+
+
+@attrs.frozen
+class Carried:
+    """What a group carries, and what it cannot."""
+
+    keys: tuple[FlowKey, ...]
+    """The flows of its exchanges, in their order."""
+    exchanges: list[ExchangeDescriptor]
+    refusals: Mapping[FlowKey, ConfigError]
+
+
+class FlowReader:
+    """For one subarray and the connector with this Tango name."""
+
+    def __init__(self, subarray: str, device: str) -> None:
+        self._subarray = subarray
+        self._device = device
+        self._entities = EntityReader()
+        self._judged: dict[FlowKey, Judgement] = {}
+        self._accepted: dict[FlowKey, Judgement] = {}
+        self.choice = Choice({}, {})
+        """What the last view has for this connector."""
+        self.carried: dict[str, Carried] = {}
+        """Processing block → what is wanted of its group."""
+
+    async def wanted(self, view: View) -> dict[str, Wanted]:
+        """What *view* wants of each group; others have their turn between."""
+        entities = self._entities.entities(view)
+        self.choice = chosen(entities, self._subarray, self._device)
+        flows = {flow.key: flow for found in self.choice.flows.values() for flow in found}
+        judged: dict[FlowKey, Judgement] = {}
+        for number, (key, flow) in enumerate(flows.items(), 1):
+            judged[key] = self._judge(flow, entities)
+            if not number % AT_ONCE:
+                await trio.lowlevel.checkpoint()
+        self._judged = judged
+        self._accepted = {key: self._accepted[key] for key in judged if key in self._accepted}
+        refusals = self._settle_claims()
+        self.carried = {
+            pb: self._carried([flow.key for flow in found], refusals)
+            for pb, found in self.choice.flows.items()
+        }
+        return {pb: self._wanted(pb) for pb in self.carried}
+
+    def _judge(self, flow: Flow, entities: Entities) -> Judgement:
+        basis = (flow.entity, *_read_from(flow, entities))
+        before = self._judged.get(flow.key)
+        if before is not None and before.basis == basis:
+            return before
+        try:
+            exchange = self._exchange(flow, entities)
+        except NotThereError as error:
+            return Judgement(basis, waits=str(error))
+        except ConfigError as error:
+            return Judgement(basis, refusal=error)
+        except Exception as error:  # of this flow, whatever it is: the others go on
+            log.critical("the flow %s cannot be read", flow.key, exc_info=error)
+            message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
+            return Judgement(
+                basis, refusal=ConfigError([Fault("$", message, "see the log of the device")])
+            )
+        return Judgement(basis, exchange, claims=tuple(exchange.claims()))
+
+    def _exchange(self, flow: Flow, entities: Entities) -> ExchangeDescriptor:
+        reading = read({"exchanges": [exchange_of(flow, entities, self._device)]}, self._device)
+        for warning in reading.warnings:
+            log.warning("%s as an exchange: %s", flow.key.path, warning)
+        if reading.descriptor is None:
+            raise ConfigError([_as_exchange(fault) for fault in reading.faults])
+        (exchange,) = itertools.chain.from_iterable(reading.descriptor.groups.values())
+        return exchange
+
+    def _settle_claims(self) -> dict[FlowKey, ConfigError]:
+        """What each flow is refused for; those that were accepted come first, then older ones."""
+
+        def seniority(item: tuple[FlowKey, Judgement]) -> tuple[bool, int, str]:
+            key, judgement = item
+            return (self._accepted.get(key) is not judgement, judgement.revision, str(key))
+
+        refusals: dict[FlowKey, ConfigError] = {}
+        claimed: dict[Hashable, FlowKey] = {}
+        for key, judgement in sorted(self._judged.items(), key=seniority):
+            faults = [
+                claim.conflict(f"by {claimed[claim.key].path}")
+                for claim in judgement.claims
+                if claim.key in claimed
+            ]
+            if judgement.refusal is not None:
+                refusals[key] = judgement.refusal
+            elif faults:
+                refusals[key] = ConfigError(faults)
+            elif judgement.exchange is not None:
+                self._accepted[key] = judgement
+            else:
+                self._accepted.pop(key, None)  # what it read from is gone
+            if (standing := self._accepted.get(key)) is not None:
+                claimed.update(dict.fromkeys((claim.key for claim in standing.claims), key))
+        return refusals
+
+    def _carried(self, keys: list[FlowKey], refusals: Mapping[FlowKey, ConfigError]) -> Carried:
+        standing = {key: self._accepted[key].exchange for key in keys if key in self._accepted}
+        found = {key: exchange for key, exchange in standing.items() if exchange is not None}
+        mine = {key: refusals[key] for key in keys if key in refusals}
+        return Carried(tuple(found), list(found.values()), mine)
+
+    def _wanted(self, pb: str) -> Wanted:
+        flows = self.choice.flows[pb]
+        carried = self.carried[pb]
+        notes = []
+        for flow in flows:
+            if (refusal := carried.refusals.get(flow.key)) is not None:
+                first, *others = refusal.faults
+                more = f" (and {counted(len(others), 'more fault')})" if others else ""
+                going_on = "; what it said before goes on" if flow.key in carried.keys else ""
+                notes.append(f"{flow.key.path} is refused: {first}{more}{going_on}")
+            elif waits := self._judged[flow.key].waits:
+                notes.append(f"{flow.key.path} {waits}")
+        revision = max(self._judged[flow.key].revision for flow in flows)
+        return Wanted(revision, carried.exchanges, notes=tuple(notes))
+
+
+def _read_from(flow: Flow, entities: Entities) -> list[Entity | None]:
+    """What a flow reads from, as far as that stands in the database."""
+    found: list[Entity | None] = []
+    for _, source in our_sources(flow):
+        uri = source.get("uri")
+        key = FlowKey.parse(uri) if isinstance(uri, str) else None
+        other = find(key, entities) if key is not None else None
+        found.append(other.entity if other is not None else None)
+    return found
+
+
+def _as_exchange(fault: Fault) -> Fault:
+    """A fault of the exchange that a flow means, which stands in no flow as such."""
+    return attrs.evolve(fault, path="as an exchange: $" + fault.path.removeprefix(_PREFIX))
