@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": "print what a configuration would change, without doing it",
     "statistics": "print what became of every datum of a running device",
     "config": "write and read configurations in the configuration database",
+    "flows": "print what the connector of a subarray would carry, and why not the rest",
     "schema": "print the JSON Schema of configurations",
 }
 """Each command, which has a file of its own, and what it does in few words."""
@@ -41,6 +42,7 @@ examples:
   queue-connector demo --seconds 20          watch data flow, nothing else needed
   queue-connector validate my-config.json    find every mistake before it is deployed
   queue-connector serve my-config.json       run the device from a file, without a Tango database
+  queue-connector serve --subarray 01        run the flows of a subarray
   queue-connector plan my-config.json --device test-sdp/queueconnector/01
                                              what would change, without doing it
   queue-connector statistics test-sdp/queueconnector/01 --watch 1

@@ -32,7 +32,8 @@ def add_to(commands: Commands, words: str) -> None:
         "serve",
         help=words,
         description="Run the Tango device with a configuration from a file, or with those that "
-        "the configuration database holds below a path, now and whenever they change. "
+        "the configuration database holds below a path, now and whenever they change, or with "
+        "the flows of a subarray. "
         f"{ENVIRONMENT} It streams at once; Ctrl-C stops it in order. The address to connect a "
         "client to is printed.",
     )
@@ -44,6 +45,11 @@ def add_to(commands: Commands, words: str) -> None:
         type=path,
         metavar="PATH",
         help="watch this path of the configuration database instead, e.g. /component/name/owner",
+    )
+    serve.add_argument(
+        "--subarray",
+        metavar="ID",
+        help="carry the flows of this subarray that the configuration database holds, e.g. 01",
     )
     serve.add_argument(
         "--device", type=device_name, default=DEFAULT_DEVICE, metavar="NAME", help="%(default)s"
@@ -83,23 +89,29 @@ def add_to(commands: Commands, words: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to end."""
-    if (options.config is None) is (options.config_path is None):
-        misuse("give either a CONFIG.json or --config-path PATH; see queue-connector serve --help")
-    if options.config_path is not None:
-        if "{}" in options.config_path:
+    given = [options.config, options.config_path, options.subarray]
+    if sum(each is not None for each in given) != 1:
+        misuse(
+            "give one of CONFIG.json, --config-path PATH and --subarray ID; "
+            "see queue-connector serve --help"
+        )
+    if options.config is None:
+        if options.config_path is not None and "{}" in options.config_path:
             misuse("--config-path: write what {} stands for, there is no subarray_id here")
+        if options.subarray is not None and not options.subarray.isalnum():
+            misuse(f"--subarray: expected letters and digits, e.g. 01, found {options.subarray!r}")
         try:
             configdb.from_environment()
         except ConfigError as error:
             return tell("environment", error.faults, "nothing was started")
-        return _serve(options, config_path=options.config_path)
+        return _serve(options)
     text = read(options.config)
     if found := faults(text):
         return tell(options.config, found, "nothing was started")
     return _serve(options, lines=(text.decode(),))
 
 
-def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_path: str = "") -> int:
+def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
     endpoint = _endpoint(options)
     hold_signals()  # until the server heeds them
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
@@ -114,7 +126,8 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = (), config_pat
         """The device with properties of its own, in place of those in a database."""
 
         exchanges_json = device_property(dtype=(str,), default_value=lines)
-        exchanges_config_path = device_property(dtype=str, default_value=config_path)
+        exchanges_config_path = device_property(dtype=str, default_value=options.config_path or "")
+        subarray_id = device_property(dtype=str, default_value=options.subarray or "")
         metrics_port = device_property(dtype=str, default_value=str(options.metrics_port))
         metrics_host = device_property(dtype=str, default_value=options.metrics_host)
 

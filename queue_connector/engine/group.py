@@ -367,6 +367,8 @@ class Group:
         """An exchange has started or ended: ON once all have started."""
         if self.state is State.OPEN and all(stream.started.is_set() for stream in self.streams):
             self._advance(Trigger.OPENED)
+        elif self.state is State.ON:
+            self._on_change()
 
     # -- how it is ---------------------------------------------------------------------------------
 

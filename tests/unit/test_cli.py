@@ -11,6 +11,7 @@ import trio
 from queue_connector.cli import COMMANDS, main
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.configuration.document import MAX_SIZE
+from tests.flow_entities import PB, attribute, blocks, flow, queue, uri
 
 
 @pytest.fixture(autouse=True)
@@ -287,6 +288,10 @@ def test_what_ends_a_database_command_gets_out_of_its_nursery(monkeypatch, error
         ["serve", "x.json", "--config-path", "/a"],
         ["serve", "--config-path", "a/b"],
         ["serve", "--config-path", "/a/{}"],
+        ["serve", "x.json", "--subarray", "01"],
+        ["serve", "--subarray", "0/1"],
+        ["flows"],
+        ["flows", "0/1"],
         ["serve", "/no/such/file"],
         ["serve", "x.json", "--metrics-port", "70000"],
         ["plan", "x.json"],
@@ -325,6 +330,37 @@ def test_a_device_or_database_that_is_away_is_exit_status_1(files, monkeypatch, 
     told = capsys.readouterr().err
     assert "cannot be asked for its configuration" in told
     assert "127.0.0.1:1" in told
+
+
+def test_the_flows_of_a_subarray_are_told_with_those_that_are_refused(monkeypatch, capsys):
+    monkeypatch.setenv("SDP_CONFIG_BACKEND", "memory")
+    bad, good, other = (uri(name, "tango") for name in ("bad", "good", "other"))
+    entities = {
+        **blocks(),
+        uri("q"): flow(queue()),
+        good: flow(attribute("good"), uri("q")),
+        bad: flow(attribute("bad", dtype="DevNothing"), uri("q")),
+        other: flow(attribute("other"), uri("gone")),
+    }
+
+    async def write():
+        texts = {path: json.dumps(value) for path, value in entities.items()}
+        await MemoryDatabase().transact(texts)
+
+    trio.run(write)
+    try:
+        assert status("flows", "01") == 1
+        told = capsys.readouterr().out
+        assert f"{good}: float64, KafkaConsumerSource(metrics-01) -> " in told
+        assert f"{bad} is refused: as an exchange: $.dtype: " in told
+        assert f"{other} waits for {uri('gone')} to be created" in told
+        assert status("flows", "02") == 0
+        assert "runs on subarray 01, not on 02" in capsys.readouterr().out
+        assert status("flows", "1", "--json") == 1
+        found = json.loads(capsys.readouterr().out)
+        assert found["groups"][PB]["flows"] == [good]
+    finally:
+        trio.run(MemoryDatabase().transact, dict.fromkeys(entities))
 
 
 def test_a_warning_is_told_and_refuses_nothing(path, files, capsys):

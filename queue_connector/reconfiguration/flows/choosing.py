@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import attrs
-
 from .entities import Entities, Flow, FlowKey, Json, same_subarray
 
 FUNCTION = "ska-sdp-lmc-queue-connector:exchange"
@@ -23,29 +21,37 @@ DEVICE = "device"
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 
 
-@attrs.frozen
-class Choice:
-    """What of a database is for one connector."""
-
-    flows: Mapping[str, tuple[Flow, ...]]
-    """Processing block → its flows, by key."""
-    left_out: Mapping[FlowKey, str]
-    """Flows that name this kind of connector and are not for this one → why."""
+Chosen = Mapping[str, tuple[Flow, ...]]
+"""Processing block → its flows that a connector carries, by key."""
 
 
-def chosen(entities: Entities, subarray: str, device: str) -> Choice:
-    """What of *entities* is for the connector of a subarray whose Tango name is *device*."""
-    flows: dict[str, list[Flow]] = {}
-    left_out: dict[FlowKey, str] = {}
-    for key in sorted(entities.flows, key=str):
-        flow = entities.flows[key]
-        if not any(our_sources(flow)):
+def chosen(entities: Entities, subarray: str, device: str) -> Chosen:
+    """What the connector of a subarray whose Tango name is *device* is to carry."""
+    found: dict[str, tuple[Flow, ...]] = {}
+    for pb_id in sorted(entities.blocks):
+        if _why_no_block(pb_id, entities, subarray):
             continue
-        if reason := _why_not(flow, entities, subarray, device):
-            left_out[key] = reason
-        else:
-            flows.setdefault(key.pb_id, []).append(flow)
-    return Choice({pb: tuple(found) for pb, found in flows.items()}, left_out)
+        flows = entities.flows.get(pb_id, {})
+        mine = [
+            flow
+            for flow in flows.values()
+            if any(our_sources(flow)) and not _why_ended(flow, device)
+        ]
+        if mine:
+            found[pb_id] = tuple(sorted(mine, key=lambda flow: str(flow.key)))
+    return found
+
+
+def left_out(entities: Entities, subarray: str, device: str) -> dict[FlowKey, str]:
+    """Flows that name this kind of connector and are not for this one → why."""
+    found: dict[FlowKey, str] = {}
+    for pb_id, flows in sorted(entities.flows.items()):
+        reason = _why_no_block(pb_id, entities, subarray)
+        for key in sorted(flows, key=str):
+            why = reason or _why_ended(flows[key], device)
+            if why and any(our_sources(flows[key])):
+                found[key] = why
+    return found
 
 
 def our_sources(flow: Flow) -> Iterator[tuple[int, Json]]:
@@ -56,8 +62,7 @@ def our_sources(flow: Flow) -> Iterator[tuple[int, Json]]:
             yield place, source
 
 
-def _why_not(flow: Flow, entities: Entities, subarray: str, device: str) -> str:
-    pb_id = flow.key.pb_id
+def _why_no_block(pb_id: str, entities: Entities, subarray: str) -> str:
     if pb_id not in entities.blocks:
         return f"there is no processing block {pb_id}"
     if (eb_id := entities.blocks[pb_id]) is None:
@@ -66,8 +71,10 @@ def _why_not(flow: Flow, entities: Entities, subarray: str, device: str) -> str:
         return f"there is no execution block {eb_id}"
     if not same_subarray(execution.subarray, subarray):
         return f"{eb_id} runs on subarray {execution.subarray or 'none'}, not on {subarray}"
-    if execution.ended:
-        return f"{eb_id} is {execution.status}"
+    return f"{eb_id} is {execution.status}" if execution.ended else ""
+
+
+def _why_ended(flow: Flow, device: str) -> str:
     if flow.status == COMPLETED or (flow.status == FAILED and not is_own_failure(flow, device)):
         return f"its state says {flow.status}"
     return ""

@@ -104,47 +104,59 @@ class ExecutionBlock:
         return self.status in ENDED
 
 
-@attrs.frozen
 class Entities:
-    """All of it, as of one revision."""
+    """All of it, as of the latest view: what a view costs follows what has changed since the last.
 
-    flows: Mapping[FlowKey, Flow]
-    blocks: Mapping[str, str | None]
-    """Processing block → its execution block, if it has one."""
-    executions: Mapping[str, ExecutionBlock]
-
-
-class EntityReader:
-    """Views → entities; what has not changed is not read again."""
+    ``blocks`` says of each processing block to which execution block it belongs, if to one.
+    """
 
     def __init__(self) -> None:
-        self._read: dict[str, tuple[Versioned, Entity]] = {}
+        self.flows: dict[str, dict[FlowKey, Flow]] = {}
+        self.blocks: dict[str, str | None] = {}
+        self.executions: dict[str, ExecutionBlock] = {}
+        self._values: Mapping[str, Versioned] = {}
+        self._read: dict[str, Entity] = {}
 
-    def entities(self, view: View) -> Entities:
-        """What *view* says."""
-        found = {path: self._entity(path, stored) for path, stored in view.values.items()}
-        self._read = {path: self._read[path] for path in found}
-        flows: dict[FlowKey, Flow] = {}
-        blocks: dict[str, str | None] = {}
-        executions: dict[str, ExecutionBlock] = {}
-        for path, entity in found.items():
-            _, family, name, *below = path.split("/")
-            if below:
-                continue
-            state = found.get(f"{path}/{STATE}", _NOTHING)
-            if f"/{family}" == FLOWS and (key := FlowKey.parse(name)) is not None:
+    def flow(self, key: FlowKey) -> Flow | None:
+        """The flow of this key, if there is one."""
+        return self.flows.get(key.pb_id, {}).get(key)
+
+    def update(self, view: View) -> None:
+        """Be what *view* says."""
+        before, self._values = self._values, view.values
+        gone = before.keys() - view.values.keys()
+        changed = [path for path, found in view.values.items() if before.get(path) is not found]
+        for path in gone:
+            del self._read[path]
+        for path in changed:
+            self._read[path] = Entity.of(view.values[path])
+        for family, name in {_named(path) for path in (*gone, *changed)}:
+            self._take(family, name)
+
+    def _take(self, family: str, name: str) -> None:
+        """Be what the values of one entity say."""
+        path = f"{family}/{name}"
+        entity, state = self._read.get(path), self._read.get(f"{path}/{STATE}", _NOTHING)
+        if family == FLOWS and (key := FlowKey.parse(name)) is not None:
+            flows = self.flows.setdefault(key.pb_id, {})
+            if entity is not None:
                 flows[key] = Flow(key, entity, state)
-            elif f"/{family}" == BLOCKS:
-                blocks[name] = _text(entity.body.get("eb_id"))
-            elif f"/{family}" == EXECUTIONS:
-                executions[name] = _execution_block(entity.body, state.body)
-        return Entities(flows, blocks, executions)
+            elif flows.pop(key, None) and not flows:
+                del self.flows[key.pb_id]
+        elif family == BLOCKS and entity is not None:
+            self.blocks[name] = _text(entity.body.get("eb_id"))
+        elif family == BLOCKS:
+            self.blocks.pop(name, None)
+        elif family == EXECUTIONS and entity is not None:
+            self.executions[name] = _execution_block(entity.body, state.body)
+        elif family == EXECUTIONS:
+            self.executions.pop(name, None)
 
-    def _entity(self, path: str, stored: Versioned) -> Entity:
-        before = self._read.get(path)
-        if before is None or before[0] != stored:
-            before = self._read[path] = (stored, Entity.of(stored))
-        return before[1]
+
+def _named(path: str) -> tuple[str, str]:
+    """The family and the name of the entity that a path belongs to."""
+    _, family, name, *_ = path.split("/")
+    return f"/{family}", name
 
 
 _NOTHING = Entity(0)

@@ -166,15 +166,11 @@ _URIS = "e.g. /flow/pb-test-20260101-a:data-queue:name, tango://a/b/c/attribute,
 
 def find(key: FlowKey, entities: Entities) -> Flow | None:
     """The flow of this key; else the one whose kind is written another way, if it can be read."""
-    if (exact := entities.flows.get(key)) is not None:
+    if (exact := entities.flow(key)) is not None:
         return exact
-    for flow in entities.flows.values():
-        other = flow.key
-        if (
-            (other.pb_id, other.name) == (key.pb_id, key.name)
-            and normalised(other.kind) == normalised(key.kind)
-            and can_be_read(flow)
-        ):
+    for other, flow in entities.flows.get(key.pb_id, {}).items():
+        alike = normalised(other.kind) == normalised(key.kind)
+        if other.name == key.name and alike and can_be_read(flow):
             return flow
     return None
 

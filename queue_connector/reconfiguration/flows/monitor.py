@@ -41,7 +41,7 @@ class FlowMonitor(Following):
         ) as self._watch:
             async for view in self._watch:
                 self._supervisor.follow(await self._reader.wanted(view))
-                flows = self._reader.choice.flows.values()
+                flows = self._reader.chosen.values()
                 self._states.know({flow.key: flow for found in flows for flow in found})
 
     async def _tell(self) -> None:
@@ -77,5 +77,5 @@ def _of_group(group: Group, carried: Carried) -> list[tuple[FlowKey, FlowState]]
     return [
         (key, FlowState(FLOWING))
         for key, stream in zip(carried.keys, group.streams, strict=True)
-        if stream.exchange is not None and stream.streaming
+        if stream.exchange is not None and stream.started.is_set()
     ]

@@ -21,8 +21,8 @@ from ...model import texts
 from ...model.descriptors import Claim, ExchangeDescriptor
 from ...model.errors import ConfigError, Fault, counted
 from ..children import MAX_SURPRISE
-from .choosing import Choice, chosen, our_sources
-from .entities import Entities, Entity, EntityReader, Flow, FlowKey
+from .choosing import Chosen, chosen, left_out, our_sources
+from .entities import Entities, Entity, Flow, FlowKey
 from .mapping import NotThereError, exchange_of, find
 
 AT_ONCE = 10
@@ -66,19 +66,20 @@ class FlowReader:
     def __init__(self, subarray: str, device: str) -> None:
         self._subarray = subarray
         self._device = device
-        self._entities = EntityReader()
+        self._entities = Entities()
         self._judged: dict[FlowKey, Judgement] = {}
         self._accepted: dict[FlowKey, Judgement] = {}
-        self.choice = Choice({}, {})
+        self.chosen: Chosen = {}
         """What the last view has for this connector."""
         self.carried: dict[str, Carried] = {}
         """Processing block → what is wanted of its group."""
 
     async def wanted(self, view: View) -> dict[str, Wanted]:
         """What *view* wants of each group; others have their turn between."""
-        entities = self._entities.entities(view)
-        self.choice = chosen(entities, self._subarray, self._device)
-        flows = {flow.key: flow for found in self.choice.flows.values() for flow in found}
+        entities = self._entities
+        entities.update(view)
+        self.chosen = chosen(entities, self._subarray, self._device)
+        flows = {flow.key: flow for found in self.chosen.values() for flow in found}
         judged: dict[FlowKey, Judgement] = {}
         for number, (key, flow) in enumerate(flows.items(), 1):
             judged[key] = self._judge(flow, entities)
@@ -89,9 +90,13 @@ class FlowReader:
         refusals = self._settle_claims()
         self.carried = {
             pb: self._carried([flow.key for flow in found], refusals)
-            for pb, found in self.choice.flows.items()
+            for pb, found in self.chosen.items()
         }
         return {pb: self._wanted(pb) for pb in self.carried}
+
+    def left_out(self) -> Mapping[FlowKey, str]:
+        """Flows of the last view that name such a connector, and are not for this one → why."""
+        return left_out(self._entities, self._subarray, self._device)
 
     def _judge(self, flow: Flow, entities: Entities) -> Judgement:
         basis = (flow.entity, *_read_from(flow, entities))
@@ -155,7 +160,7 @@ class FlowReader:
         return Carried(tuple(found), list(found.values()), mine)
 
     def _wanted(self, pb: str) -> Wanted:
-        flows = self.choice.flows[pb]
+        flows = self.chosen[pb]
         carried = self.carried[pb]
         notes = []
         for flow in flows:

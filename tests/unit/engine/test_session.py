@@ -197,6 +197,7 @@ async def test_an_endpoint_that_cannot_be_asked_ends_nothing(autojump_clock):
         setting.changed = broken
         await trio.sleep(10)
         assert "g: ON, 1 exchange" in supervisor.status
+        setting.changed = bool  # the end of the exchange is told, too
 
 
 async def test_attributes_that_cannot_be_removed_end_no_other_group(autojump_clock, caplog):

@@ -7,9 +7,9 @@ import pytest
 from queue_connector.configdb import Versioned, View
 from queue_connector.configuration.reading import read
 from queue_connector.model.errors import ConfigError
-from queue_connector.reconfiguration.flows.choosing import chosen
+from queue_connector.reconfiguration.flows.choosing import chosen, left_out
 from queue_connector.reconfiguration.flows.ends import parse_trl, shape_of
-from queue_connector.reconfiguration.flows.entities import EntityReader, FlowKey
+from queue_connector.reconfiguration.flows.entities import Entities, FlowKey
 from queue_connector.reconfiguration.flows.mapping import NotThereError, exchange_of
 from tests.flow_entities import DEVICE, PB, attribute, blocks, flow, queue, uri
 
@@ -18,15 +18,15 @@ def entities(**values):
     """The entities of a database in which these flows stand, by kind and name."""
     everything = {**blocks(), **{uri(*name.split("__")[::-1]): v for name, v in values.items()}}
     texts = {path: json.dumps(value).encode() for path, value in everything.items()}
-    return EntityReader().entities(
-        View(9, {path: Versioned(text, 5) for path, text in texts.items()})
-    )
+    found = Entities()
+    found.update(View(9, {path: Versioned(text, 5) for path, text in texts.items()}))
+    return found
 
 
 def mapped(sink, *uris, parameters=None, **others):
     """The exchange of the flow ``tango:x``, and that it is valid."""
     found = entities(tango__x=flow(sink, *uris, **(parameters or {})), **others)
-    exchange = exchange_of(found.flows[FlowKey(PB, "tango", "x")], found, DEVICE)
+    exchange = exchange_of(found.flow(FlowKey(PB, "tango", "x")), found, DEVICE)
     assert read({"exchanges": [exchange]}, DEVICE).faults == ()
     return exchange
 
@@ -223,10 +223,11 @@ def test_flows_of_others_are_not_chosen_and_those_that_might_be_ours_are_told_wh
             **QUEUE,
         }
     )
-    choice = chosen(found, "1", DEVICE)
-    assert {pb: [str(one.key) for one in flows] for pb, flows in choice.flows.items()} == {
+    mine = chosen(found, "1", DEVICE)
+    assert {pb: [str(one.key) for one in flows] for pb, flows in mine.items()} == {
         PB: [f"{PB}:tango:ours"]
     }
-    assert choice.left_out == {}
-    (why,) = chosen(found, "02", DEVICE).left_out.values()
+    assert left_out(found, "1", DEVICE) == {}
+    assert chosen(found, "02", DEVICE) == {}
+    (why,) = left_out(found, "02", DEVICE).values()
     assert why == "eb-test-20260101-a runs on subarray 01, not on 02"

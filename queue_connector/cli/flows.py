@@ -1,0 +1,89 @@
+"""``flows``: what the connector of a subarray would carry, and why the rest is not for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..configdb import ConfigDatabase
+from ..engine.supervisor import Wanted
+from ..model import texts
+from ..model.convert import unstructure
+from ..reconfiguration.flows.entities import LEVELS
+from ..reconfiguration.flows.reading import FlowReader
+from .common import DEFAULT_DEVICE, ENVIRONMENT, device_name, misuse, with_database
+
+if TYPE_CHECKING:
+    from .common import Commands
+
+
+def add_to(commands: Commands, words: str) -> None:
+    """Declare the command."""
+    flows = commands.add_parser(
+        "flows",
+        help=words,
+        description="Read the flows of the configuration database and print, for each processing "
+        "block, which exchanges the connector of a subarray would run, what it cannot and why, and "
+        f"which flows are for another connector. {ENVIRONMENT} Exit status 1 when a flow is "
+        "refused.",
+    )
+    flows.add_argument("subarray", metavar="SUBARRAY", help="e.g. 01")
+    flows.add_argument(
+        "--device",
+        type=device_name,
+        default=DEFAULT_DEVICE,
+        metavar="NAME",
+        help="the Tango name of the connector, whose attributes are its own: %(default)s",
+    )
+    flows.add_argument("--json", action="store_true", help="print the exchanges as JSON")
+    flows.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read and print."""
+    if not options.subarray.isalnum():
+        misuse(f"SUBARRAY: expected letters and digits, e.g. 01, found {options.subarray!r:.60}")
+
+    async def show(database: ConfigDatabase) -> int:
+        reader = FlowReader(options.subarray, options.device)
+        wanted = await reader.wanted(await database.view(LEVELS))
+        refused = any(carried.refusals for carried in reader.carried.values())
+        if options.json:
+            print(json.dumps(_as_json(reader, wanted), indent=2))
+        else:
+            for line in _lines(options.subarray, reader, wanted):
+                print(texts.printable(line))
+        return 1 if refused else 0
+
+    return with_database(show)
+
+
+def _lines(subarray: str, reader: FlowReader, wanted: dict[str, Wanted]) -> list[str]:
+    found = []
+    for pb, carried in reader.carried.items():
+        found.append(f"{pb}: {len(carried.keys)} of {len(reader.chosen[pb])} flows")
+        for key, exchange in zip(carried.keys, carried.exchanges, strict=True):
+            sources = ", ".join(source.label for source in exchange.sources)
+            sinks = ", ".join(sink.label for sink in exchange.sinks)
+            found.append(f"  {key.path}: {exchange.spec}, {sources} -> {sinks}")
+        found += [f"  {note}" for note in wanted[pb].notes]
+    if not found:
+        found.append(f"no flows for subarray {subarray}")
+    for key, reason in reader.left_out().items():
+        found.append(f"left out: {key.path}: {reason}")
+    return found
+
+
+def _as_json(reader: FlowReader, wanted: dict[str, Wanted]) -> dict[str, Any]:
+    return {
+        "groups": {
+            pb: {
+                "flows": [key.path for key in carried.keys],
+                "exchanges": [unstructure(exchange) for exchange in carried.exchanges],
+                "notes": list(wanted[pb].notes),
+            }
+            for pb, carried in reader.carried.items()
+        },
+        "left_out": {key.path: reason for key, reason in reader.left_out().items()},
+    }

@@ -1,0 +1,273 @@
+"""Flows on a real etcd, written with etcdctl as pipelines write them, carried by the real device.
+
+``REPORT`` makes the bounds on times those that are promised, for a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+
+from queue_connector.cli import main
+from queue_connector.configdb import from_environment
+from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.reconfiguration.flows.entities import LEVELS
+from queue_connector.reconfiguration.flows.reading import FlowReader
+from tests.device.connector import Connector, close_events, eventually
+from tests.device.servers import ROOT
+from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
+from tests.kafka_topics import produce
+from tests.services.etcd import EtcdServer
+
+SLACK = 1.0 if os.environ.get("REPORT") else 10.0
+SUBARRAYS, FLOWS, CHANGES = 16, 200, 1000
+
+
+class Carrier(Connector):
+    """``queue-connector serve --subarray``, in a process of its own."""
+
+    def __init__(self, directory: Path, etcd: EtcdServer, subarray: str) -> None:
+        self._subarray = subarray
+        self._environment = variables(etcd)
+        super().__init__(directory, {})
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", self._module, "serve", "--subarray", self._subarray]
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, "--device", self._device, "--port", str(self.port)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **self._environment},
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("tango://"):
+                self.port = int(line.split(":")[2].split("/")[0])
+                return
+        raise RuntimeError(f"it ended:\n{self.log()}")
+
+    def reads(self, name: str) -> Any:
+        proxy = self.proxy()
+        if name.lower() not in [each.lower() for each in proxy.get_attribute_list()]:
+            return None
+        value = proxy.read_attribute(name).value
+        return list(value) if isinstance(value, np.ndarray) else value
+
+
+def variables(etcd: EtcdServer) -> dict[str, str]:
+    return {
+        "SDP_CONFIG_BACKEND": "etcd3",
+        "SDP_CONFIG_HOST": etcd.host,
+        "SDP_CONFIG_PORT": str(etcd.port),
+    }
+
+
+@pytest.fixture
+def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
+    """A server for one test, empty; the shared one shows that there can be one."""
+    with EtcdServer(tmp_path / "own") as server:
+        yield server
+
+
+@contextmanager
+def carrier(directory: Path, etcd: EtcdServer, subarray: str) -> Iterator[Carrier]:
+    running = Carrier(directory, etcd, subarray)
+    try:
+        eventually(lambda: running.proxy().IsMonitoringDB())
+        yield running
+    finally:
+        close_events()
+        if running.running():
+            running.kill()
+
+
+def key(path: str) -> str:
+    """As ska-sdp-config 0.3.2 writes keys: the number of slashes goes in front."""
+    return f"{path.count('/')}{path}"
+
+
+def put(etcd: EtcdServer, entities: dict[str, Any]) -> None:
+    for path, value in entities.items():
+        etcd.etcdctl("put", key(path), json.dumps(value))
+
+
+def together(etcd: EtcdServer, entities: dict[str, Any]) -> None:
+    """In one transaction."""
+    lines = [f"put {key(path)} {json.dumps(json.dumps(v))}" for path, v in entities.items()]
+    etcd.etcdctl("txn", stdin="\n" + "\n".join(lines) + "\n\n\n")
+
+
+def state(etcd: EtcdServer, path: str) -> dict[str, Any]:
+    text = etcd.etcdctl("get", "--print-value-only", key(f"{path}/state"))
+    return json.loads(text) if text else {}
+
+
+def test_the_life_of_a_pipeline(own_etcd: EtcdServer, tmp_path: Path, capfd: Any) -> None:
+    etcd, x, q = own_etcd, uri("pointing_cal_SKA001", "tango"), uri("pointing-offset")
+    with embedded_broker(["offsets"]) as servers, carrier(tmp_path, etcd, "01") as device:
+        sink = attribute("pointing_cal_SKA001", x=3, default_value=[0, 0, 0])
+        path = "[?antenna_name=='SKA001'] | [0].[last_scan_index, xel_offset, el_offset]"
+        put(etcd, {x: flow({"attributes": [[sink, {"select": path}]]}, q, start="earliest")})
+        put(etcd, {q: flow(queue("offsets", host=servers))})
+        put(etcd, blocks("eb-other", "pb-other", "02"))
+        other = uri("y", "tango", "pb-other")
+        put(etcd, {other: flow(attribute("y"), q)})
+        assert device.groups() == {}
+        together(etcd, blocks())
+        eventually(lambda: device.reads("pointing_cal_SKA001") == [0, 0, 0])
+        message = [{"antenna_name": "SKA001", "last_scan_index": 4, "xel_offset": 0.5}]
+        message[0]["el_offset"] = -0.5
+        produce(servers, "offsets", [json.dumps(message).encode()])
+        eventually(lambda: device.reads("pointing_cal_SKA001") == [4, 0.5, -0.5])
+        eventually(lambda: state(etcd, x).get("status") == "FLOWING")
+        assert state(etcd, q) == {}
+
+        # The tool tells the same, and why the other flow is not for this one.
+        for name, value in variables(etcd).items():
+            os.environ[name] = value
+        try:
+            assert main(["flows", "01", "--device", device._device]) == 0
+            told = capfd.readouterr().out
+            assert f"{PB}: 1 of 1 flows\n  {x}: object, KafkaConsumerSource(offsets) -> " in told
+            assert f"left out: {other}: eb-other runs on subarray 02, not on 01" in told
+        finally:
+            for name in variables(etcd):
+                del os.environ[name]
+
+        # Completed by its pipeline, in one transaction with what comes next.
+        then = uri("next", "tango")
+        made = flow(attribute("next"), q)
+        together(etcd, {f"{x}/state": {"status": "COMPLETED"}, then: made})
+        eventually(lambda: device.reads("next") == 0)
+        assert device.reads("pointing_cal_SKA001") is None
+        assert state(etcd, x) == {"status": "COMPLETED"}
+        put(etcd, {f"/eb/{EB}/state": {"status": "FINISHED"}})
+        eventually(lambda: device.groups() == {})
+        assert device.reads("next") is None
+        assert state(etcd, other) == {}
+
+
+def test_a_flow_streams_soon_after_it_was_written(own_etcd: EtcdServer, tmp_path: Path) -> None:
+    count, times = 50, []
+    topics = [f"t{number}" for number in range(count + 1)]
+    with embedded_broker(topics) as servers, carrier(tmp_path, own_etcd, "01") as device:
+        put(own_etcd, {**blocks(), uri("q"): flow(queue(topics[-1], host=servers))})
+        put(own_etcd, {uri("x", "tango"): flow(attribute("x"), uri("q"))})
+        eventually(lambda: state(own_etcd, uri("x", "tango")))  # the consumer is there
+        proxy = device.proxy()
+
+        async def write_all() -> None:
+            async with from_environment(variables(own_etcd)) as database:
+                for number in range(count):
+                    path = uri(f"x{number}", "tango")
+                    read = flow(queue(topics[number], host=servers))
+                    made = flow(attribute(f"x{number}"), uri(f"q{number}"))
+                    both = {uri(f"q{number}"): json.dumps(read), path: json.dumps(made)}
+                    began = time.monotonic()
+                    await database.transact(both)
+                    while (await database.get(f"{path}/state")) is None:
+                        await trio.sleep(0.002)
+                        assert time.monotonic() - began < 30, proxy.Status()
+                    times.append(time.monotonic() - began)
+
+        trio.run(write_all)
+    times.sort()
+    told = f"put -> streaming and told: p50 {times[count // 2]:.3f} s, p99 {times[-1]:.3f} s"
+    print(f"\n{told}, {count} flows")
+    assert times[-1] < 0.15 * SLACK
+
+
+def test_sixteen_subarrays_settle_to_what_stands_there(own_etcd: EtcdServer) -> None:
+    """Each reads the database once, and then what changes: whatever the number of flows."""
+    rng = random.Random(12)
+    flows: dict[str, Any] = {}
+
+    def made(subarray: int, number: int) -> dict[str, Any]:
+        pb = f"pb-test-20260101-{subarray:02}x{number % 4}"
+        name = f"x{subarray}_{number}"
+        sink = attribute(name, dtype=rng.choice(["DevDouble", "DevLong", "DevNothing"]))
+        source = uri("q", pb=pb)
+        return {
+            uri(name, "tango", pb): flow(sink, source, start=rng.choice(["latest", "earliest"]))
+        }
+
+    for subarray in range(SUBARRAYS):
+        for block in range(4):
+            pb = f"pb-test-20260101-{subarray:02}x{block}"
+            flows |= blocks(f"eb-{subarray:02}x{block}", pb, f"{subarray:02}")
+            flows[uri("q", pb=pb)] = flow(queue("t"))
+        for number in range(FLOWS):
+            flows |= made(subarray, number)
+
+    async def scenario() -> None:
+        calls = 0
+        async with (
+            from_environment(variables(own_etcd)) as writing,
+            trio.open_nursery() as nursery,
+        ):
+            items = [(path, json.dumps(value)) for path, value in flows.items()]
+            for begin in range(0, len(items), 100):
+                await writing.transact(dict(items[begin : begin + 100]))
+            wanted: dict[int, Any] = {}
+            seen: dict[int, int] = {}
+
+            async def follow(subarray: int) -> None:
+                nonlocal calls
+                reader = FlowReader(f"{subarray:02}", DEVICE)
+                async with from_environment(variables(own_etcd)) as database:
+                    ask = database._gateway.call
+
+                    async def counted(operation: str, *args: Any, **options: Any) -> Any:
+                        nonlocal calls
+                        calls += operation.startswith("read")
+                        return await ask(operation, *args, **options)
+
+                    database._gateway.call = counted
+                    async with database.watch_levels(f"{subarray}", LEVELS) as watch:
+                        async for view in watch:
+                            wanted[subarray] = await reader.wanted(view)
+                            seen[subarray] = view.revision
+
+            for subarray in range(SUBARRAYS):
+                nursery.start_soon(follow, subarray)
+            last = 0
+            for _ in range(CHANGES):
+                subarray, number = rng.randrange(SUBARRAYS), rng.randrange(FLOWS)
+                ((path, value),) = made(subarray, number).items()
+                gone = rng.random() < 0.2
+                last = await writing.transact({path: None if gone else json.dumps(value)}) or last
+            with trio.fail_after(60 * SLACK):
+                while len(seen) < SUBARRAYS or min(seen.values()) < last:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            view = await writing.view(LEVELS)
+            for subarray in range(SUBARRAYS):
+                fresh = FlowReader(f"{subarray:02}", DEVICE)
+                expected = await fresh.wanted(view)
+                assert {pb: one.exchanges for pb, one in wanted[subarray].items()}.keys() == (
+                    expected.keys()
+                )
+                for pb, one in expected.items():
+                    # What is refused now may have been accepted before, and goes on.
+                    mine = {str(exchange) for exchange in wanted[subarray][pb].exchanges}
+                    assert mine >= {str(exchange) for exchange in one.exchanges}
+                    assert len(wanted[subarray][pb].notes) == len(one.notes)
+            nursery.cancel_scope.cancel()
+        print(f"\n{SUBARRAYS} subarrays, {FLOWS} flows each, {CHANGES} changes: {calls} reads")
+        assert calls <= 2 * SUBARRAYS
+
+    trio.run(scenario)
