@@ -4,6 +4,7 @@ A Ctrl-C or SIGTERM that comes while Python imports, for half a second or more, 
 somebody can heed it. As process 1 of a container it would else be lost.
 """
 
+import os
 import signal
 
 
@@ -24,6 +25,8 @@ def server() -> int:
 
 
 def _begin() -> None:
+    # A thread for each processor, for linear algebra, of which there is none here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     from .runtime.process import fill_descriptors  # not before: it takes some milliseconds
 

@@ -38,7 +38,7 @@ PAUSE = 0.01
 OPENING = 1.0
 """Seconds that sources which are started one after the other wait, all in all, to be subscribed."""
 
-_MOST_SUBSCRIBING, _MOST_CALLING = 4, 16
+_MOST_SUBSCRIBING, _MOST_CALLING = 4, 12
 """Threads for calls to servers that have just answered."""
 
 

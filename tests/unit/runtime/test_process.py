@@ -135,3 +135,23 @@ time.sleep(60)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
     assert done.returncode == 1
+
+
+def test_numpy_is_given_no_thread_for_each_processor():
+    script = """
+import os, sys
+from queue_connector import entry
+sys.argv[1:] = ["--help"]
+try:
+    entry.tool()
+except SystemExit:
+    pass
+import numpy
+numpy.ones((500, 500)) @ numpy.ones((500, 500))
+print(len(os.listdir("/proc/self/task")), file=sys.stderr)
+"""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=environment
+    )
+    assert done.stderr.split()[-1] == "1"
