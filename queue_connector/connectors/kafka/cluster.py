@@ -31,7 +31,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from ...model.errors import EndpointError
-from ...runtime.bridge import TICK, Lane
+from ...runtime.bridge import Lane
 from .client import (
     HOPELESS,
     STRANDED,
@@ -139,7 +139,7 @@ class Asker:
         self._reasons: dict[str, tuple[float, Found]] = {}
         self._suspected_at = 0.0
         self._probed_at = 0.0
-        self._lane = Lane("kafka-asks", turn=self._turn, interval=TICK)
+        self._lane = Lane("kafka-asks", turn=self._turn, interval=_WAIT_INTERVAL)
 
     async def __aenter__(self) -> Asker:
         await self._lane.__aenter__()
@@ -210,9 +210,11 @@ class Asker:
 
     def _turn(self) -> None:
         self._client.poll(0)  # serves what librdkafka has to say
-        wanted = {topic for watcher in self._watchers for topic in watcher.topics()}
         now = time.monotonic()
-        if not wanted or now < self._next_look:
+        if now < self._next_look:
+            return
+        wanted = {topic for watcher in self._watchers for topic in watcher.topics()}
+        if not wanted:
             return
         self._next_look = now + LOOK_INTERVAL
         self.urgent = False

@@ -72,6 +72,8 @@ class TopicPartitions:
         self.full_since = 0.0
         """When it was seen to be full; 0: it is not."""
         self.failed = False
+        self.asking = False
+        """Whether answers are awaited to where partitions begin or end."""
         self._home = home
         self._topic = subscription.topic
         self._log = subscription.log
@@ -84,7 +86,6 @@ class TopicPartitions:
         self._lost: set[int] = set()
         self._read: set[int] = set()
         self._known = False
-        self._asking = False
         self._unknown_since: float | None = None
 
     # -- what the cluster says of the topic --------------------------------------------------------
@@ -95,7 +96,7 @@ class TopicPartitions:
             self._refused(found.error)
         elif found.missing:
             self._missing(now)
-        elif not self._asking:
+        elif not self.asking:
             self._unknown_since = None
             if self._known:
                 self._compare(set(found.leaders))
@@ -147,7 +148,7 @@ class TopicPartitions:
     # -- where to begin ----------------------------------------------------------------------------
 
     def _begin(self, leaders: Mapping[int, int]) -> None:
-        self._asking = True
+        self.asking = True
         numbers = sorted(leaders)
         if self._home.bookmark is None:
             self._find_start(numbers)
@@ -227,7 +228,7 @@ class TopicPartitions:
 
     def _ask_again(self, error: KafkaError) -> None:
         """At the next look."""
-        self._asking = False
+        self.asking = False
         if error.code() in HOPELESS:
             self.fail(error)
         else:
@@ -235,7 +236,7 @@ class TopicPartitions:
             self._home.asker.urgent = True
 
     def _begin_at(self, positions: dict[int, int]) -> None:
-        self._asking = False
+        self.asking = False
         self._known = True
         self._take_on(positions)
 
@@ -414,9 +415,9 @@ class TopicPartitions:
 
     def look_for_lost(self) -> None:
         """Ask where partitions begin and end whose positions are gone."""
-        if self._asking or not self._lost:
+        if self.asking or not self._lost:
             return
-        self._asking = True
+        self.asking = True
         numbers = sorted(self._lost)
 
         def lows_found(lows: dict[int, int]) -> None:
@@ -425,7 +426,7 @@ class TopicPartitions:
         self._ask(numbers, EARLIEST, lows_found)
 
     def _found_again(self, lows: dict[int, int], highs: dict[int, int]) -> None:
-        self._asking = False
+        self.asking = False
         for number in self._lost & set(lows):
             self._lost.discard(number)
             low, high, position = lows[number], highs[number], self._positions[number]

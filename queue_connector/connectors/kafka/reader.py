@@ -34,7 +34,7 @@ from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher
 from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
 from .subscription import Place, Subscription
 
-FETCH_WAIT = 75
+FETCH_WAIT = 100
 """Milliseconds that a broker may hold back the answer that there is nothing.
 
 Each such question names all partitions, so that idle ones cost the less the longer this is; and a
@@ -309,12 +309,13 @@ class Reader(Watcher):
 
     def _looked(self, found: Mapping[str, Found]) -> None:
         now = time.monotonic()
-        self._hurried_until = now + 0.2  # answers to what is asked now come soon
         for name, one in found.items():
             topic = self._topics.get(name)
             if topic is not None:
                 topic.looked(one, now)
                 topic.look_for_lost()
+                if topic.asking:
+                    self._hurried_until = now + 0.2  # the answers come soon
 
     def _keep_up(self, now: float) -> None:
         trouble = self.asker.trouble
