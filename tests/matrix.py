@@ -178,6 +178,7 @@ ENCODINGS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "msgpack_numpy": (TEXTUAL | {"complex", "struct"}, UP_TO_2_D),
     "carray": (frozenset({"bool", "ints", "floats", "complex", "struct"}), ANY),
     "npy": (frozenset(COLUMNS) - {"bytes", "object"}, ANY),
+    "xarray": (TEXTUAL | {"complex", "struct"}, ANY),
 }
 """Encoding → columns and shapes; bytes go with any text, and with none."""
 

@@ -8,7 +8,7 @@ an exchange: bytes are never coded, whatever their encoding is called.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from ..model.datatypes import Data, DataSpec, Kind, conform, conform_batch
@@ -23,6 +23,8 @@ class Codec(abc.ABC):
     """The kinds of dtype that survive a round trip."""
     max_dimensions: ClassVar[int | None] = 2
     """The most dimensions that survive one; none: any number."""
+    has_variables: ClassVar[bool] = False
+    """Whether a payload holds several arrays by name; then its first argument is one's name."""
 
     @property
     def name(self) -> str:
@@ -136,12 +138,13 @@ import_submodules(__name__)
 from .raw import RawCodec  # noqa: E402  it needs `Codec`
 
 
-def codec_for(encoding: str | None, spec: DataSpec) -> Codec:
-    """The codec that carries *spec* under the name of *encoding*.
+def codec_for(encoding: str | None, spec: DataSpec, variable: str | None = None) -> Codec:
+    """The codec that carries *spec* under the name of *encoding*; *variable* of several arrays.
 
     Raises:
         UnknownNameError: no encoding has this name, and the data are not bytes.
     """
     if spec.kind is Kind.BYTES:
         return RawCodec(encoding or "")
-    return codecs.lookup(encoding)()
+    found: Callable[..., Codec] = codecs.lookup(encoding)
+    return found() if variable is None else found(variable)

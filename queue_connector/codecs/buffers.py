@@ -39,6 +39,18 @@ def _leaves(dtype: np.dtype[Any]) -> Iterator[tuple[np.dtype[Any], tuple[str, ..
         yield dtype, ()
 
 
+def check_text(value: object) -> None:
+    """Refuse a text that an array of one would not hold as it is.
+
+    Raises:
+        ValueError: it has a lone surrogate, or ends in NUL, which numpy takes for padding.
+    """
+    if isinstance(value, str):
+        value.encode()
+        if value.endswith("\0"):
+            raise ValueError("numpy would strip the NUL at the text's end")
+
+
 def dtype_of(written: object, depth: int = 0) -> np.dtype[Any]:
     """The dtype of an array protocol type string, or of a list of fields with such.
 

@@ -40,25 +40,40 @@ class MsgpackNumpyCodec(Codec):
         return super().refusal(spec)
 
     def write(self, value: Data, spec: DataSpec) -> bytes:
-        if spec.kind is Kind.OBJECT:
-            value = plain(value, _PASSED)
-        payload: bytes = msgpack.packb(value, default=_pack)
-        if spec.kind is Kind.OBJECT and (b"nd" in payload or b"complex" in payload):
-            _check_mappings(value)
-        return payload
+        return packed_object(value) if spec.kind is Kind.OBJECT else packed(value)
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
-        check = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
-        check.feed(payload)
-        check.skip()  # makes nothing; raises when less is there than is claimed
-        # Without bin types, bytes are text that is none; what stays so is refused with the value.
-        value = msgpack.unpackb(
-            payload, object_hook=_unpack, ext_hook=_refuse, unicode_errors="surrogateescape"
-        )
+        value = unpacked(payload)
         if spec.kind is Kind.OBJECT:
             return plain(value, (bytes, complex))
         check_width(value, spec, len(payload))
         return value
+
+
+def packed(value: object) -> bytes:
+    """A value as the library packs it; any exception means that it cannot be carried."""
+    payload: bytes = msgpack.packb(value, default=_pack)
+    return payload
+
+
+def packed_object(value: object) -> bytes:
+    """The same for an object, which may hold arrays: what is read again is the same."""
+    value = plain(value, _PASSED)
+    payload = packed(value)
+    if b"nd" in payload or b"complex" in payload:
+        _check_mappings(value)
+    return payload
+
+
+def unpacked(payload: bytes) -> Any:
+    """What a payload holds; any exception means that it is malformed, or is refused."""
+    check = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
+    check.feed(payload)
+    check.skip()  # makes nothing; raises when less is there than is claimed
+    # Without bin types, bytes are text that is none; what stays so is refused with the value.
+    return msgpack.unpackb(
+        payload, object_hook=_unpack, ext_hook=_refuse, unicode_errors="surrogateescape"
+    )
 
 
 def _pack(value: object) -> object:

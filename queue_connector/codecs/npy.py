@@ -20,7 +20,7 @@ import numpy as np
 
 from ..model.datatypes import Data, DataSpec, Kind
 from . import Codec, codecs
-from .buffers import dtype_of, from_buffer
+from .buffers import check_text, dtype_of, from_buffer
 from .literal import read_literal
 
 _MAGIC = b"\x93NUMPY"
@@ -39,10 +39,7 @@ class NpyCodec(Codec):
     max_dimensions = None
 
     def write(self, value: Data, spec: DataSpec) -> bytes:
-        if isinstance(value, str):
-            value.encode()  # raises for a lone surrogate
-            if value.endswith("\0"):
-                raise ValueError("numpy would strip the NUL at the text's end")
+        check_text(value)
         array = np.asarray(value)
         if _beyond_latin(array.dtype):  # names in UTF-8, which version 3 has
             file = io.BytesIO()

@@ -109,7 +109,7 @@ class KafkaProducerSink(DataSink):
         encoding = descriptor.encoding
         if spec.kind is Kind.BYTES and encoding == DEFAULT_ENCODING:
             encoding = None  # nobody means it for bytes, which carry a name of their own
-        self._codec = codec_for(encoding, spec)
+        self._codec = codec_for(encoding, spec, descriptor.variable)
         self._spec = spec
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes

@@ -158,7 +158,7 @@ class KafkaConsumerSource(DataSource):
         self, descriptor: KafkaConsumerSourceDescriptor, spec: DataSpec, services: Services
     ) -> None:
         self._encoding = descriptor.encoding or ""
-        self._codec = codec_for(descriptor.encoding, spec)
+        self._codec = codec_for(descriptor.encoding, spec, descriptor.variable)
         self._spec = spec
         self._topic = descriptor.topic
         self._group = descriptor.group_id

@@ -120,6 +120,12 @@ class KafkaTopicDescriptor(KafkaAddress, EndpointDescriptor):
         "stand here: a source pairs the bytes with it, a sink refuses those that carry another "
         "(the default and null: takes all).",
     )
+    variable: str | None = option(
+        default=None,
+        min_length=1,
+        doc="Which array of a message is carried, where the encoding has several: those of xarray. "
+        "Null is the only one.",
+    )
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """Also addresses, topic names and encodings that cannot be."""
@@ -131,9 +137,14 @@ class KafkaTopicDescriptor(KafkaAddress, EndpointDescriptor):
         if spec.kind is Kind.BYTES:
             return
         try:
-            codecs.lookup(self.encoding)
+            found = codecs.lookup(self.encoding)
         except UnknownNameError as error:
             yield Fault("$.encoding", error.message, error.hint)
-        else:
-            for fault in codec_for(self.encoding, spec).faults(spec):
-                yield fault.below("$.encoding")
+            return
+        if self.variable is not None and (not found.has_variables or spec.kind is Kind.OBJECT):
+            whole = f"objects are {self.encoding}'s whole messages"
+            reason = whole if found.has_variables else f"{self.encoding} has no variables"
+            yield Fault("$.variable", reason, "leave it out")
+            return
+        for fault in codec_for(self.encoding, spec, self.variable).faults(spec):
+            yield fault.below("$.encoding")

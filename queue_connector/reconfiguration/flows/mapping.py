@@ -28,7 +28,7 @@ from .entities import FLOWS, Entities, Flow, FlowKey, Json
 _OF_EXCHANGE = ("dtype", "shape", "labels", "pipe", "on_error", "buffer")
 _OF_SUBSCRIPTION = ("type", "stateless", "etype")
 _OF_CONSUMER = ("start", "group_id", "variable", "options")
-_OF_PRODUCER = ("timestamp_options", "message_max_bytes")
+_OF_PRODUCER = ("timestamp_options", "message_max_bytes", "options")
 
 
 class NotThereError(Exception):
