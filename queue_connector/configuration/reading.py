@@ -20,7 +20,6 @@ from ..model.convert import MAX_FAULTS, dtypes_taken_for, read_as, read_field
 from ..model.datatypes import DataSpec, parse_dtype
 from ..model.descriptors import (
     ANY_DTYPE,
-    UNIONS,
     Claim,
     Client,
     ExchangeDescriptor,
@@ -32,10 +31,10 @@ from ..model.descriptors import (
     common,
     faults_of,
     specs_like,
-    step,
 )
 from ..model.errors import ConfigError, ConfigWarning, Fault
 from .circles import circles
+from .older import exchanges, in_present_words
 
 MAX_EXCHANGES = 1000
 """Exchanges of one configuration, those of all its groups together."""
@@ -83,7 +82,8 @@ def read(value: object, device: str = "") -> Reading:
 
     An exchange that has the right structure is checked for its meaning even when others do not.
     """
-    if (number := sum(1 for _ in _exchanges(value))) > MAX_EXCHANGES:
+    value, older = in_present_words(value)
+    if (number := sum(1 for _ in exchanges(value))) > MAX_EXCHANGES:
         message = f"expected at most {MAX_EXCHANGES} exchanges, found {number}; they are unread"
         hint = "share them out among several connectors, or let one exchange carry an array"
         return Reading(None, meaning=(Fault("$.exchanges", message, hint),))
@@ -103,7 +103,7 @@ def read(value: object, device: str = "") -> Reading:
         judged.extend(placed)
     else:
         broken = 0
-        for path, item in _exchanges(value):
+        for path, item in exchanges(value):
             exchange = read_as(item, ExchangeDescriptor).made
             if exchange is not None:
                 placed.append((path, exchange))
@@ -118,7 +118,7 @@ def read(value: object, device: str = "") -> Reading:
         None if meaning else descriptor,
         attempt.structure,
         meaning,
-        tuple(itertools.islice(_warnings(value, placed, device), MAX_FAULTS)),
+        tuple(itertools.islice((*older, *_warnings(placed, device)), MAX_FAULTS)),
     )
 
 
@@ -131,9 +131,8 @@ def _long_names(groups: Iterable[object]) -> Iterator[Fault]:
 
 
 def _warnings(
-    value: object, placed: Sequence[tuple[str, ExchangeDescriptor]], device: str
+    placed: Sequence[tuple[str, ExchangeDescriptor]], device: str
 ) -> Iterator[ConfigWarning]:
-    yield from _older_spellings(value)
     for path, exchange in placed:
         yield from (warning.below(path) for warning in exchange.warnings())
     yield from circles(placed, device)
@@ -221,37 +220,3 @@ class _InPart:
             else:
                 taken.setdefault(name, stand_in)
         return ExchangeDescriptor(**taken), unread
-
-
-def _exchanges(value: object) -> Iterator[tuple[str, object]]:
-    """Whatever stands where an exchange is expected, with its path."""
-    match value:
-        case {"exchanges": list(items)}:
-            groups = [("$.exchanges", items)]
-        case {"exchanges": dict(mapping)}:
-            groups = [(f"$.exchanges{step(str(key))}", items) for key, items in mapping.items()]
-        case _:
-            return
-    for prefix, items in groups:
-        if isinstance(items, list):
-            yield from ((prefix + step(index), item) for index, item in enumerate(items))
-
-
-_KEYS = {"source": "source", "pipe": "pipe", "sink": "sink"}
-
-
-def _older_spellings(value: object) -> Iterator[ConfigWarning]:
-    registries = {registry.what: registry for registry in UNIONS.values()}
-    for path, item in _exchanges(value):
-        for key, what in _KEYS.items():
-            found = item.get(key) if isinstance(item, dict) else None
-            parts = found if isinstance(found, list) else [found]
-            for index, part in enumerate(parts):
-                written = part.get("type") if isinstance(part, dict) else None
-                if current := registries[what].renamed(written):
-                    here = path + step(key) + (step(index) if isinstance(found, list) else "")
-                    yield ConfigWarning(
-                        here + ".type",
-                        f"{written!r} is an older spelling",
-                        f"write {current!r}",
-                    )

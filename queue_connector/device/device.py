@@ -1,11 +1,12 @@
 """The Tango device ``SDPQueueConnector``: properties, commands, states and attributes.
 
-A client may command everything and read everything; it can write what the property ``attributes``
-says.
+A client may command everything and read everything; it can write ``loggingLevel``, and what the
+property ``attributes`` says.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import metadata
 from typing import ClassVar
 
 import tango
@@ -20,6 +21,7 @@ from ..engine.state import State
 from ..engine.supervisor import STOP_GRACE, Supervisor
 from ..model.descriptors import QueueConnectorDescriptor
 from ..model.errors import EndpointError, QueueConnectorError
+from ..runtime.logs import LoggingLevel, logging_level, set_logging_level
 from .trio_device import TrioDevice, dev_failed, fault_in_words
 
 RESTARTING = 0.05
@@ -236,6 +238,26 @@ class SDPQueueConnector(TrioDevice):
     def versionId(self) -> str:
         """The version of the software."""
         return __version__
+
+    @attribute(dtype=str)
+    def version(self) -> str:
+        """The same, as SDP's own devices call it."""
+        return __version__
+
+    @attribute(dtype=str)
+    def buildState(self) -> str:
+        """Name, version and purpose of the software, as SKA devices tell it."""
+        return f"queue-connector, {__version__}, {metadata('queue-connector')['Summary']}"
+
+    @attribute(dtype=LoggingLevel)
+    def loggingLevel(self) -> LoggingLevel:
+        """How much the server logs: every device of it, from the next line on."""
+        return logging_level()
+
+    @loggingLevel.write
+    def set_loggingLevel(self, level: LoggingLevel) -> None:
+        """Log so much."""
+        set_logging_level(LoggingLevel(level))
 
     @attribute(dtype=str)
     def groups(self) -> str:

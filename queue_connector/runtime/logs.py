@@ -11,6 +11,7 @@ counted, and a line tells how many are missing once there is a reader again.
 
 from __future__ import annotations
 
+import enum
 import io
 import logging
 import os
@@ -134,6 +135,38 @@ def configure_logging(level: int) -> None:
     logging.captureWarnings(True)
     for chatty in ("httpx", "httpcore"):  # lines for every request, and every byte of it
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class LoggingLevel(enum.IntEnum):
+    """How much is logged, as SKA devices number it."""
+
+    OFF = 0
+    FATAL = 1
+    ERROR = 2
+    WARNING = 3
+    INFO = 4
+    DEBUG = 5
+
+
+_LEVELS = {
+    LoggingLevel.OFF: logging.CRITICAL + 10,
+    LoggingLevel.FATAL: logging.CRITICAL,
+    LoggingLevel.ERROR: logging.ERROR,
+    LoggingLevel.WARNING: logging.WARNING,
+    LoggingLevel.INFO: logging.INFO,
+    LoggingLevel.DEBUG: logging.DEBUG,
+}
+
+
+def logging_level() -> LoggingLevel:
+    """The level of the process's log; one between two of them is the less talkative."""
+    level = logging.getLogger().level
+    return max(known for known, number in _LEVELS.items() if number >= level)
+
+
+def set_logging_level(level: LoggingLevel) -> None:
+    """Log so much from now on, whichever device of the process it was asked of."""
+    logging.getLogger().setLevel(_LEVELS[level])
 
 
 def lost_lines() -> int:

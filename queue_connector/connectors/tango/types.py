@@ -207,7 +207,8 @@ def own_places(device: str, names: Iterable[str]) -> Iterator[Place]:
 
 
 OWN_ATTRIBUTES = (
-    *("State", "Status", "versionId", "healthState"),
+    *("State", "Status", "healthState", "loggingLevel"),
+    *("versionId", "version", "buildState"),
     *("groups", "statistics", "configuration"),
 )
 """What the device has of its own, and no sink may publish."""
