@@ -43,6 +43,7 @@ from .model.errors import (
     EncodeError as EncodeError,
     EndpointError as EndpointError,
     ExchangeError as ExchangeError,
+    Fault as Fault,
     QueueConnectorError as QueueConnectorError,
     StateError as StateError,
 )

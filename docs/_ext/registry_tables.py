@@ -13,7 +13,7 @@ Each directive writes Markdown, which MyST parses as if it stood in the page.
 * ``metrics``         name, type, labels and meaning of each metric
 * ``environment``     the variables that name the configuration database
 * ``command-line``    the help of ``queue-connector``
-* ``python-api``      what `queue_connector` exports, with its methods
+* ``python-api``      what `queue_connector`, or another module, exports, with methods
 * ``headers``         the headers of a dead letter
 * ``errors``          the tree of exceptions
 * ``constants``       names of module attributes, one on each line: value and docstring
@@ -36,7 +36,6 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 # The first is read for its effect too: what it imports is what the registries hold.
-import queue_connector as qc
 from queue_connector import cli
 from queue_connector.codecs import codec_for, codecs
 from queue_connector.configdb import environment
@@ -386,10 +385,11 @@ def constants(names: Sequence[str]) -> Iterator[str]:
 # -- Python ----------------------------------------------------------------------------------------
 
 
-def python_api(_which: str = "") -> Iterator[str]:
-    """What programs may use: signatures and docstrings, with the public methods of classes."""
-    for name in sorted(qc.__all__, key=str.lower):
-        found = getattr(qc, name)
+def python_api(which: str) -> Iterator[str]:
+    """What a module exports: signatures and docstrings, with the public methods of classes."""
+    module = importlib.import_module(which or "queue_connector")
+    for name in sorted(module.__all__, key=str.lower):
+        found = getattr(module, name)
         yield f"### {name}"
         yield ""
         if isinstance(found, Registry):

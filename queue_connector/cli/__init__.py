@@ -86,6 +86,8 @@ def main(
     parser = _parser([word for word in given if word in COMMANDS][:1])
     begin()
     options = parser.parse_args(given)
+    if misused := _load_plugins(options.plugins):
+        return misused
     try:
         status: int = options.run(options)
     except BaseExceptionGroup as errors:
@@ -94,6 +96,16 @@ def main(
                 raise error from None
         raise
     return status
+
+
+def _load_plugins(written: str) -> int:
+    """Load those that are asked for; the exit status, which is not 0 when one cannot be."""
+    from ..configuration import plugins  # late, as it is seldom needed
+
+    errors = plugins.load(plugins.asked_for([written]))
+    for error in errors:
+        print(f"queue-connector: {error}", file=sys.stderr)
+    return 2 if errors else 0
 
 
 def _unwritten(error: OSError) -> int:
@@ -117,6 +129,14 @@ def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--plugins",
+        default="",
+        metavar="NAMES",
+        help="installed distributions whose sources, sinks, pipes and encodings may be used too, "
+        "separated by commas: their code is run. The environment variable "
+        "QUEUE_CONNECTOR_PLUGINS does the same",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, words in COMMANDS.items():
         if name in names:

@@ -63,6 +63,12 @@ class SDPQueueConnector(TrioDevice):
         default_value="on",
         doc="Whether the states of flows are written to the configuration database: on or off.",
     )
+    plugins = device_property(
+        dtype=(str,),
+        default_value=(),
+        doc="The installed distributions whose sources, sinks, pipes and encodings may be used "
+        "too: their code is run.",
+    )
     attributes = device_property(
         dtype=(str,),
         default_value=(),

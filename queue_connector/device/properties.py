@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from ..configdb import check_path
-from ..configuration import attributes as static_attributes
+from ..configuration import attributes as static_attributes, plugins
 from ..connectors.tango.static_attributes import StaticAttribute
 from ..engine.supervisor import STOP_GRACE
 from ..model.errors import ConfigError
@@ -46,7 +46,9 @@ class Properties:
     @classmethod
     def of(cls, device: Any) -> Properties:
         """Read those of a device; nothing is ever raised for what they hold."""
-        faults: list[str] = []
+        # Before anything is read that may name what they offer.
+        unusable = plugins.load(plugins.asked_for(device.plugins))
+        faults = [f"the property plugins: {error}" for error in unusable]
 
         def number(name: str, default: float, most: float, what: str) -> float:
             text = str(getattr(device, name)).strip()

@@ -13,7 +13,7 @@ from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.descriptors import Buffer, Services
 from queue_connector.model.ledger import Batch
 from queue_connector.model.shared import Shared
-from tests.endpoints import Keeper, Recorded, exchange
+from queue_connector.testing.endpoints import Keeper, Recorded, exchange
 from tests.kafka_topics import librdkafka_threads, make_source, produce
 from tests.waiting import until
 

@@ -46,9 +46,23 @@ BAD = [
     ("stop_grace", "nan", "expected seconds from 0 to 3600"),
     ("metrics_port", "abc", "expected a port from 0 to 65535"),
     ("metrics_port", "70000", "expected a port from 0 to 65535"),
+    ("flows", "maybe", "expected one of auto, on, off"),
+    ("flow_states", "x", "expected one of on, off"),
     ("exchanges_config_path", "no/slash", "a path begins with /"),
     ("exchanges_config_path", "/a//b", "a path has a name after every /"),
 ]
+
+
+def test_a_property_that_asks_for_what_is_not_there_is_a_fault_that_says_so(propertied):
+    proxy = propertied().proxy()
+    for properties, told in (
+        ({"plugins": ["nowhere"]}, "the property plugins: the plugin 'nowhere' is not installed"),
+        ({"flows": "on"}, "the property flows is 'on'; subarray_id must say of which subarray"),
+    ):
+        propertied(**properties)
+        proxy.Init()
+        assert proxy.State() == DevState.FAULT, properties
+        assert told in proxy.Status()
 
 
 def test_bad_properties_are_a_fault_that_names_each_with_what_is_allowed(propertied):

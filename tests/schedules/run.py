@@ -21,7 +21,7 @@ from queue_connector.engine.supervisor import Supervisor, Wanted
 from queue_connector.engine.window import Window
 from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.model.errors import ClosedError, StateError
-from tests.endpoints import Attributes
+from queue_connector.testing.endpoints import Attributes
 from tests.schedules.plan import (
     REST,
     STOP_GRACE,

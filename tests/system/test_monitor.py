@@ -19,8 +19,8 @@ from queue_connector.configdb.gateway import Credentials, Gateway
 from queue_connector.engine.supervisor import Supervisor, open_supervisor
 from queue_connector.model import texts
 from queue_connector.reconfiguration.monitor import Monitor
+from queue_connector.testing.endpoints import Attributes
 from tests.configdb_contract import eventually
-from tests.endpoints import Attributes
 from tests.services.etcd import EtcdServer
 
 PATH = "/component/lmc-queueconnector-01/owner"

@@ -13,7 +13,7 @@ FLOORS = [
     {"runtime", "codecs", "expressions"},
     {"engine", "observability"},
     {"connectors", "configdb"},
-    {"configuration"},
+    {"configuration", "testing"},
     {"reconfiguration"},
     {"connector"},
     {"device"},

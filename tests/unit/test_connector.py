@@ -14,8 +14,8 @@ from queue_connector.connector import open_connector
 from queue_connector.connectors.memory.sink import InMemorySink
 from queue_connector.engine.state import Health, State
 from queue_connector.model.errors import ConfigError, EndpointError, ExchangeError, StateError
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Attributes
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Attributes
 from tests.waiting import until
 
 PATH = "/component/lmc-queueconnector-01/owner"

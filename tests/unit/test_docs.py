@@ -23,7 +23,6 @@ from tests.matrix import ENCODINGS
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-OWN = DOCS / "how-to" / "own"
 CONFIGURATIONS = [
     *sorted((ROOT / "examples").glob("*.json")),
     *sorted((DOCS / "how-to" / "configurations").glob("*.json")),
@@ -183,54 +182,6 @@ def test_every_reason_of_the_ledger_that_the_reference_names_is_in_the_code():
     code = "\n".join(path.read_text() for path in (ROOT / "queue_connector").rglob("*.py"))
     assert len(reasons) >= 7
     assert all(f'"{reason}"' in code for reason in reasons)
-
-
-def test_a_source_a_sink_and_an_encoding_of_ones_own_work_as_the_guide_shows_them():
-    script = f"""
-import importlib.util, json, logging, sys, trio
-from queue_connector.configuration import document
-from queue_connector.model import convert
-from queue_connector.codecs import codec_for
-from queue_connector.model.datatypes import DataSpec, conform
-from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.group import Stream
-
-for name in ("csv", "clock", "log"):
-    spec = importlib.util.spec_from_file_location("own_" + name, {str(OWN)!r} + f"/{{name}}.py")
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-text = open({str(OWN / "clock.json")!r}).read()
-(exchange,) = document.parse(text).groups["default"]
-
-spec = DataSpec("float64", (3,))
-payload = codec_for("csv", spec).encode(conform([1, 2.5, 3], spec), spec)
-assert payload == b"1.0,2.5,3.0", payload
-assert codec_for("csv", spec).decode(payload, spec).tolist() == [1, 2.5, 3]
-assert codec_for("csv", DataSpec("float64", (2, 2))).refusal(DataSpec("float64", (2, 2)))
-
-data = json.loads(text)
-data["exchanges"][0]["source"]["period"] = 0.01
-data["exchanges"][0]["sink"] = data["exchanges"][0]["sink"][0]
-(exchange,) = document.parse(json.dumps(data)).groups["default"]
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-
-async def main():
-    ledger = Stream(exchange).ledger
-    built = Exchange.build("default[0]", exchange, ledger, None, logging.getLogger())
-    async with built, trio.open_nursery() as nursery:
-        nursery.start_soon(built.run)
-        await trio.sleep(0.2)
-        built.request_stop()
-    assert ledger.received == ledger.delivered > 0, ledger
-
-trio.run(main)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("default[0]: ")
 
 
 def test_the_table_of_kafka_options_has_each_setting_and_marks_the_secrets():

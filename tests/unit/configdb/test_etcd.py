@@ -7,7 +7,7 @@ import trio
 from queue_connector.configdb import Children, Versioned
 from queue_connector.configdb.etcd import MAX_DELAY, EtcdDatabase
 from queue_connector.model.errors import EndpointError
-from tests.checkpoints import cancel_at_every_step
+from queue_connector.testing.checkpoints import cancel_at_every_step
 
 from .fake_etcd import OK, FakeEtcd, Lines, created, kv, refusal, snapshot
 

@@ -15,8 +15,16 @@ from queue_connector.model.descriptors import Breaker, Buffer, ExchangeDescripto
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
 from queue_connector.model.ledger import Batch, Refusal
 from queue_connector.model.stream import DataPipe, MergedSource
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Given, Hasty, Keeper, Numbers, Recorded, Taken, exchange
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import (
+    Given,
+    Hasty,
+    Keeper,
+    Numbers,
+    Recorded,
+    Taken,
+    exchange,
+)
 
 SPEC = DataSpec("int64")
 

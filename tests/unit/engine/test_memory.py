@@ -11,7 +11,7 @@ from queue_connector.engine.window import MOST_BYTES
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.ledger import Batch
 from queue_connector.model.stream import DataPipe, DataSink, DataSource
-from tests.endpoints import exchange
+from queue_connector.testing.endpoints import exchange
 from tests.unit.engine.test_exchange import run
 
 DATA = 60

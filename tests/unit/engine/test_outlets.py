@@ -12,8 +12,8 @@ from queue_connector.model.condition import Condition
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
 from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
 from queue_connector.model.stream import DataSink, Delivery
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
 from tests.unit.engine.test_exchange import run
 
 

@@ -13,8 +13,8 @@ from queue_connector.connectors.pipes.default import DefaultPipe
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DataError, ExchangeError
 from queue_connector.model.stream import DataPipe
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Keeper, Numbers, Recorded, exchange
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Keeper, Numbers, Recorded, exchange
 
 SPEC = DataSpec("int64")
 

@@ -15,7 +15,7 @@ from queue_connector.engine.state import State
 from queue_connector.engine.supervisor import Wanted, open_supervisor
 from queue_connector.model.descriptors import ExchangeDescriptor
 from queue_connector.reconfiguration.monitor import Monitor
-from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.reconfigurations import Model
 
 COUNT = int(os.environ.get("RECONFIGURATIONS", "1000"))

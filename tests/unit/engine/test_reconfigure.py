@@ -8,8 +8,8 @@ from queue_connector.engine.state import State
 from queue_connector.engine.supervisor import Supervisor, Wanted, open_supervisor
 from queue_connector.model.descriptors import ExchangeDescriptor
 from queue_connector.model.errors import ConfigError, Fault, StateError
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until
 
 

@@ -15,7 +15,7 @@ from queue_connector.engine.state import Health, State
 from queue_connector.engine.supervisor import Wanted, open_supervisor
 from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
 from queue_connector.model.shared import Shared
-from tests.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.unit.engine.test_reconfigure import World
 from tests.waiting import until
 

@@ -17,8 +17,8 @@ from queue_connector.engine.supervisor import Supervisor, open_supervisor
 from queue_connector.model.errors import ConfigError
 from queue_connector.reconfiguration.children import Reader, read_once
 from queue_connector.reconfiguration.monitor import Monitor
-from tests.checkpoints import cancel_at_every_step
-from tests.endpoints import Attributes
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Attributes
 from tests.waiting import until
 
 HOST = socket.gethostname()

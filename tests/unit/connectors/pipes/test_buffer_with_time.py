@@ -14,9 +14,9 @@ from queue_connector.connectors.pipes.buffer_with_time import (
 )
 from queue_connector.model.datatypes import DataSpec, Kind
 from queue_connector.model.ledger import Batch
-from tests.checkpoints import cancel_at_every_step
+from queue_connector.testing.checkpoints import cancel_at_every_step
+from queue_connector.testing.endpoints import Keeper, Numbers, Recorded, exchange
 from tests.data import DTYPES, same, values
-from tests.endpoints import Keeper, Numbers, Recorded, exchange
 
 INT = DataSpec("int64")
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import attrs
 import trio
 
-from queue_connector.model.datatypes import Data, DataSpec
-from queue_connector.model.descriptors import Services, SinkDescriptor, sinks
-from queue_connector.model.stream import DataSink
+import queue_connector as qc
 
 
-@sinks.register("LogSink")
+@qc.sinks.register("LogSink")
 @attrs.frozen(kw_only=True)
-class LogSinkDescriptor(SinkDescriptor):
+class LogSinkDescriptor(qc.SinkDescriptor):
     """Logs each datum, at level INFO."""
 
-    def build(self, spec: DataSpec, services: Services) -> LogSink:
+    def build(self, spec: qc.DataSpec, services: qc.Services) -> LogSink:
         """The sink, not started."""
         return LogSink(services)
 
 
-class LogSink(DataSink):
+class LogSink(qc.DataSink):
     """Runtime side of `LogSinkDescriptor`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: qc.Services) -> None:
         self._log = services.log
         self._exchange = services.exchange
 
@@ -35,7 +33,7 @@ class LogSink(DataSink):
         """End; nothing has to be released."""
         await trio.lowlevel.checkpoint()
 
-    async def awrite(self, value: Data) -> None:
+    async def awrite(self, value: object) -> None:
         """Log one datum."""
         await trio.lowlevel.checkpoint()
         self._log.info("%s: %s", self._exchange, value)

@@ -6,25 +6,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from queue_connector.codecs import Codec, codecs
-from queue_connector.model.datatypes import Data, DataSpec, Kind
+import queue_connector as qc
 
 
-@codecs.register("csv")
-class CsvCodec(Codec):
+@qc.codecs.register("csv")
+class CsvCodec(qc.Codec):
     """See the module's docstring."""
 
-    kinds = frozenset({Kind.INT, Kind.FLOAT})
+    kinds = frozenset({qc.Kind.INT, qc.Kind.FLOAT})
     max_dimensions = 1
 
-    def write(self, value: Data, spec: DataSpec) -> bytes:
+    def write(self, value: Any, spec: qc.DataSpec) -> bytes:
         """The numbers of a value."""
         return ",".join(map(str, np.atleast_1d(value).tolist())).encode()
 
-    def read(self, payload: bytes, spec: DataSpec) -> Data:
+    def read(self, payload: bytes, spec: qc.DataSpec) -> Any:
         """The numbers of a payload."""
-        parse = int if spec.kind is Kind.INT else float
+        parse = int if spec.kind is qc.Kind.INT else float
         numbers = [parse(text) for text in payload.decode("ascii").split(",") if text]
         return numbers if spec.shape else numbers[0]

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import attrs
 import numpy as np
 import trio
 
-from queue_connector.model.datatypes import Data, DataSpec, Kind
-from queue_connector.model.descriptors import Services, SourceDescriptor, option, sources
-from queue_connector.model.stream import DataSource
+import queue_connector as qc
 
 
-@sources.register("ClockSource")
+@qc.sources.register("ClockSource")
 @attrs.frozen(kw_only=True)
-class ClockSourceDescriptor(SourceDescriptor):
+class ClockSourceDescriptor(qc.SourceDescriptor):
     """Sends the Unix time, in seconds."""
 
-    kinds = frozenset({Kind.FLOAT})
+    kinds = frozenset({qc.Kind.FLOAT})
     max_dimensions = 0
 
-    period: float = option(default=1.0, gt=0.0, unit="s", doc="Time between two data.")
+    period: float = qc.option(default=1.0, gt=0.0, unit="s", doc="Time between two data.")
 
-    def build(self, spec: DataSpec, services: Services) -> ClockSource:
+    def build(self, spec: qc.DataSpec, services: qc.Services) -> ClockSource:
         """The source, not started."""
         return ClockSource(self, spec)
 
 
-class ClockSource(DataSource):
+class ClockSource(qc.DataSource):
     """Runtime side of `ClockSourceDescriptor`."""
 
-    def __init__(self, descriptor: ClockSourceDescriptor, spec: DataSpec) -> None:
+    def __init__(self, descriptor: ClockSourceDescriptor, spec: qc.DataSpec) -> None:
         self._period = descriptor.period
         self._type = spec.dtype.type
         self._stopped = False
@@ -46,7 +45,7 @@ class ClockSource(DataSource):
         self._stopped = True
         await trio.lowlevel.checkpoint()
 
-    async def receive(self) -> Data:
+    async def receive(self) -> np.floating[Any]:
         """The time, when the next period is over."""
         if self._stopped:
             await trio.lowlevel.checkpoint()

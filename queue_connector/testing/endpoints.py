@@ -14,19 +14,20 @@ from typing import Any
 import attrs
 import trio
 
-from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.rejection import Rejection
-from queue_connector.model.datatypes import Data, DataSpec
-from queue_connector.model.descriptors import (
+from ..engine.exchange import Exchange
+from ..engine.rejection import Rejection
+from ..model.datatypes import Data, DataSpec
+from ..model.descriptors import (
+    Breaker,
     ExchangeName,
     PublishedAttribute,
     Services,
     SinkDescriptor,
     SourceDescriptor,
 )
-from queue_connector.model.errors import DataError, EndpointError
-from queue_connector.model.ledger import Batch, Ledger, Refusal
-from queue_connector.model.stream import DataSink, DataSource, Delivery, ErrorPolicy
+from ..model.errors import DataError, EndpointError
+from ..model.ledger import Batch, Ledger, Refusal
+from ..model.stream import DataPipe, DataSink, DataSource, Delivery, ErrorPolicy
 
 
 class Recorded:
@@ -217,7 +218,14 @@ class Attributes:
         await trio.lowlevel.checkpoint()
 
 
-def exchange(sources, sinks, pipe=None, policy=None, limit=None, **options):
+def exchange(
+    sources: Sequence[DataSource],
+    sinks: Sequence[DataSink],
+    pipe: DataPipe | Sequence[DataPipe] | None = None,
+    policy: ErrorPolicy | None = None,
+    limit: Breaker | None = None,
+    **options: Any,
+) -> Exchange:
     """An exchange between ends that a test has made."""
     ledger = Ledger([f"source {n}" for n in range(len(sources))], ["sink"] * len(sinks))
     name = ExchangeName("x")
