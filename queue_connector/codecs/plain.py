@@ -110,8 +110,11 @@ def lone_numbers(payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None
     """
     if spec.shape or spec.labels or spec.dtype not in _NUMBERS_AT_ONCE:
         return None
+    written = b",".join(payloads)
+    if _MINUS_ZERO.search(written):  # JSON's is a whole number, which has no sign then
+        return None
     try:
-        numbers = json.loads(f"[{b','.join(payloads).decode()}]", parse_constant=_no_number)
+        numbers = json.loads(f"[{written.decode()}]", parse_constant=_no_number)
         kinds = set(map(type, numbers))
         wanted = {int, float} if spec.kind is Kind.FLOAT else {int}
         if len(numbers) != len(payloads) or not kinds <= wanted:
@@ -121,6 +124,7 @@ def lone_numbers(payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None
         return None
 
 
+_MINUS_ZERO = re.compile(rb"-0\s*(?:,|\Z)")
 _NUMBERS_AT_ONCE = frozenset(map(np.dtype, ("f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")))
 
 

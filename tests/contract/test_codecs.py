@@ -300,6 +300,15 @@ def test_a_batch_is_decoded_like_one_after_the_other(name, data):
             assert same(found, wanted)
 
 
+@pytest.mark.parametrize("name", ["python", "json", "utf-8", "ascii"])
+@pytest.mark.parametrize("zero", [b"-0", b"-0 ", b"-0.0"])
+def test_a_zero_keeps_its_sign_in_a_batch_as_it_does_alone(name, zero):
+    codec, spec = codecs.lookup(name)(), DataSpec("float64")
+    for payloads in ([b"1", zero], [zero, b"1"], [b"-0.5", zero, b"2"]):
+        alone = [codec.decode(payload, spec) for payload in payloads]
+        assert all(map(same, codec.decode_batch(payloads, spec), alone))
+
+
 def encoded_or_empty(codec, value, spec):
     try:
         return codec.encode(value, spec)
