@@ -38,6 +38,13 @@ def spec_for(encoding: str) -> DataSpec:
     return next(spec for spec in candidates if not codecs.lookup(encoding)().refusal(spec))
 
 
+async def arrived(services: Services, count: int) -> None:
+    """Wait until so many messages wait in the source that was built with these services."""
+    with trio.fail_after(LIMIT):
+        while services.condition.gauges["queued"]() < count:  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(0.01)
+
+
 async def receive(source, count):
     """Exactly *count* values, by batches."""
     values = []
@@ -124,9 +131,11 @@ async def test_a_topic_that_is_made_later_is_read_from_its_beginning(broker, top
 
 
 async def test_single_and_batch_form_take_turns(broker, topic):
-    async with make_sink(broker, topic) as sink, make_source(broker, topic) as source:
+    services = Services()
+    source = make_source(broker, topic, services=services)
+    async with make_sink(broker, topic) as sink, source:
         await sink.awrite_batch(Delivery(range(100)))
-        await trio.sleep(0.1)  # so that all come at once
+        await arrived(services, 100)  # so that all come at once
         with trio.fail_after(LIMIT):
             first = await source.receive()
             rest = await receive(source, 99)
@@ -323,11 +332,12 @@ async def test_a_write_under_way_gets_a_grace_when_the_sink_is_stopped(own_broke
 
 
 async def test_stop_ends_a_receive_that_waits_and_what_was_taken_is_handed_over(broker, topic):
-    source = make_source(broker, topic)
+    services = Services()
+    source = make_source(broker, topic, services=services)
     async with make_sink(broker, topic) as sink:
         await source.start()
         await sink.awrite_batch(Delivery(range(10)))
-        await trio.sleep(0.1)
+        await arrived(services, 10)
         with trio.fail_after(LIMIT):
             assert await source.receive() == 0
         await source.stop()
@@ -357,11 +367,12 @@ async def test_a_batch_that_is_slow_to_decode_is_handed_over_in_parts(
     monkeypatch.setattr(source_module, "LOOP_BUDGET", 0.0)
     monkeypatch.setattr(source_module, "DECODE_BUDGET", 0.0)
     monkeypatch.setattr(source_module, "TOGETHER", 1)
-    source = make_source(broker, topic)
+    services = Services()
+    source = make_source(broker, topic, services=services)
     async with make_sink(broker, topic) as sink:
         await source.start()
         await sink.awrite_batch(Delivery(range(100)))
-        await trio.sleep(0.1)
+        await arrived(services, 100)
         assert await receive(source, 1) == [0]
         await source.stop()
         assert await receive(source, 99) == list(range(1, 100))
