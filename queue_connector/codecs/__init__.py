@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from ..model.datatypes import Data, DataSpec, Kind, conform, conform_batch
-from ..model.errors import ConformError, DataError, DecodeError, EncodeError, Fault
+from ..model.errors import ConformError, DataError, DecodeError, EncodeError, Fault, untraced
 from ..model.registry import Registry, import_submodules
 
 
@@ -78,7 +78,7 @@ class Codec(abc.ABC):
             try:
                 found.append(self.encode(value, spec))
             except EncodeError as error:
-                found.append(error)
+                found.append(untraced(error))
         return found
 
     def decode(self, payload: bytes, spec: DataSpec) -> Data:
@@ -105,7 +105,7 @@ class Codec(abc.ABC):
             try:
                 found.append(self.decode(payload, spec))
             except DecodeError as error:
-                found.append(error)
+                found.append(untraced(error))
         return found
 
     def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:

@@ -1,10 +1,10 @@
 """One exchange at work: sources → (buffer → pipes) → sinks.
 
-A task for each source hands batches on to the sinks, which have a task each, see `outlets`. A pipe
-that does something, or a configured buffer, stands between them with a task of its own. A batch is
-in the ledger from the moment a source hands it over until it is settled, so that whatever ends the
-stream, every datum is accounted for. Data that cannot be used go to the error policy one after the
-other, beside the stream.
+A task for each source hands batches on to the sinks, which have a task each for what cannot begin
+at once, see `outlets`. A pipe that does something, or a configured buffer, stands between them with
+a task of its own. A batch is in the ledger from the moment a source hands it over until it is
+settled, so that whatever ends the stream, every datum is accounted for. Data that cannot be used go
+to the error policy one after the other, beside the stream.
 
 An exchange ends
 
@@ -92,7 +92,11 @@ class Exchange:
             self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
         *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
         of_policy.gauges["queued"] = lambda: rejection.backlog.count
-        self._outlets = Outlets(sinks, ledger.sinks, of_sinks, self._refused, window or Window())
+        self._outlets = Outlets(
+            *(sinks, ledger.sinks, of_sinks, self._refused),
+            *(window or Window(), rejection.backlog),
+            direct=self._buffer is not None or len(self._inlets.all) == 1,
+        )
         self._nursery: trio.Nursery
         self._feeding = len(self._inlets.all)
         self._rejecting = False
@@ -218,7 +222,6 @@ class Exchange:
             ExchangeError: a datum or an endpoint stopped it; all that was accepted before a bad
                 datum has been delivered.
         """
-        backlog = self._rejection.backlog
         try:
             async with trio.open_nursery() as self._nursery:
                 for inlet in self._inlets.all:
@@ -226,7 +229,7 @@ class Exchange:
                 if self._buffer is not None:
                     self._nursery.start_soon(self._transform, self._buffer)
                 for place in range(len(self._sinks)):
-                    self._nursery.start_soon(self._outlets.write, place, backlog.room)
+                    self._nursery.start_soon(self._outlets.write, place)
         except* Exception as errors:
             if self._fault is None:
                 cause = next(leaves(errors))

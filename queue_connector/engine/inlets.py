@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from ..model.descriptors import ExchangeDescriptor, Services
-from ..model.errors import DataError
+from ..model.errors import DataError, untraced
 from ..model.ledger import Account, Batch, Refusal
 from ..model.stream import DataSource
 from .rejection import Rejected
@@ -114,7 +114,7 @@ class Inlets:
         try:
             batches = await inlet.source.receive_batches()
         except DataError as error:
-            batches = ((0, Batch([], [Refusal(error)])),)
+            batches = ((0, Batch([], [Refusal(untraced(error))])),)
         for number, batch in batches:
             place = inlet.places[number]
             self._accounts[place].receive(batch)

@@ -2,6 +2,7 @@
 
 * window    what is on its way to the sinks is bounded, by number and by bytes, over all of them: a
             slow sink holds the sources back, and the others have all that came until then
+* at once   what an idle sink can take without waiting, it is given by the task that hands it on
 * joined    what waits for a sink goes to it together, up to `MOST` values
 * order     of a sink's data is that in which they were handed on
 * accounts  a sink's account is credited as it accepts; a source's when every sink has told of a
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import attrs
@@ -62,6 +63,8 @@ class _Outlet:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Of the time until the sink has failed."""
     failure: BaseException | None = None
+    resting: bool = False
+    """Whether its task has nothing to do."""
 
     @property
     def idle(self) -> bool:
@@ -92,7 +95,21 @@ class Outlets:
         conditions: Sequence[Condition],
         reject: Callable[[Batch, Refused], None],
         window: Window,
+        backlog: Window,
+        *,
+        direct: bool,
     ) -> None:
+        """Outlets to sinks that are started.
+
+        Args:
+            sinks: The sinks.
+            accounts: Theirs.
+            conditions: Theirs.
+            reject: Told of what a sink has refused, once all of them have told of it.
+            window: How much may be under way.
+            backlog: What waits for the error policy; nothing is begun while it has no room.
+            direct: One task alone puts, so that what came together is in one batch already.
+        """
         self.broken = False
         """Whether a sink has failed, or was cut off."""
         self._outlets = [
@@ -103,6 +120,8 @@ class Outlets:
             condition.gauges["queued"] = partial(getattr, outlet, "queued")
         self._reject = reject
         self._window = window
+        self._backlog = backlog
+        self._direct = direct
         self._complete = False
         self._closed = False
         self._drained = trio.lowlevel.ParkingLot()
@@ -114,9 +133,10 @@ class Outlets:
         load = _Load(batch, size, len(self._outlets), count)
         for outlet in self._outlets:
             outlet.account.hold(count)
-            outlet.waiting.append(load)
-            outlet.queued += count
-            outlet.changed.unpark()
+            if not self._begin_at_once(outlet, load):
+                outlet.waiting.append(load)
+                outlet.queued += count
+                outlet.changed.unpark()
 
     async def room(self) -> None:
         """Wait until something may be put; it is no checkpoint where it may at once."""
@@ -138,10 +158,8 @@ class Outlets:
         for outlet in self._outlets:
             outlet.changed.unpark()
 
-    async def write(self, place: int, ready: Callable[[], Awaitable[None]]) -> None:
+    async def write(self, place: int) -> None:
         """Give a sink what there is for it, in a task of its own, until nothing more comes.
-
-        It awaits *ready* before each delivery.
 
         Raises:
             Exception: the sink failed for good.
@@ -151,10 +169,14 @@ class Outlets:
             with outlet.scope:
                 while not (self._complete and outlet.idle):
                     if outlet.waiting:
-                        await ready()
+                        await self._backlog.room()
                         await self._begin(outlet)
                     else:
-                        await outlet.changed.park()
+                        outlet.resting = True
+                        try:
+                            await outlet.changed.park()
+                        finally:
+                            outlet.resting = False
             if outlet.failure is not None:
                 raise outlet.failure
         except BaseException:
@@ -172,6 +194,24 @@ class Outlets:
             self.broken = True
             self._look(outlet, delivery)
             raise
+        self._follow(outlet, delivery)
+
+    def _begin_at_once(self, outlet: _Outlet, load: _Load) -> bool:
+        """Give a sink a batch that need not wait for anything, if it is so."""
+        if not (self._direct and outlet.resting and self._backlog.has_room(1, 0)):
+            return False
+        if outlet.waiting or outlet.failure is not None:
+            return False
+        delivery = Delivery(load.batch.values)
+        outlet.under_way[delivery] = (load,)
+        if not outlet.sink.begin_nowait(delivery):
+            del outlet.under_way[delivery]
+            return False
+        self._follow(outlet, delivery)
+        return True
+
+    def _follow(self, outlet: _Outlet, delivery: Delivery) -> None:
+        """Settle what was told of a delivery that was begun, and what will be."""
         if not delivery.over:
             delivery.on_told = lambda: self._look(outlet, delivery)
         self._look(outlet, delivery)
@@ -203,7 +243,8 @@ class Outlets:
             outlet.scope.cancel()  # it may be waiting in the next delivery
         if over and outlet.under_way.pop(delivery, None) is not None:
             delivery.on_told = None  # it leads back to the delivery, and would keep the values
-            outlet.changed.unpark()
+            if self._complete:
+                outlet.changed.unpark()
 
     def _told(
         self, place: int, load: _Load, first: int, count: int, error: DataError | None

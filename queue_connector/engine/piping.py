@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from ..model.datatypes import Data
-from ..model.errors import DataError
+from ..model.errors import DataError, untraced
 from ..model.ledger import FILTERED, Batch, Span, runs_of, settle_run
 from ..model.stream import DataPipe, Upstream
 from ..runtime.bridge import Worker
@@ -68,7 +68,7 @@ class _Begun:
         try:
             made = pipe.apply(self.batch.values[index])
         except DataError as error:
-            self.refused[index] = error
+            self.refused[index] = untraced(error)
             return
         if made is None:
             self.filtered.append(index)
@@ -152,7 +152,7 @@ class Together:
                 batch = await self._pipe.transform(self._taken)
             except DataError as error:
                 for whole in self._taken.let_go():
-                    self._refuse(whole, dict.fromkeys(range(len(whole.values)), error))
+                    self._refuse(whole, dict.fromkeys(range(len(whole.values)), untraced(error)))
                 continue
             taken = self._taken.let_go()
             if taken != [batch]:

@@ -29,7 +29,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from .errors import ConformError
+from .errors import ConformError, untraced
 
 Data = Any
 """One datum, as in the table above."""
@@ -340,7 +340,7 @@ def conform_batch(
         try:
             found.append(conform(value, spec, shorter=shorter))
         except ConformError as error:
-            found.append(error)
+            found.append(untraced(error))
     return found
 
 

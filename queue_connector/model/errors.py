@@ -15,7 +15,7 @@ Facts stand in fields; ``str(error)`` is the sentence for the person who must ac
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Self, TypeVar
 
 import attrs
 
@@ -165,6 +165,22 @@ class ExchangeError(QueueConnectorError):
         self.cause = cause
         expected = isinstance(cause, QueueConnectorError)
         super().__init__(f"{exchange}: " + (f"{cause}" if expected else f"unexpected {cause!r}"))
+
+
+D = TypeVar("D", bound=DataError)
+
+
+def untraced(error: D) -> D:
+    """An error that is kept, without where it was raised, nor where its causes were.
+
+    The frames that it was raised in, and those that called them, lead to what it is kept in, and so
+    to itself: it and the datum would be there until Python looks for garbage.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def counted(number: int, what: str) -> str:

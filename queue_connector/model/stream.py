@@ -22,7 +22,7 @@ import numpy as np
 import trio
 
 from .datatypes import Data, DataSpec
-from .errors import DataError
+from .errors import DataError, untraced
 from .ledger import FAULTED, Batch, Outcome, Refusal
 
 STOP_GRACE = 15.0
@@ -290,7 +290,7 @@ class DataSink(Endpoint):
             try:
                 await self.awrite(value)
             except DataError as error:
-                delivery.refuse(index, error)
+                delivery.refuse(index, untraced(error))
             else:
                 delivery.accept(index)
 
@@ -307,6 +307,14 @@ class DataSink(Endpoint):
         if delivery.untold:
             missing = f"{delivery.untold} of {len(delivery.values)} data"
             raise RuntimeError(f"{type(self).__name__} told nothing of {missing}")
+
+    def begin_nowait(self, delivery: Delivery) -> bool:
+        """Do as `begin` does where that need not wait; False: nothing was done, `begin` has to.
+
+        It is called while no `begin` is under way, by the task that has the data: a sink that is
+        idle then costs no wake-up of its own task.
+        """
+        return False
 
 
 class Upstream(Protocol):

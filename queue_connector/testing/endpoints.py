@@ -254,6 +254,9 @@ class Pipelined(Keeper):
         while sum(other.untold for other in self._under_way) >= self._most:
             self._room = trio.Event()
             await self._room.wait()
+        self.take_on(delivery)
+
+    def take_on(self, delivery: Delivery) -> None:
         self.begun.append(list(delivery.values))
         self._under_way.append(delivery)
         trio.lowlevel.spawn_system_task(self._acknowledge, delivery)

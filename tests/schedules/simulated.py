@@ -440,6 +440,16 @@ class SimulatedSink(_End, DataSink):
         while len(self._pending) >= self.plan.under_way:
             self._moved = trio.Event()
             await self._moved.wait()
+        self._take_on(delivery)
+
+    def begin_nowait(self, delivery: Delivery) -> bool:
+        if self.index % 2 or self.in_use or len(self._pending) >= self.plan.under_way:
+            return False
+        self.used("write")
+        self._take_on(delivery)
+        return True
+
+    def _take_on(self, delivery: Delivery) -> None:
         self.counts["received"] += len(delivery.values)
         self._pending.append(delivery)
         if len(self._pending) == 1:

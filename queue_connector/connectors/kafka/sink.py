@@ -100,6 +100,27 @@ class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
         return KafkaProducerSink(self, spec, services)
 
 
+@attrs.define(eq=False)
+class _Sending:
+    """Data of a delivery that are sent together."""
+
+    delivery: Delivery
+    numbers: list[int] = attrs.field(factory=list)
+    """Their places in the delivery."""
+    payloads: list[Any] = attrs.field(factory=list)
+    timestamps: list[int] = attrs.field(factory=list)
+
+    def add(self, first: int, encoded: Sequence[Any], timestamps: Sequence[int]) -> None:
+        """Take on payloads of the data from *first* on, and refuse those that have none."""
+        for number, payload in enumerate(encoded, first):
+            if isinstance(payload, DataError):
+                self.delivery.refuse(number, payload)
+            else:
+                self.numbers.append(number)
+                self.payloads.append(payload)
+        self.timestamps += timestamps
+
+
 class KafkaProducerSink(DataSink):
     """Runtime side of `KafkaProducerSinkDescriptor`."""
 
@@ -148,27 +169,35 @@ class KafkaProducerSink(DataSink):
         """Send all; they are under way on return."""
         values, index = delivery.values, 0
         while True:
-            numbers: list[int] = []
-            payloads: list[Any] = []
-            timestamps: list[int] = []
+            sending = _Sending(delivery)
             until = time.monotonic() + ENCODE_BUDGET
             while index < len(values):
                 some = values[index : index + self._at_once]
-                found, times = await self._encode_some(some)
-                for number, payload in enumerate(found, index):
-                    if isinstance(payload, DataError):
-                        delivery.refuse(number, payload)
-                    else:
-                        numbers.append(number)
-                        payloads.append(payload)
-                timestamps += times
+                sending.add(index, *await self._encode_some(some))
                 index += len(some)
-                if time.monotonic() > until or sum(map(len, payloads)) > MOST_BYTES:
+                if time.monotonic() > until or sum(map(len, sending.payloads)) > MOST_BYTES:
                     break
-            told = partial(self._told, delivery, numbers, payloads)
-            await self._writer.send(Outgoing(payloads, told, delivery.fail, timestamps))
+            await self._writer.send(self._outgoing(sending))
             if index >= len(values):
                 return
+
+    def begin_nowait(self, delivery: Delivery) -> bool:
+        """Send all, if that is quick and nothing is in its way."""
+        values = delivery.values
+        if self._slow or len(values) > self._at_once or not self._writer.is_free:
+            return False
+        began = time.monotonic()
+        payloads, timestamps = self._encode(values)
+        self._pace(time.monotonic() - began, len(values))
+        if any(isinstance(payload, DataError) for payload in payloads):
+            return False  # rare, and told of in `begin`
+        sending = _Sending(delivery)
+        sending.add(0, payloads, timestamps)
+        return self._writer.send_nowait(self._outgoing(sending))
+
+    def _outgoing(self, sending: _Sending) -> Outgoing:
+        told = partial(self._told, sending)
+        return Outgoing(sending.payloads, told, sending.delivery.fail, sending.timestamps)
 
     async def _encode_some(self, values: Sequence[Data]) -> tuple[list[Any], list[int]]:
         """Encode where and as many as their like were quick to encode."""
@@ -177,13 +206,16 @@ class KafkaProducerSink(DataSink):
             encoded = await self._worker.run(self._encode, values)
         else:
             encoded = self._encode(values)
-        took = time.monotonic() - began
-        self._slow = took > ENCODE_BUDGET and len(values) == 1
+        self._pace(time.monotonic() - began, len(values))
+        return encoded
+
+    def _pace(self, took: float, count: int) -> None:
+        """See by how long it took where and how many are encoded next."""
+        self._slow = took > ENCODE_BUDGET and count == 1
         if took > ENCODE_BUDGET:
             self._at_once = 1
         elif took < ENCODE_BUDGET / 4:
             self._at_once = min(2 * self._at_once, AT_ONCE)
-        return encoded
 
     def _encode(self, values: Sequence[Data]) -> tuple[list[Any], list[int]]:
         """Of each value its payload or what is wrong with it; the timestamps of those with one."""
@@ -210,21 +242,17 @@ class KafkaProducerSink(DataSink):
             return error, SENDING_TIME
 
     def _told(
-        self,
-        delivery: Delivery,
-        numbers: Sequence[int],
-        payloads: Sequence[Any],
-        places: Sequence[int],
-        errors: Mapping[int, KafkaError],
+        self, sending: _Sending, places: Sequence[int], errors: Mapping[int, KafkaError]
     ) -> None:
-        """What became of messages; *numbers* are the places of their data in the delivery."""
+        """What became of messages."""
+        delivery, numbers = sending.delivery, sending.numbers
         first, last = numbers[places[0]], numbers[places[-1]]
         if not errors and last - first == len(places) - 1:
             delivery.accept(first, len(places))  # all that lie between
             return
         for place in places:
             if place in errors:
-                error = self._refusal(errors[place], len(payloads[place]))
+                error = self._refusal(errors[place], len(sending.payloads[place]))
                 delivery.refuse(numbers[place], error)
             else:
                 delivery.accept(numbers[place])

@@ -79,6 +79,12 @@ class Outgoing:
     number: int = attrs.field(init=False, default=0)
     left: int = attrs.field(init=False, default=0)
     """Messages of which nothing was told yet."""
+    size: int = attrs.field(init=False)
+    """Bytes of all of them."""
+
+    @size.default
+    def _all_bytes(self) -> int:
+        return sum([len(payload or b"") for payload in self.payloads])
 
 
 _Message = tuple[int, int, Outgoing]
@@ -189,13 +195,34 @@ class TopicWriter:
             EndpointError: the writer has failed.
         """
         first, end = 0, len(outgoing.payloads)
-        async with self._in_turn:
+        try:
+            self._in_turn.acquire_nowait()  # no checkpoint
+        except trio.WouldBlock:
+            await self._in_turn.acquire()
+        try:
             while first < end:
                 while not self._may_send():
                     await self._changed.park()
-                last = self._fitting(outgoing.payloads, first)
+                last = self._fitting(outgoing, first)
                 self._take_on(outgoing, range(first, last))
                 first = last
+        finally:
+            self._in_turn.release()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether what fits may be sent without waiting."""
+        if self._failure is not None or self._client is None or self._in_turn.locked():
+            return False
+        return self._may_send()
+
+    def send_nowait(self, outgoing: Outgoing) -> bool:
+        """Send messages while it is free; False: not all of them fit, and none was sent."""
+        end = len(outgoing.payloads)
+        if self._fitting(outgoing, 0) < end:
+            return False
+        self._take_on(outgoing, range(end))
+        return True
 
     def _may_send(self) -> bool:
         if self._failure is not None:
@@ -208,10 +235,11 @@ class TopicWriter:
             return False
         return self._client.may_send(self)
 
-    def _fitting(self, payloads: Sequence[Any], first: int) -> int:
+    def _fitting(self, outgoing: Outgoing, first: int) -> int:
         """Behind which message the window is full."""
+        payloads = outgoing.payloads
         room, end = MOST_BYTES - self._bytes, min(len(payloads), first + MOST - self._count)
-        if sum(len(payload or b"") for payload in payloads[first:end]) <= room:
+        if _size(outgoing, range(first, end)) <= room:
             return end
         for place in range(first, end):
             room -= len(payloads[place] or b"")
@@ -387,5 +415,5 @@ def _order(message: _Message) -> tuple[int, int]:
 def _size(outgoing: Outgoing, places: Sequence[int]) -> int:
     payloads = outgoing.payloads
     if len(places) == len(payloads):
-        return sum(len(payload or b"") for payload in payloads)
+        return outgoing.size
     return sum(len(payloads[place] or b"") for place in places)

@@ -15,7 +15,7 @@ import trio
 
 from ...model.datatypes import Data
 from ...model.descriptors import AttributeHost
-from ...model.errors import DataError
+from ...model.errors import DataError, untraced
 from ...model.stream import DataSink, Delivery
 
 Taken = tuple[list[tuple[str, Data]], dict[int, DataError]]
@@ -65,7 +65,7 @@ class PublishingSink(DataSink):
             try:
                 values.extend(self.parts(value))
             except DataError as error:
-                refused[index] = error
+                refused[index] = untraced(error)
         return values, refused
 
     @abc.abstractmethod

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...model.datatypes import Data, DataSpec, conform_batch
-from ...model.errors import DataError
+from ...model.errors import DataError, untraced
 from .types import lengthened
 
 Outcome = Data | DataError
@@ -31,5 +31,5 @@ def one_by_one(convert: Callable[[Any], Data], values: Sequence[Any]) -> list[Ou
         try:
             outcomes.append(convert(value))
         except DataError as error:
-            outcomes.append(error)
+            outcomes.append(untraced(error))
     return outcomes

@@ -28,7 +28,7 @@ from tango import CmdArgType
 
 from ...model.datatypes import Data, DataSpec
 from ...model.descriptors import Place, Services, SinkDescriptor, option, sinks
-from ...model.errors import ConformError, DataError, EndpointError, Fault
+from ...model.errors import ConformError, DataError, EndpointError, Fault, untraced
 from ...model.stream import DataSink, Delivery
 from ...runtime.backoff import Backoff
 from ...runtime.bridge import Worker, check_cancelled
@@ -200,7 +200,7 @@ class TangoRemoteAttributeSink(DataSink):
             except EndpointError as error:
                 return index, error
             except DataError as error:
-                delivery.refuse(index, error)
+                delivery.refuse(index, untraced(error))
             else:
                 delivery.accept(index)
         return len(delivery.values), None

@@ -308,7 +308,8 @@ class TangoSubscriptionSource(MergedSource):
     async def _receive(self, most: int, members: int = _BATCH) -> list[tuple[int, Batch]]:
         """What has come, *most* of each of so many subscriptions, perhaps nothing of value."""
         assert self._client is not None, "receive before start"
-        await trio.lowlevel.checkpoint()
+        if self._ready or self._ended:  # else it waits below, and once is enough
+            await trio.lowlevel.checkpoint()
         while not self._ready:
             if self._ended:
                 raise trio.EndOfChannel

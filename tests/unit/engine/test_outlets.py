@@ -68,6 +68,53 @@ async def test_small_batches_that_wait_go_on_together_whatever_their_source(auto
         assert [value for value in sink.kept if value in source.handed] == source.handed
 
 
+class Quick(Pipelined):
+    """Takes on without waiting what it has room for; ``waited`` is what it had none for."""
+
+    def __init__(self, record, **options):
+        super().__init__(record, **options)
+        self.waited = 0
+
+    async def begin(self, delivery):
+        self.waited += len(delivery.values)
+        await super().begin(delivery)
+
+    def begin_nowait(self, delivery):
+        if sum(other.untold for other in self._under_way) >= self._most:
+            return False
+        self.take_on(delivery)
+        return True
+
+
+async def test_an_idle_sink_is_given_data_without_a_wake_up_of_its_task(autojump_clock):
+    record = Recorded()
+    sinks = [Quick(record, period=10), Quick(record, period=1)]
+    await run(exchange([Numbers(record, period=0.1, count=50)], sinks))
+    for sink in sinks:
+        assert sink.kept == list(range(50))
+        assert (len(sink.begun), sink.waited) == (50, 0)
+
+
+async def test_what_an_idle_sink_has_no_room_for_keeps_its_order(autojump_clock):
+    record = Recorded()
+    sinks = [Quick(record, most=3, period=0.35), Quick(record, most=2, period=0.19)]
+    stream = exchange([Numbers(record, period=0.1, batch=2, count=200)], sinks)
+    await run(stream)
+    for sink in sinks:
+        assert [value for begun in sink.begun for value in begun] == list(range(200))
+        assert 0 < sink.waited < 200
+    assert stream.ledger.delivered == 200
+
+
+async def test_several_sources_have_their_data_go_on_together(autojump_clock):
+    record = Recorded()
+    sources = [Numbers(record, first=1000 * n, count=10, period=1) for n in range(20)]
+    sink = Quick(record, period=1)
+    await run(exchange(sources, [sink]))
+    assert len(sink.kept) == 200
+    assert len(sink.begun) <= 20
+
+
 @pytest.mark.parametrize("window", [Window(count=10), Window(size=10 * size_of([1]))])
 async def test_what_is_under_way_is_bounded_by_number_and_by_bytes(window, autojump_clock):
     record = Recorded()
@@ -153,12 +200,13 @@ async def test_what_a_sink_tells_after_the_end_counts_no_more(autojump_clock):
     assert (stream.ledger.delivered, stream.ledger.balanced) == (0, True)
 
 
+@pytest.mark.parametrize("kind", [Pipelined, Quick])
 @pytest.mark.parametrize("sinks", [1, 2])
-def test_cancelled_anywhere_deliveries_under_way_are_all_accounted_for(sinks):
+def test_cancelled_anywhere_deliveries_under_way_are_all_accounted_for(sinks, kind):
     async def scenario():
         record = Recorded()
         source = Numbers(record, batch=2, period=1)
-        keepers = [Pipelined(record, period=2.5 + n, bad=[3]) for n in range(sinks)]
+        keepers = [kind(record, period=2.5 + n, bad=[3]) for n in range(sinks)]
         stream = exchange([source], keepers, policy=SkipPolicy())
         try:
             async with trio.open_nursery() as nursery:
@@ -196,6 +244,10 @@ class Silent(DataSink):
         await trio.lowlevel.checkpoint()
         self.deliveries.append(delivery)
 
+    def begin_nowait(self, delivery):
+        self.deliveries.append(delivery)
+        return True
+
 
 tellings = st.tuples(
     st.integers(0, 2), st.integers(0, 30), st.integers(1, 12), st.sampled_from(["yes", "no", "all"])
@@ -206,8 +258,9 @@ tellings = st.tuples(
     st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=5),
     st.integers(1, 3),
     st.lists(tellings, max_size=40),
+    st.booleans(),
 )
-def test_accounts_say_what_was_told_whatever_is_told_when(batches, sink_count, told):
+def test_accounts_say_what_was_told_whatever_is_told_when(batches, sink_count, told, direct):
     """A datum is delivered when every sink accepted it, failed when all told and one refused."""
 
     async def scenario():
@@ -222,22 +275,26 @@ def test_accounts_say_what_was_told_whatever_is_told_when(batches, sink_count, t
                     part.account.settle(part, count, SKIPPED)
 
         conditions = [Condition() for _ in sinks]
-        outlets = Outlets(sinks, ledger.sinks, conditions, reject, Window())
-        values = []
-        for sizes in batches:
-            parts = []
-            for number, size in enumerate(sizes):
-                if size:
-                    part = Batch(list(range(len(values), len(values) + size)))
-                    ledger.sources[number % 2].receive(part)
-                    values += part.values
-                    parts.append(part)
-            if parts:
-                await outlets.put(joined(parts))
+        outlets = Outlets(
+            *(sinks, ledger.sinks, conditions, reject, Window(), Window()), direct=direct
+        )
         fates = [{} for _ in sinks]
+        values = []
         async with trio.open_nursery() as nursery:
             for place in range(sink_count):
-                nursery.start_soon(outlets.write, place, trio.lowlevel.checkpoint)
+                nursery.start_soon(outlets.write, place)
+            await trio.testing.wait_all_tasks_blocked()
+            for sizes in batches:
+                parts = []
+                for number, size in enumerate(sizes):
+                    if size:
+                        part = Batch(list(range(len(values), len(values) + size)))
+                        ledger.sources[number % 2].receive(part)
+                        values += part.values
+                        parts.append(part)
+                if parts:
+                    await outlets.put(joined(parts))
+            assert not direct or sum(len(d.values) for d in sinks[0].deliveries) == len(values)
             await trio.testing.wait_all_tasks_blocked()
             for which, index, count, how in told:
                 place = which % sink_count
