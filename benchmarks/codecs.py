@@ -20,7 +20,7 @@ from queue_connector.connectors.tango.object_scatter_sink import (
 )
 from queue_connector.model.convert import structure
 from queue_connector.model.datatypes import DataSpec, conform, conform_batch
-from queue_connector.model.descriptors import Services
+from queue_connector.model.services import Services
 
 DISHES = 197
 FIELDS = (

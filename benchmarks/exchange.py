@@ -10,7 +10,7 @@ import time
 
 import trio
 
-from queue_connector.model.descriptors import Buffer
+from queue_connector.model.exchanges import Buffer
 from queue_connector.model.ledger import Batch
 from queue_connector.model.stream import DataSink, DataSource, Delivery
 from tests.endpoints import exchange

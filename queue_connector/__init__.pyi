@@ -21,16 +21,12 @@ from .model.datatypes import (
     DataSpec as DataSpec,
     Kind as Kind,
 )
-from .model.descriptors import (
+from .model.endpoints import (
     ErrorPolicyDescriptor as ErrorPolicyDescriptor,
-    ExchangeDescriptor as ExchangeDescriptor,
     PipeDescriptor as PipeDescriptor,
-    QueueConnectorDescriptor as QueueConnectorDescriptor,
-    Services as Services,
     SinkDescriptor as SinkDescriptor,
     SourceDescriptor as SourceDescriptor,
     error_policies as error_policies,
-    option as option,
     pipes as pipes,
     sinks as sinks,
     sources as sources,
@@ -47,11 +43,17 @@ from .model.errors import (
     QueueConnectorError as QueueConnectorError,
     StateError as StateError,
 )
+from .model.exchanges import (
+    ExchangeDescriptor as ExchangeDescriptor,
+    QueueConnectorDescriptor as QueueConnectorDescriptor,
+)
 from .model.ledger import (
     Batch as Batch,
     Ledger as Ledger,
     Refusal as Refusal,
 )
+from .model.option import option as option
+from .model.services import Services as Services
 from .model.stream import (
     DataPipe as DataPipe,
     DataSink as DataSink,
@@ -59,12 +61,9 @@ from .model.stream import (
     Delivery as Delivery,
     ErrorPolicy as ErrorPolicy,
 )
-from .runtime.bridge import (
-    Inbox as Inbox,
-    Lane as Lane,
-    Mailbox as Mailbox,
-    TrioThread as TrioThread,
-    Worker as Worker,
-)
+from .runtime.inbox import Inbox as Inbox, Mailbox as Mailbox
+from .runtime.lane import Lane as Lane
+from .runtime.loop import TrioThread as TrioThread
+from .runtime.worker import Worker as Worker
 
 __version__: str

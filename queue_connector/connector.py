@@ -22,8 +22,9 @@ import trio
 from . import configdb
 from .engine.state import Health, State
 from .engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
-from .model.descriptors import DEFAULT_GROUP, AttributeHost, QueueConnectorDescriptor
 from .model.errors import QueueConnectorError, StateError
+from .model.exchanges import DEFAULT_GROUP, QueueConnectorDescriptor
+from .model.services import AttributeHost
 from .observability.http_server import Answer, HttpServer
 from .observability.metrics import Exposition, Snapshot
 from .reconfiguration.children import read_once

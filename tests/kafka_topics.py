@@ -16,7 +16,7 @@ from queue_connector.connectors.kafka.source import (
     KafkaConsumerSourceDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
+from queue_connector.model.services import Services
 
 INT = DataSpec("int64")
 

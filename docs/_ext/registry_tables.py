@@ -49,7 +49,8 @@ from queue_connector.device.device import SDPQueueConnector
 from queue_connector.engine import state
 from queue_connector.model import datatypes, errors
 from queue_connector.model.datatypes import DataSpec, Kind
-from queue_connector.model.descriptors import UNIONS, Descriptor, EndpointDescriptor, sinks, sources
+from queue_connector.model.endpoints import UNIONS, EndpointDescriptor, sinks, sources
+from queue_connector.model.option import Descriptor
 from queue_connector.model.registry import Registry
 from queue_connector.observability import metrics
 

@@ -13,8 +13,8 @@ from ..configdb import Children, ConfigDatabase, Versioned
 from ..configuration import document
 from ..engine.plan import Groups, Plan, compare
 from ..model import texts
-from ..model.descriptors import QueueConnectorDescriptor
 from ..model.errors import ConfigError, Fault
+from ..model.exchanges import QueueConnectorDescriptor
 from ..reconfiguration.children import Reader, is_name
 from ..reconfiguration.reporter import FAULT, STATE
 from .common import ask_device, misuse, path, read, tell, warn, with_database

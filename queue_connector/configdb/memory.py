@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from ..model.errors import EndpointError
-from ..runtime.bridge import Inbox
+from ..runtime.inbox import Inbox
 from .database import (
     EXISTS,
     NO_LEASE,

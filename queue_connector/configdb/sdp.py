@@ -27,7 +27,8 @@ from typing import Any, Self, TypeVar
 import trio
 
 from ..model.errors import EndpointError
-from ..runtime.bridge import Inbox, Worker
+from ..runtime.inbox import Inbox
+from ..runtime.worker import Worker
 from .database import (
     ABSENT,
     EXISTS,

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..connectors.tango.static_attributes import StaticAttribute
 from ..connectors.tango.types import published_name_faults
-from ..model.convert import MAX_FAULTS, read_as
-from ..model.descriptors import MAX_ATTRIBUTES, step
+from ..model.convert import read_as
 from ..model.errors import ConfigError, Fault
+from ..model.exchanges import MAX_ATTRIBUTES
+from ..model.hooks import MAX_FAULTS
+from ..model.option import step
 from . import document
 
 Entries = tuple[StaticAttribute, ...]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 
-from ..model.descriptors import ExchangeDescriptor, Place
 from ..model.errors import ConfigWarning
+from ..model.exchanges import ExchangeDescriptor
+from ..model.services import Place
 
 Exchanges = dict[str, ExchangeDescriptor]
 """Exchanges by their path."""

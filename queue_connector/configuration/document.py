@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import connectors  # noqa: F401  what it registers is what a configuration may name
-from ..model.convert import MAX_FAULTS, describe, holds_secrets, shown
-from ..model.descriptors import QueueConnectorDescriptor, step
+from ..model.complaint import describe, holds_secrets, shown
 from ..model.errors import ConfigError, Fault
+from ..model.exchanges import QueueConnectorDescriptor
+from ..model.hooks import MAX_FAULTS
+from ..model.option import step
 from .reading import Reading, read
 
 MAX_SIZE = 2**20

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..model.descriptors import UNIONS, step
+from ..model.endpoints import UNIONS
 from ..model.errors import ConfigWarning
+from ..model.option import step
 
 _KEYS = ("source", "pipe", "sink")
 _KAFKA = ("KafkaConsumerSource", "KafkaProducerSink")

@@ -16,23 +16,15 @@ import attrs
 import numpy as np
 
 from ..model.annotations import fields_of
-from ..model.convert import MAX_FAULTS, dtypes_taken_for, read_as, read_field
+from ..model.convert import read_as, read_field
 from ..model.datatypes import DataSpec, parse_dtype
-from ..model.descriptors import (
-    ANY_DTYPE,
-    Claim,
-    Client,
-    ExchangeDescriptor,
-    Judged,
-    QueueConnectorDescriptor,
-    Services,
-    SinkDescriptor,
-    SourceDescriptor,
-    common,
-    faults_of,
-    specs_like,
-)
+from ..model.dtype_hook import dtypes_taken_for
+from ..model.endpoints import SinkDescriptor, SourceDescriptor
 from ..model.errors import ConfigError, ConfigWarning, Fault
+from ..model.exchanges import ExchangeDescriptor, Judged, QueueConnectorDescriptor, faults_of
+from ..model.hooks import MAX_FAULTS
+from ..model.services import Claim, Client, Services
+from ..model.specs import ANY_DTYPE, common, specs_like
 from .circles import circles
 from .older import exchanges, in_present_words
 

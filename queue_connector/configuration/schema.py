@@ -30,15 +30,11 @@ from ..model.annotations import (
     type_names,
     words,
 )
-from ..model.convert import MAX_LENGTH, plain
-from ..model.descriptors import (
-    MAX_ATTRIBUTES,
-    UNIONS,
-    Descriptor,
-    Option,
-    QueueConnectorDescriptor,
-    option_of,
-)
+from ..model.convert import plain
+from ..model.endpoints import UNIONS
+from ..model.exchanges import MAX_ATTRIBUTES, QueueConnectorDescriptor
+from ..model.hooks import MAX_LENGTH
+from ..model.option import Descriptor, Option, option_of
 
 Schema = dict[str, Any]
 

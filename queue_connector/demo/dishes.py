@@ -27,7 +27,7 @@ import trio
 from tango.server import Device, attribute, command, run
 from tango.test_context import get_server_host_port
 
-from ..runtime.bridge import TrioThread
+from ..runtime.loop import TrioThread
 from .routes import POINTING_ATTRIBUTE, first_dishes
 
 STOP_TIME = 5.0

@@ -15,7 +15,7 @@ import tango
 import trio
 from trio_util import periodic
 
-from ..runtime.bridge import Worker
+from ..runtime.worker import Worker
 from .children import Child, DemoError
 from .routes import Dish, device_address
 

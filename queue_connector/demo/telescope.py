@@ -18,7 +18,8 @@ from typing import Any
 import tango
 import trio
 
-from ..runtime.bridge import Inbox, Worker
+from ..runtime.inbox import Inbox
+from ..runtime.worker import Worker
 from .children import Child
 from .remote import refused
 from .routes import Dish

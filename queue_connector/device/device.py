@@ -19,8 +19,8 @@ from ..connector import Connector
 from ..connectors.tango.administrator import Administrator
 from ..engine.state import State
 from ..engine.supervisor import STOP_GRACE, Supervisor
-from ..model.descriptors import QueueConnectorDescriptor
 from ..model.errors import EndpointError, QueueConnectorError
+from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import LoggingLevel, logging_level, set_logging_level
 from .trio_device import TrioDevice, dev_failed, fault_in_words
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import tango
 from tango.server import Device, run
 
-from ..runtime.bridge import CANCEL_GRACE
 from ..runtime.logs import STDERR, configure_logging, level_of
+from ..runtime.loop import CANCEL_GRACE
 from ..runtime.process import Signals
 from . import prerequisites
 from .device import SDPQueueConnector

@@ -27,8 +27,10 @@ from ..engine.state import Health, State
 from ..engine.supervisor import Supervisor
 from ..model.errors import QueueConnectorError
 from ..model.texts import shortened
-from ..runtime.bridge import Lane, LoopStoppedError, Renewal, TrioThread, current_thread
+from ..runtime.lane import Lane
 from ..runtime.logs import device_name
+from ..runtime.loop import LoopStoppedError, Renewal, TrioThread
+from ..runtime.worker import current_thread
 from .properties import Properties
 
 T = TypeVar("T")

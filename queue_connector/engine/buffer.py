@@ -24,7 +24,7 @@ from collections import deque
 
 import trio
 
-from ..model.descriptors import BufferPolicy
+from ..model.exchanges import BufferPolicy
 from ..model.ledger import BUFFER_FULL, SUPERSEDED, Batch, Outcome, joined
 from .outlets import MOST
 from .window import Window, size_of

@@ -26,9 +26,10 @@ from functools import partial
 import trio
 
 from ..model.condition import Condition
-from ..model.descriptors import AttributeHost, Buffer, ExchangeDescriptor, ExchangeName, Services
 from ..model.errors import DataError, ExchangeError, leaves
+from ..model.exchanges import Buffer, ExchangeDescriptor
 from ..model.ledger import Account, Batch, Ledger, Refusal, joined
+from ..model.services import AttributeHost, ExchangeName, Services
 from ..model.shared import Shared
 from ..model.stream import DataPipe, DataSink, DataSource, ErrorPolicy
 from .buffer import StreamBuffer

@@ -16,8 +16,9 @@ from typing import Any
 import attrs
 import trio
 
-from ..model.descriptors import AttributeHost, ExchangeDescriptor, PublishedAttribute
 from ..model.errors import QueueConnectorError, leaves
+from ..model.exchanges import ExchangeDescriptor
+from ..model.services import AttributeHost, PublishedAttribute
 from ..model.shared import Shared
 from .fault import FaultRecord, surprising
 from .inlets import Marks

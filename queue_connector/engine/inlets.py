@@ -14,9 +14,10 @@ from typing import Any
 import attrs
 import trio
 
-from ..model.descriptors import ExchangeDescriptor, Services
 from ..model.errors import DataError, untraced
+from ..model.exchanges import ExchangeDescriptor
 from ..model.ledger import Account, Batch, Refusal
+from ..model.services import Services
 from ..model.stream import DataSource
 from .rejection import Rejected
 from .window import Window

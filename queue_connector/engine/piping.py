@@ -22,7 +22,7 @@ from ..model.datatypes import Data
 from ..model.errors import DataError, untraced
 from ..model.ledger import FILTERED, Batch, Span, runs_of, settle_run
 from ..model.stream import DataPipe, Upstream
-from ..runtime.bridge import Worker
+from ..runtime.worker import Worker
 
 PIPE_BUDGET = 0.005
 """Seconds for which a pipe may keep the Trio thread."""

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ..model.descriptors import ExchangeDescriptor, PublishedAttribute
+from ..model.exchanges import ExchangeDescriptor
+from ..model.services import PublishedAttribute
 
 T = TypeVar("T")
 

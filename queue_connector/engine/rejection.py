@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import trio
 
-from ..model.descriptors import Breaker, ExchangeName
+from ..model.endpoints import Breaker
 from ..model.errors import DataError, QueueConnectorError
 from ..model.ledger import FAULTED, Batch, Outcome, Refusal
+from ..model.services import ExchangeName
 from ..model.stream import ErrorPolicy
 from .window import Window
 

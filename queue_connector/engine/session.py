@@ -16,9 +16,10 @@ import trio
 
 from ..model import texts
 from ..model.condition import Condition
-from ..model.descriptors import AttributeHost, ExchangeDescriptor, ExchangeName
 from ..model.errors import ExchangeError
+from ..model.exchanges import ExchangeDescriptor
 from ..model.ledger import ABORTED, Account, Ledger
+from ..model.services import AttributeHost, ExchangeName
 from ..model.shared import Shared
 from ..model.timescale import utc_text
 from .exchange import Exchange

@@ -28,7 +28,6 @@ import trio
 
 from ..model import texts
 from ..model.convert import unstructure
-from ..model.descriptors import AttributeHost, ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.errors import (
     ClosedError,
     ConfigError,
@@ -36,6 +35,8 @@ from ..model.errors import (
     QueueConnectorError,
     StateError,
 )
+from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
+from ..model.services import AttributeHost
 from ..model.shared import Shared
 from . import overview
 from .group import Group

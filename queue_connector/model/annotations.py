@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 import attrs
 import numpy as np
 
-from .descriptors import UNIONS, Descriptor
+from .endpoints import UNIONS
+from .option import Descriptor
 
 
 def fields_of(cls: type[Descriptor]) -> tuple[attrs.Attribute[Any], ...]:

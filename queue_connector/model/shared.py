@@ -1,7 +1,7 @@
 """What several endpoints use together, such as one client for all topics of a broker.
 
 The first that takes it opens it, the last that gives it back closes it. `Shared` spawns no task:
-what is shared brings a thread of its own if it needs one, see `bridge.Lane`, or tasks, see
+what is shared brings a thread of its own if it needs one, see `lane.Lane`, or tasks, see
 `background`.
 """
 

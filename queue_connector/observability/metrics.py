@@ -27,7 +27,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from .. import __version__
 from ..engine.state import State
-from ..runtime.bridge import Worker
+from ..runtime.worker import Worker
 
 PREFIX = "queue_connector_"
 

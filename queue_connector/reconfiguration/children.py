@@ -22,9 +22,10 @@ from ..configuration import document
 from ..configuration.reading import MAX_GROUP_NAME
 from ..engine.supervisor import Wanted
 from ..model import texts
-from ..model.descriptors import DEFAULT_GROUP, Claim, QueueConnectorDescriptor
 from ..model.errors import ConfigError, ConfigWarning, Fault
-from ..runtime.bridge import Worker
+from ..model.exchanges import DEFAULT_GROUP, QueueConnectorDescriptor
+from ..model.services import Claim
+from ..runtime.worker import Worker
 from .reporter import FAULT, STATE
 
 READ_AT_ONCE = 32768

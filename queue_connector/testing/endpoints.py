@@ -17,16 +17,10 @@ import trio
 from ..engine.exchange import Exchange
 from ..engine.rejection import Rejection
 from ..model.datatypes import Data, DataSpec
-from ..model.descriptors import (
-    Breaker,
-    ExchangeName,
-    PublishedAttribute,
-    Services,
-    SinkDescriptor,
-    SourceDescriptor,
-)
+from ..model.endpoints import Breaker, SinkDescriptor, SourceDescriptor
 from ..model.errors import DataError, EndpointError
 from ..model.ledger import Batch, Ledger, Refusal
+from ..model.services import ExchangeName, PublishedAttribute, Services
 from ..model.stream import DataPipe, DataSink, DataSource, Delivery, ErrorPolicy
 
 

@@ -19,9 +19,9 @@ from queue_connector.connectors.kafka.dead_letter import (
 )
 from queue_connector.engine.exchange import Exchange
 from queue_connector.engine.group import Stream
-from queue_connector.model.descriptors import ExchangeName, Services
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.ledger import Refusal
+from queue_connector.model.services import ExchangeName, Services
 from tests.kafka_topics import produce
 
 LIMIT = 15.0

@@ -15,8 +15,8 @@ from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import partitions, producer, source as source_module, writer
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import ConformError, DecodeError, EndpointError
+from queue_connector.model.services import Services
 from queue_connector.model.stream import Delivery
 from tests.kafka_topics import (
     librdkafka_threads,

@@ -10,8 +10,9 @@ import trio
 
 from queue_connector.connectors.kafka import subscription
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Buffer, Services
+from queue_connector.model.exchanges import Buffer
 from queue_connector.model.ledger import Batch
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.endpoints import Keeper, Recorded, exchange
 from tests.kafka_topics import librdkafka_threads, make_source, produce

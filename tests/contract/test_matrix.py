@@ -20,7 +20,7 @@ from queue_connector.demo.embedded_broker import embedded_broker
 from queue_connector.engine.exchange import Exchange
 from queue_connector.engine.group import Stream
 from queue_connector.model.datatypes import dtype_name
-from queue_connector.model.descriptors import pipes, sinks, sources
+from queue_connector.model.endpoints import pipes, sinks, sources
 from queue_connector.model.errors import ConfigError
 from tests import matrix
 from tests.matrix import KAFKA, MEMORY, PIPED, identical, values

@@ -16,8 +16,8 @@ from queue_connector.connectors.kafka.dead_letter import (
 )
 from queue_connector.connectors.kafka.producer import KafkaProducer
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import EndpointError
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.model.stream import Delivery
 from tests.kafka_topics import librdkafka_threads, make_sink, read_all

@@ -11,8 +11,8 @@ import tango
 from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
 from queue_connector.connectors.tango.types import fit
 from queue_connector.model.datatypes import DataSpec, zero
-from queue_connector.model.descriptors import PublishedAttribute
 from queue_connector.model.errors import ConformError, DataError
+from queue_connector.model.services import PublishedAttribute
 from queue_connector.model.stream import Delivery
 from tests.device import values
 from tests.device.connector import Machine
@@ -342,7 +342,7 @@ class _Host:
 
 
 def sink_of(spec, host):
-    from queue_connector.model.descriptors import Services
+    from queue_connector.model.services import Services
 
     descriptor = TangoLocalAttributeSinkDescriptor(attribute_name="x")
     return descriptor.build(spec, Services(attributes=host))

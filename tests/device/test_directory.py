@@ -18,8 +18,8 @@ from queue_connector.connectors.tango.remote_attribute_sink import (
 )
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import EndpointError
+from queue_connector.model.services import Services
 from tests.device.peers import peers
 from tests.device.servers import DEVICE, ROOT
 from tests.device.test_process import Database

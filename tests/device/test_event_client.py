@@ -12,7 +12,7 @@ from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSourceDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from tests.device.busy_device import DEVICES
 from tests.device.servers import server

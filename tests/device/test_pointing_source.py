@@ -9,8 +9,8 @@ from queue_connector.connectors.tango.pointing_source import (
     TangoPointingSubscriptionSourceDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import ConformError
+from queue_connector.model.services import Services
 from tests.device.servers import server
 
 USUAL = DataSpec(json.loads(USUAL_DTYPE))

@@ -15,7 +15,7 @@ from queue_connector.connectors.tango.remote_attribute_sink import (
 )
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
+from queue_connector.model.services import Services
 from tests.device.connector import connector, eventually
 from tests.device.peers import peers
 from tests.device.servers import free_port, server

@@ -19,8 +19,8 @@ from queue_connector.engine import exchange
 from queue_connector.engine.group import Group
 from queue_connector.engine.supervisor import Supervisor, Wanted
 from queue_connector.engine.window import Window
-from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.model.errors import ClosedError, StateError
+from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.testing.endpoints import Attributes
 from tests.schedules.plan import (
     REST,

@@ -19,21 +19,19 @@ import trio
 
 import queue_connector.connectors  # noqa: F401  registers the default pipe
 from queue_connector.model.datatypes import Data, DataSpec
-from queue_connector.model.descriptors import (
+from queue_connector.model.endpoints import (
     Breaker,
-    Buffer,
     ErrorPolicyDescriptor,
-    ExchangeDescriptor,
     PipeDescriptor,
-    PublishedAttribute,
-    Services,
     SinkDescriptor,
     SourceDescriptor,
     TolerantPolicyDescriptor,
     error_policies,
 )
 from queue_connector.model.errors import DataError, EndpointError
+from queue_connector.model.exchanges import Buffer, ExchangeDescriptor
 from queue_connector.model.ledger import DEAD_LETTERED, Batch, Refusal
+from queue_connector.model.services import PublishedAttribute, Services
 from queue_connector.model.stream import (
     DataPipe,
     DataSink,

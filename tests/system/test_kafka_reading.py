@@ -17,8 +17,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import EndpointError
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from tests.kafka_topics import make_sink, make_source, produce
 from tests.services.fixtures import running

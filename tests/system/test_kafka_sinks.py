@@ -10,7 +10,7 @@ import trio
 
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.model.stream import Delivery
 from tests.kafka_topics import make_sink, read_all

@@ -34,7 +34,7 @@ CLIENT_LIBRARIES = {
     "prometheus_client": {"observability.metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
-BRIDGES = {"runtime.bridge", "runtime.process"}
+BRIDGES = {f"runtime.{room}" for room in ("worker", "lane", "inbox", "loop", "process")}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}
 
 

@@ -16,7 +16,7 @@ from queue_connector.configuration.schema import descriptors, rows
 from queue_connector.connectors.kafka.options import SETTINGS, OptionsForm, faults_of_options
 from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.engine.state import TRANSITIONS
-from queue_connector.model.descriptors import error_policies, pipes, sinks, sources
+from queue_connector.model.endpoints import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
 from tests.matrix import ENCODINGS
 

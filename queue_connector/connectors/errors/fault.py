@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from ...model.descriptors import ErrorPolicyDescriptor, Services, error_policies
+from ...model.endpoints import ErrorPolicyDescriptor, error_policies
+from ...model.services import Services
 from ...model.stream import ErrorPolicy
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from ...model.descriptors import Services, TolerantPolicyDescriptor, error_policies
+from ...model.endpoints import TolerantPolicyDescriptor, error_policies
 from ...model.ledger import SKIPPED
+from ...model.services import Services
 from ...model.stream import ErrorPolicy
 
 

@@ -21,8 +21,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from ...model.errors import EndpointError
-from ...runtime.bridge import OneAtATime
 from ...runtime.process import threads_left
+from ...runtime.worker import OneAtATime
 from .options import Value, resolve
 
 __all__ = [  # of the library, for those who do not import it

@@ -31,7 +31,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from ...model.errors import EndpointError
-from ...runtime.bridge import Lane
+from ...runtime.lane import Lane
 from .client import (
     HOPELESS,
     STRANDED,

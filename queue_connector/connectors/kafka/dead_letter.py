@@ -17,16 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import trio
 
-from ...model.descriptors import (
-    Client,
-    ExchangeDescriptor,
-    Services,
-    TolerantPolicyDescriptor,
-    error_policies,
-    option,
-)
+from ...model.endpoints import Ends, TolerantPolicyDescriptor, error_policies
 from ...model.errors import EndpointError, Fault
 from ...model.ledger import DEAD_LETTERED, Refusal
+from ...model.option import option
+from ...model.services import Client, Services
 from ...model.stream import ErrorPolicy
 from ...model.timescale import utc_now
 from .client import KafkaError, describe
@@ -64,7 +59,7 @@ class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
         """A producer of the cluster."""
         return Client(key_of(self.bootstrap, self.options, self.message_max_bytes))
 
-    def faults(self, exchange: ExchangeDescriptor) -> Iterator[Fault]:
+    def faults(self, exchange: Ends) -> Iterator[Fault]:
         """Addresses and topics that cannot be, and a topic that the exchange reads itself."""
         yield from self.address_faults(written=True)
         if self.message_max_bytes > MAX_MESSAGE_BYTES:

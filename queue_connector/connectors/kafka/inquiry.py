@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from ...runtime.backoff import Backoff
-from ...runtime.bridge import Lane
+from ...runtime.lane import Lane
 from .client import KafkaError, KafkaException, error_of
 
 Topics = Mapping[str, Any]

@@ -20,9 +20,9 @@ from typing import Any
 
 import attrs
 
-from ...model.convert import MAX_FAULTS
-from ...model.descriptors import step
 from ...model.errors import EndpointError, Fault
+from ...model.hooks import MAX_FAULTS
+from ...model.option import step
 from ...model.registry import did_you_mean
 from .librdkafka_settings import NAMES
 

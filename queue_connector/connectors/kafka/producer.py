@@ -26,7 +26,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ...model.errors import EndpointError
-from ...runtime.bridge import TICK, Bell, Lane
+from ...runtime.inbox import Bell
+from ...runtime.lane import Lane
+from ...runtime.worker import TICK
 from . import client
 from .client import (
     HOPELESS,

@@ -27,7 +27,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ...model.errors import EndpointError
 from ...model.shared import Shared
-from ...runtime.bridge import TICK, Lane, ToTrio
+from ...runtime.inbox import ToTrio
+from ...runtime.lane import Lane
+from ...runtime.worker import TICK
 from .bookmark import REPEAT, Bookmark
 from .client import HOPELESS, STRANDED, describe, error_of
 from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher

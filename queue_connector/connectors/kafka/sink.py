@@ -22,10 +22,12 @@ import trio
 
 from ...codecs import codec_for
 from ...model.datatypes import Data, DataSpec, Kind, conform
-from ...model.descriptors import Client, Services, SinkDescriptor, option, sinks
+from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import DataError, Fault
+from ...model.option import option
+from ...model.services import Client, Services
 from ...model.stream import DataSink, Delivery
-from ...runtime.bridge import Worker
+from ...runtime.worker import Worker
 from .client import KafkaError, describe
 from .producer import ENVELOPE, MAX_MESSAGE_BYTES, key_of
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions

@@ -29,11 +29,13 @@ from confluent_kafka import Message
 from ...codecs import codec_for
 from ...engine.window import OVERHEAD
 from ...model.datatypes import Data, DataSpec
-from ...model.descriptors import Client, Services, SourceDescriptor, option, sources
+from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import DecodeError, Fault
 from ...model.ledger import Batch, Refusal
+from ...model.option import option
+from ...model.services import Client, Services
 from ...model.stream import DataSource, Provenance
-from ...runtime.bridge import Worker
+from ...runtime.worker import Worker
 from .cluster import Cluster
 from .reader import reading
 from .subscription import Burst, Place, Start, Subscription

@@ -22,8 +22,8 @@ import attrs
 import numpy as np
 
 from ...model.datatypes import Data, DataSpec, Kind
-from ...model.descriptors import Descriptor, option
 from ...model.errors import DataError, Fault
+from ...model.option import Descriptor, option
 from ...model.registry import did_you_mean
 from ...model.timescale import unix_ms
 

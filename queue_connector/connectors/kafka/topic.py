@@ -15,11 +15,13 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ...codecs import codec_for, codecs
-from ...model.convert import shown
+from ...model.complaint import shown
 from ...model.datatypes import DataSpec, Kind
-from ...model.descriptors import Descriptor, EndpointDescriptor, Place, SinkDescriptor, option
+from ...model.endpoints import EndpointDescriptor, SinkDescriptor
 from ...model.errors import Fault
+from ...model.option import Descriptor, option
 from ...model.registry import UnknownNameError
+from ...model.services import Place
 from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
 
 DEFAULT_PORT = 9092

@@ -21,8 +21,8 @@ from typing import Any
 import attrs
 import trio
 
-from ...model.descriptors import Services
 from ...model.errors import EndpointError
+from ...model.services import Services
 from ...runtime.backoff import Backoff
 from .client import HOPELESS, KafkaError, describe
 from .producer import KafkaProducer, key_of

@@ -8,7 +8,9 @@ import attrs
 import trio
 
 from ...model.datatypes import Data, DataSpec, conform
-from ...model.descriptors import Services, SinkDescriptor, option, sinks
+from ...model.endpoints import SinkDescriptor, sinks
+from ...model.option import option
+from ...model.services import Services
 from ...model.stream import DataSink
 
 

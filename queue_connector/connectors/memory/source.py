@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from ...model.convert import MAX_FAULTS
 from ...model.datatypes import Data, DataSpec, conform
-from ...model.descriptors import Services, SourceDescriptor, option, sources
+from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import ConformError, Fault
+from ...model.hooks import MAX_FAULTS
 from ...model.ledger import Batch
+from ...model.option import option
+from ...model.services import Services
 from ...model.stream import DataSource
 
 SLICE = 1000

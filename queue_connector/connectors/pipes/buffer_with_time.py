@@ -21,9 +21,10 @@ import numpy as np
 import trio
 
 from ...model.datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind
-from ...model.descriptors import PipeDescriptor, option, pipes
+from ...model.endpoints import PipeDescriptor, pipes
 from ...model.errors import DataError, Fault
 from ...model.ledger import Batch
+from ...model.option import option
 from ...model.stream import DataPipe, Upstream
 
 MAX_BYTES = 64 * 2**20

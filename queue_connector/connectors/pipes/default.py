@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ...model.datatypes import DataSpec
-from ...model.descriptors import PipeDescriptor, pipes
+from ...model.endpoints import PipeDescriptor, pipes
 from ...model.ledger import Batch
 from ...model.stream import DataPipe, Upstream
 

@@ -16,8 +16,9 @@ import attrs
 from ...expressions.checks import expression_faults, expression_warnings, unseen_faults
 from ...expressions.selection import Selector, compile_expression
 from ...model.datatypes import Data, DataSpec
-from ...model.descriptors import PipeDescriptor, option, pipes
+from ...model.endpoints import PipeDescriptor, pipes
 from ...model.errors import ConfigWarning, Fault
+from ...model.option import option
 from ...model.stream import DataPipe
 
 

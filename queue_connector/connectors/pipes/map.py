@@ -18,14 +18,10 @@ import numpy as np
 from ...expressions.checks import expression_faults, expression_warnings, unseen_faults
 from ...expressions.selection import Selector, compile_expression
 from ...model.datatypes import Data, DataSpec, conform, parse_dtype
-from ...model.descriptors import (
-    PipeDescriptor,
-    dynamic_complaint,
-    option,
-    pipes,
-    too_large,
-)
+from ...model.endpoints import PipeDescriptor, pipes
 from ...model.errors import ConfigWarning, Fault
+from ...model.option import option
+from ...model.specs import dynamic_complaint, too_large
 from ...model.stream import DataPipe
 
 

@@ -23,19 +23,11 @@ import attrs
 import numpy as np
 
 from ...model.datatypes import Data, DataSpec, Kind
-from ...model.descriptors import (
-    MAX_DATUM_BYTES,
-    AttributeHost,
-    Place,
-    PublishedAttribute,
-    Services,
-    SinkDescriptor,
-    option,
-    parse_default,
-    sinks,
-    step,
-)
+from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import ConformError, EndpointError, Fault
+from ...model.option import option, step
+from ...model.services import AttributeHost, Place, PublishedAttribute, Services
+from ...model.specs import MAX_DATUM_BYTES, parse_default
 from .publishing_sink import PublishingSink
 from .types import fit, own_places, published_name_faults, type_faults
 

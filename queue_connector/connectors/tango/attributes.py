@@ -1,7 +1,7 @@
 """The attributes that a device publishes data as: made, kept, pushed and removed while it runs.
 
 `DynamicAttributes` is the `descriptors.AttributeHost` on a Tango device. Tango is called from one
-`bridge.Lane` only, one job per batch; reads are served from what is stored here and wait for
+`lane.Lane` only, one job per batch; reads are served from what is stored here and wait for
 nobody.
 
 * keeping   an attribute that is wanted again with the same type and shape is not touched, so its
@@ -33,9 +33,10 @@ import tango
 import trio
 
 from ...model.datatypes import Data, Kind
-from ...model.descriptors import MAX_ATTRIBUTES, PublishedAttribute
 from ...model.errors import ConformError, EndpointError
-from ...runtime.bridge import Lane
+from ...model.exchanges import MAX_ATTRIBUTES
+from ...model.services import PublishedAttribute
+from ...runtime.lane import Lane
 from .administrator import Administrator
 from .current import Current
 from .own_events import OwnEvents, is_local

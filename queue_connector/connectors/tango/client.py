@@ -1,6 +1,6 @@
 """Tango as a client: the calls of proxies and subscriptions, which block.
 
-They belong into a `bridge.Worker` whose context is `thread_context`. Events come in threads of
+They belong into a `worker.Worker` whose context is `thread_context`. Events come in threads of
 Tango's, which must never wait: all that is done there is to copy the value and put it into a
 mailbox.
 
@@ -38,7 +38,8 @@ import trio
 
 from ...model.errors import EndpointError
 from ...runtime.backoff import Backoff
-from ...runtime.bridge import Mailbox, OneAtATime, check_cancelled
+from ...runtime.inbox import Mailbox
+from ...runtime.worker import OneAtATime, check_cancelled
 from .types import from_tango
 
 CALL_TIMEOUT = 3.0

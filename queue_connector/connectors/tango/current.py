@@ -11,7 +11,7 @@ import tango
 from tango.server import attribute as tango_attribute
 
 from ...model.datatypes import Data, Kind
-from ...model.descriptors import PublishedAttribute
+from ...model.services import PublishedAttribute
 from .static_attributes import StaticAttribute
 from .types import dimensions, tango_type, wire
 

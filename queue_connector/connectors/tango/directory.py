@@ -14,7 +14,7 @@ from typing import Any
 import tango
 
 from ...model.errors import EndpointError
-from ...runtime.bridge import Worker
+from ...runtime.worker import Worker
 from .client import endpoint_error, thread_context
 from .locate import Address, DeviceName, address_of_ior, reach
 

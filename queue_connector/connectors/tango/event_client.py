@@ -23,7 +23,8 @@ import trio
 
 from ...model.errors import EndpointError
 from ...model.shared import Shared, background
-from ...runtime.bridge import Inbox, Mailbox, Worker
+from ...runtime.inbox import Inbox, Mailbox
+from ...runtime.worker import Worker
 from .client import Subscription, thread_context
 from .directory import Directory
 from .event_server import Server, Workers

@@ -17,7 +17,8 @@ import attrs
 import trio
 
 from ...model.errors import EndpointError, leaves
-from ...runtime.bridge import Inbox, Mailbox, Worker
+from ...runtime.inbox import Inbox, Mailbox
+from ...runtime.worker import Worker
 from .client import NoValue, ServerClient, Subscription, same
 from .locate import Address, DeviceName, Link, link
 

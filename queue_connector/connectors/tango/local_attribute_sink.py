@@ -12,17 +12,11 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from ...model.datatypes import Data, DataSpec
-from ...model.descriptors import (
-    AttributeHost,
-    Place,
-    PublishedAttribute,
-    Services,
-    SinkDescriptor,
-    option,
-    parse_default,
-    sinks,
-)
+from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import ConformError, EndpointError, Fault
+from ...model.option import option
+from ...model.services import AttributeHost, Place, PublishedAttribute, Services
+from ...model.specs import parse_default
 from .publishing_sink import PublishingSink
 from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 

@@ -26,23 +26,12 @@ from ...expressions.selection import (
 )
 from ...expressions.steps import Cell
 from ...model.datatypes import Data, DataSpec, Kind, parse_dtype
-from ...model.descriptors import (
-    LABELS,
-    AttributeHost,
-    EndpointDescriptor,
-    Place,
-    PublishedAttribute,
-    Services,
-    SinkDescriptor,
-    label_faults,
-    option,
-    parse_default,
-    sinks,
-    step,
-    too_large,
-)
+from ...model.endpoints import EndpointDescriptor, SinkDescriptor, sinks
 from ...model.errors import ConfigWarning, ConformError, DataError, EndpointError, Fault
-from ...runtime.bridge import Worker, check_cancelled
+from ...model.option import option, step
+from ...model.services import AttributeHost, Place, PublishedAttribute, Services
+from ...model.specs import LABELS, label_faults, parse_default, too_large
+from ...runtime.worker import Worker, check_cancelled
 from .publishing_sink import PublishingSink, Taken
 from .types import TANGO_KINDS, fit, own_places, published_name_faults, type_faults
 

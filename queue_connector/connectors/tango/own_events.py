@@ -18,7 +18,7 @@ from tango.test_context import get_server_host_port
 
 from ...model.datatypes import Data
 from ...model.errors import EndpointError
-from ...runtime.bridge import OneAtATime
+from ...runtime.worker import OneAtATime
 from .client import NoValue, Subscription, event_types
 from .locate import DeviceName
 from .types import OWN_ATTRIBUTES

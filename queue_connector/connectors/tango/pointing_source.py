@@ -22,8 +22,9 @@ import attrs
 import numpy as np
 
 from ...model.datatypes import Data, DataSpec, Kind, dtype_name
-from ...model.descriptors import Services, sources
+from ...model.endpoints import sources
 from ...model.errors import ConformError, DataError, Fault
+from ...model.services import Services
 from ...model.timescale import TimeError, ska_ticks, tai_of_ska
 from .readings import Outcome, converted, one_by_one
 from .subscription_source import (

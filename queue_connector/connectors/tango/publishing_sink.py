@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from ...model.datatypes import Data
-from ...model.descriptors import AttributeHost
 from ...model.errors import DataError, untraced
+from ...model.services import AttributeHost
 from ...model.stream import DataSink, Delivery
 
 Taken = tuple[list[tuple[str, Data]], dict[int, DataError]]

@@ -27,11 +27,13 @@ import trio
 from tango import CmdArgType
 
 from ...model.datatypes import Data, DataSpec
-from ...model.descriptors import Place, Services, SinkDescriptor, option, sinks
+from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import ConformError, DataError, EndpointError, Fault, untraced
+from ...model.option import option
+from ...model.services import Place, Services
 from ...model.stream import DataSink, Delivery
 from ...runtime.backoff import Backoff
-from ...runtime.bridge import Worker, check_cancelled
+from ...runtime.worker import Worker, check_cancelled
 from .client import thread_context
 from .directory import Directory
 from .locate import DeviceName, reach

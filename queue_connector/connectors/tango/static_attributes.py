@@ -16,15 +16,10 @@ from typing import Literal
 import attrs
 
 from ...model.datatypes import Data, DataSpec, Kind
-from ...model.descriptors import (
-    Descriptor,
-    PublishedAttribute,
-    label_faults,
-    option,
-    parse_default,
-    too_large,
-)
 from ...model.errors import ConformError, Fault
+from ...model.option import Descriptor, option
+from ...model.services import PublishedAttribute
+from ...model.specs import label_faults, parse_default, too_large
 from .types import fit, legible, published_name_faults, type_faults
 
 DataType = Literal[

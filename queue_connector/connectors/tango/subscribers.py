@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import tango
 import trio
 
-from ...runtime.bridge import Lane
+from ...runtime.lane import Lane
 from . import event_copies
 from .event_connections import EventConnections, Ports
 

@@ -24,11 +24,13 @@ import attrs
 import trio
 
 from ...model.datatypes import Data, DataSpec, Kind
-from ...model.descriptors import Place, Services, SourceDescriptor, option, sources
+from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import DataError, EndpointError, Fault
 from ...model.ledger import Batch, Refusal
+from ...model.option import option
+from ...model.services import Place, Services
 from ...model.stream import MergedSource, Provenance, readable
-from ...runtime.bridge import Mailbox
+from ...runtime.inbox import Mailbox
 from .client import NoValue, Subscription, event_types
 from .event_client import EventClient, event_client
 from .own_events import NOT_THERE, OwnEvents, not_there, own_events

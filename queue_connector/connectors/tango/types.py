@@ -19,8 +19,8 @@ import numpy as np
 from tango import AttrDataFormat, CmdArgType
 
 from ...model.datatypes import Data, DataSpec, Kind, conform
-from ...model.descriptors import Place
 from ...model.errors import ConformError, Fault
+from ...model.services import Place
 
 TANGO_KINDS = frozenset({Kind.BYTES, Kind.STR, Kind.BOOL, Kind.INT, Kind.FLOAT})
 """The kinds of dtype that an attribute may have."""

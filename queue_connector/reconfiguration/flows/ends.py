@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from ...model.descriptors import step
 from ...model.errors import ConfigError, Fault
+from ...model.option import step
 from .entities import Json
 
 

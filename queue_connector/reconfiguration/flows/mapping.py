@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...model.descriptors import step
 from ...model.errors import ConfigError
+from ...model.option import step
 from .choosing import our_sources
 from .ends import Queue, Sink, TangoAttribute, attribute_of, refusal, sink_of, topics_of
 from .entities import FLOWS, Entities, Flow, FlowKey, Json

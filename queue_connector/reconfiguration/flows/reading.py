@@ -18,8 +18,9 @@ from ...configdb import View
 from ...configuration.reading import read
 from ...engine.supervisor import Wanted
 from ...model import texts
-from ...model.descriptors import Claim, ExchangeDescriptor
 from ...model.errors import ConfigError, Fault, counted
+from ...model.exchanges import ExchangeDescriptor
+from ...model.services import Claim
 from ..children import MAX_SURPRISE
 from .choosing import Chosen, chosen, left_out, our_sources
 from .entities import Entities, Entity, Flow, FlowKey

@@ -13,8 +13,8 @@ from queue_connector.configuration.attributes import faults_of, parse
 from queue_connector.configuration.schema import attributes_schema
 from queue_connector.connectors.tango.static_attributes import Access, unkept
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import MAX_ATTRIBUTES
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.exchanges import MAX_ATTRIBUTES
 
 FIELD = {
     "name": "TestReadOnly",

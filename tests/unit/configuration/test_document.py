@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from queue_connector.configuration.document import MAX_DEPTH, MAX_SIZE, examine, load, parse, take
-from queue_connector.model.descriptors import QueueConnectorDescriptor, sinks
+from queue_connector.model.endpoints import sinks
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.exchanges import QueueConnectorDescriptor
 
 EXCHANGE = {
     "dtype": "float64",

@@ -20,15 +20,10 @@ from queue_connector.configuration import document
 from queue_connector.configuration.reading import read
 from queue_connector.configuration.schema import Row, descriptors, json_schema, rows
 from queue_connector.model.convert import structure, unstructure
-from queue_connector.model.descriptors import (
-    UNIONS,
-    Descriptor,
-    PipeDescriptor,
-    QueueConnectorDescriptor,
-    option,
-    pipes,
-)
+from queue_connector.model.endpoints import UNIONS, PipeDescriptor, pipes
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.exchanges import QueueConnectorDescriptor
+from queue_connector.model.option import Descriptor, option
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

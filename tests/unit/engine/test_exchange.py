@@ -11,8 +11,9 @@ from queue_connector.engine.exchange import Exchange
 from queue_connector.engine.group import Stream
 from queue_connector.engine.window import Window
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Breaker, Buffer, ExchangeDescriptor, SourceDescriptor
+from queue_connector.model.endpoints import Breaker, SourceDescriptor
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
+from queue_connector.model.exchanges import Buffer, ExchangeDescriptor
 from queue_connector.model.ledger import Batch, Refusal
 from queue_connector.model.stream import DataPipe, MergedSource
 from queue_connector.testing.checkpoints import cancel_at_every_step

@@ -6,8 +6,9 @@ import trio
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.engine.group import Group
 from queue_connector.engine.state import State
-from queue_connector.model.descriptors import ExchangeDescriptor, Services
 from queue_connector.model.errors import EndpointError, StateError
+from queue_connector.model.exchanges import ExchangeDescriptor
+from queue_connector.model.services import Services
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until

@@ -6,8 +6,8 @@ from queue_connector.cli.plan import of_device, of_view
 from queue_connector.configdb import Children, Versioned
 from queue_connector.configuration import document
 from queue_connector.engine.plan import compare, match, same
-from queue_connector.model.descriptors import QueueConnectorDescriptor
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.exchanges import QueueConnectorDescriptor
 
 
 def exchange(name="a", *, dtype="int64", topic=None, **sink):

@@ -7,9 +7,10 @@ import trio
 
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.rejection import LOG_PERIOD, Rejection, TooManyError
-from queue_connector.model.descriptors import Breaker, ExchangeName
+from queue_connector.model.endpoints import Breaker
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.ledger import DEAD_LETTERED, Account, Batch, Refusal
+from queue_connector.model.services import ExchangeName
 from queue_connector.model.stream import ErrorPolicy
 
 

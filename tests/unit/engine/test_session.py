@@ -13,7 +13,8 @@ from queue_connector.engine import overview
 from queue_connector.engine.overview import MAX_ENDPOINTS, MAX_STATUS, MAX_TROUBLES
 from queue_connector.engine.state import Health, State
 from queue_connector.engine.supervisor import Wanted, open_supervisor
-from queue_connector.model.descriptors import ExchangeDescriptor, QueueConnectorDescriptor, Services
+from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
+from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.unit.engine.test_reconfigure import World

@@ -9,16 +9,12 @@ import pytest
 from queue_connector import connectors
 from queue_connector.configuration.reading import MAX_EXCHANGES, read
 from queue_connector.model.annotations import json_types, words
-from queue_connector.model.convert import MAX_FAULTS, structure, unstructure
-from queue_connector.model.descriptors import (
-    Descriptor,
-    ExchangeDescriptor,
-    QueueConnectorDescriptor,
-    SinkDescriptor,
-    option,
-    sinks,
-)
+from queue_connector.model.convert import structure, unstructure
+from queue_connector.model.endpoints import SinkDescriptor, sinks
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
+from queue_connector.model.hooks import MAX_FAULTS
+from queue_connector.model.option import Descriptor, option
 
 assert connectors  # what is registered is what a configuration may name
 

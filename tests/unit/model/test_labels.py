@@ -9,8 +9,8 @@ from queue_connector.codecs import codec_for
 from queue_connector.configuration.document import examine, parse
 from queue_connector.model.convert import unstructure
 from queue_connector.model.datatypes import DataSpec, conform, zero
-from queue_connector.model.descriptors import parse_default
 from queue_connector.model.errors import ConformError, DecodeError
+from queue_connector.model.specs import parse_default
 
 STATES = ("OFF", "ON", "FAULT")
 ONE = DataSpec("int16", (), STATES)

@@ -10,18 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from queue_connector.runtime import bridge
-from queue_connector.runtime.bridge import (
-    Bell,
-    Inbox,
-    Lane,
-    LoopStoppedError,
-    Mailbox,
-    Renewal,
-    TrioThread,
-    Worker,
-    check_cancelled,
-)
+from queue_connector.runtime import loop as loop_module
+from queue_connector.runtime.inbox import Bell, Inbox, Mailbox
+from queue_connector.runtime.lane import Lane
+from queue_connector.runtime.loop import LoopStoppedError, Renewal, TrioThread
+from queue_connector.runtime.worker import Worker, check_cancelled
 from tests.waiting import until
 
 
@@ -481,7 +474,7 @@ def test_a_stop_is_in_order_first_and_cancels_after_its_grace():
 
 
 def test_a_stop_that_does_not_come_to_its_end_in_time_says_so(monkeypatch):
-    monkeypatch.setattr(bridge, "CANCEL_GRACE", 0.1)
+    monkeypatch.setattr(loop_module, "CANCEL_GRACE", 0.1)
     release = threading.Event()
 
     async def stubborn(ready, stopping):

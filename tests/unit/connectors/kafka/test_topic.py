@@ -9,7 +9,7 @@ from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor, T
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor
 from queue_connector.connectors.kafka.topic import bootstrap_servers
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import sinks, sources
+from queue_connector.model.endpoints import sinks, sources
 
 
 def faults(spec=DataSpec("int64"), **options):  # noqa: B008  it is frozen

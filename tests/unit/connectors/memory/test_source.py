@@ -4,8 +4,8 @@ import pytest
 
 from queue_connector.configuration.document import examine
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
-from queue_connector.model.convert import MAX_FAULTS
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.hooks import MAX_FAULTS
 
 
 def faults(data, dtype, shape=()):

@@ -13,8 +13,8 @@ from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSourceDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import EndpointError
+from queue_connector.model.services import Services
 
 NUMBER = DataSpec("int64")
 

@@ -11,8 +11,8 @@ from queue_connector.connectors.tango.pointing_source import (
     dish_name,
 )
 from queue_connector.model.datatypes import DataSpec
-from queue_connector.model.descriptors import Services
 from queue_connector.model.errors import ConformError
+from queue_connector.model.services import Services
 from queue_connector.model.timescale import TimeError
 
 USUAL = json.loads(USUAL_DTYPE)

@@ -10,23 +10,17 @@ from queue_connector.configuration.document import parse
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
 from queue_connector.model.datatypes import DataSpec, conform
-from queue_connector.model.descriptors import (
-    DEFAULT_GROUP,
-    MAX_DATUM_BYTES,
-    Descriptor,
-    ExchangeDescriptor,
-    PipeDescriptor,
-    PublishedAttribute,
-    QueueConnectorDescriptor,
-    Services,
-    SinkDescriptor,
-    faults_of,
-    option,
-    option_of,
-    parse_default,
-    step,
-)
+from queue_connector.model.endpoints import PipeDescriptor, SinkDescriptor
 from queue_connector.model.errors import ConformError
+from queue_connector.model.exchanges import (
+    DEFAULT_GROUP,
+    ExchangeDescriptor,
+    QueueConnectorDescriptor,
+    faults_of,
+)
+from queue_connector.model.option import Descriptor, option, option_of, step
+from queue_connector.model.services import PublishedAttribute, Services
+from queue_connector.model.specs import MAX_DATUM_BYTES, parse_default
 
 SOURCE = InMemorySourceDescriptor(data=[])
 SINK = InMemorySinkDescriptor(key="k")
