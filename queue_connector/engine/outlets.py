@@ -275,7 +275,8 @@ class Outlets:
 
     def _over(self, load: _Load) -> None:
         self._window.leave(len(load.batch.values), load.size)
-        self._drained.unpark_all()
+        if self._drained:
+            self._drained.unpark_all()
 
 
 def _values(loads: Sequence[_Load]) -> Sequence[Data]:

@@ -307,6 +307,8 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
                 pass  # as any other value, which tells what is wrong with it
         if type(value) is dtype.type and spec.kind not in (Kind.STR, Kind.STRUCT, Kind.DATETIME):
             return value
+        if type(value) is np.void and value.dtype == dtype:
+            return value
         if spec.kind is Kind.STR and isinstance(value, str) and not dtype.itemsize:
             return _text(value, spec)
         if spec.kind is Kind.OBJECT:

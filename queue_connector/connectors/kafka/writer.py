@@ -352,7 +352,8 @@ class TopicWriter:
                     self._produce(outgoing, [place], alone=True)
             if not self._alone and not self._by_itself:
                 client.go_together(self)
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
 
     def _send_again(self) -> None:
         waiting, self._again = sorted(self._again, key=_order), []

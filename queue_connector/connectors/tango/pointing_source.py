@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -121,10 +122,12 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
     ) -> None:
         super().__init__(descriptors, _VALUES, services)
         self._dtype = spec.dtype
-        self._fields = spec.dtype.names or ()
         names = {kind: name for name, kind in _fields(spec.dtype).items()}
         self._time = names[Kind.DATETIME]
         self._name = names.get(Kind.STR)
+        self._ticks = spec.dtype[self._time]
+        made = (self._time, *_ANGLES, self._name)
+        self._in_order = itemgetter(*(made.index(name) for name in spec.dtype.names or ()))
         self._dishes = {
             member: dish_name(member.descriptor.device_name) for member in self._members
         }
@@ -157,10 +160,8 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
 
     def _one(self, value: Array, dish: str) -> Data:
         seconds, az, el = value.tolist()
-        fields = {self._time: ska_ticks(seconds, self._dtype[self._time]), "az": az, "el": el}
-        if self._name is not None:
-            fields[self._name] = dish
-        return np.array(tuple(fields[name] for name in self._fields), self._dtype)[()]
+        made = (ska_ticks(seconds, self._ticks), az, el, dish)
+        return np.array(self._in_order(made), self._dtype)[()]
 
     def _structs(self, values: Array, dishes: Sequence[str]) -> Array:
         made = np.empty(len(values), self._dtype)

@@ -250,7 +250,7 @@ class TangoSubscriptionSource(MergedSource):
         self._using = AsyncExitStack()
         self._client: EventClient | None = None
         self._ready: dict[Member, None] = {}
-        self._arrived = trio.Event()
+        self._arrived = trio.lowlevel.ParkingLot()
         self._ended = False
 
     async def start(self) -> None:
@@ -276,7 +276,7 @@ class TangoSubscriptionSource(MergedSource):
                 self._ready[member] = None  # something may have come that nobody rang for
                 member.condition.closed()
         await self._using.aclose()
-        self._arrived.set()
+        self._arrived.unpark_all()
 
     async def receive(self) -> Data:
         """The value of the next event, of whichever subscription."""
@@ -305,7 +305,7 @@ class TangoSubscriptionSource(MergedSource):
 
     def _put(self, member: Member) -> None:
         self._ready[member] = None
-        self._arrived.set()
+        self._arrived.unpark_all()
 
     async def _receive(self, most: int, members: int = _BATCH) -> list[tuple[int, Batch]]:
         """What has come, *most* of each of so many subscriptions, perhaps nothing of value."""
@@ -315,8 +315,7 @@ class TangoSubscriptionSource(MergedSource):
         while not self._ready:
             if self._ended:
                 raise trio.EndOfChannel
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            await self._arrived.park()
         found: list[tuple[Member, list[Any]]] = []
         for member in list(itertools.islice(self._ready, members)):
             del self._ready[member]
