@@ -37,6 +37,16 @@ def reader_of(services):
     return next(each for each in found if isinstance(each, Reader))
 
 
+async def until_there(services):
+    """The same, once it is there."""
+    with trio.fail_after(LIMIT):
+        while not any(  # noqa: ASYNC110 - nobody is told of it
+            isinstance(entry.value, Reader) for entry in services.shared._entries.values()
+        ):
+            await trio.sleep(0.01)
+    return reader_of(services)
+
+
 def to_nobody():
     settings = {"bootstrap.servers": NOBODY, "group.id": "nobody", "log_level": 0}
     settings |= Bookmark("nobody", Trouble(logging.getLogger(), "")).settings()
@@ -71,8 +81,7 @@ async def test_a_source_starts_with_another_client(broker, topic):
     source = make_source(NOBODY, topic, start="earliest", services=services)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(source.start)
-        await trio.sleep(0.2)
-        reader = reader_of(services)
+        reader = await until_there(services)
         reader._cluster = reader.asker.cluster = Cluster(broker)
     with trio.fail_after(LIMIT):
         assert (await source.receive_batch()).values == [0, 1]

@@ -128,7 +128,7 @@ def test_a_stopped_subscriber_holds_up_nobody_and_gets_values_again(device, tele
     # The client itself finds out that it was cut off: Tango looks every ten seconds, and tries
     # again ten seconds after a try that failed.
     eventually(
-        lambda: len(values_after(client, attribute, thawed + 1)) > 10, 60, device.proxy().status
+        lambda: len(values_after(client, attribute, thawed + 1)) > 10, 90, device.proxy().status
     )
     eventually(lambda: "does not take its events" not in device.proxy().status(), 5)
 
