@@ -36,7 +36,13 @@ def add_to(commands: Commands, words: str) -> None:
         metavar="NAME",
         help="the Tango name of the connector, whose attributes are its own: %(default)s",
     )
-    flows.add_argument("--json", action="store_true", help="print the exchanges as JSON")
+    form = flows.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print all of it as JSON")
+    form.add_argument(
+        "--configuration",
+        action="store_true",
+        help="print the exchanges as a configuration, such as plan and validate take",
+    )
     flows.set_defaults(run=run)
 
 
@@ -51,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         refused = any(carried.refusals for carried in reader.carried.values())
         if options.json:
             print(json.dumps(_as_json(reader, wanted), indent=2))
+        elif options.configuration:
+            print(json.dumps({"exchanges": _exchanges(reader)}, indent=2))
         else:
             for line in _lines(options.subarray, reader, wanted):
                 print(texts.printable(line))
@@ -75,12 +83,20 @@ def _lines(subarray: str, reader: FlowReader, wanted: dict[str, Wanted]) -> list
     return found
 
 
+def _exchanges(reader: FlowReader) -> dict[str, Any]:
+    return {
+        pb: [unstructure(exchange) for exchange in carried.exchanges]
+        for pb, carried in reader.carried.items()
+    }
+
+
 def _as_json(reader: FlowReader, wanted: dict[str, Wanted]) -> dict[str, Any]:
+    exchanges = _exchanges(reader)
     return {
         "groups": {
             pb: {
                 "flows": [key.path for key in carried.keys],
-                "exchanges": [unstructure(exchange) for exchange in carried.exchanges],
+                "exchanges": exchanges[pb],
                 "notes": list(wanted[pb].notes),
             }
             for pb, carried in reader.carried.items()

@@ -10,7 +10,7 @@ import trio
 
 from queue_connector.cli import COMMANDS, main
 from queue_connector.configdb.memory import MemoryDatabase
-from queue_connector.configuration.document import MAX_SIZE
+from queue_connector.configuration.document import MAX_SIZE, parse
 from tests.flow_entities import PB, attribute, blocks, flow, queue, uri
 
 
@@ -359,6 +359,9 @@ def test_the_flows_of_a_subarray_are_told_with_those_that_are_refused(monkeypatc
         assert status("flows", "1", "--json") == 1
         found = json.loads(capsys.readouterr().out)
         assert found["groups"][PB]["flows"] == [good]
+        assert status("flows", "1", "--configuration") == 1
+        (exchange,) = parse(capsys.readouterr().out).groups[PB]
+        assert exchange.sinks[0].attribute_name == "good"
     finally:
         trio.run(MemoryDatabase().transact, dict.fromkeys(entities))
 
