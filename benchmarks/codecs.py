@@ -18,8 +18,9 @@ from queue_connector.codecs import Codec, codec_for
 from queue_connector.connectors.tango.object_scatter_sink import (
     TangoObjectScatterAttributeSinkDescriptor,
 )
+from queue_connector.model.conform import conform, conform_batch
 from queue_connector.model.convert import structure
-from queue_connector.model.datatypes import DataSpec, conform, conform_batch
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.services import Services
 
 DISHES = 197

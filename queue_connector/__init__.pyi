@@ -17,10 +17,7 @@ from .engine.state import (
     State as State,
 )
 from .engine.supervisor import Supervisor as Supervisor
-from .model.datatypes import (
-    DataSpec as DataSpec,
-    Kind as Kind,
-)
+from .model.datatypes import DataSpec as DataSpec, Kind as Kind
 from .model.endpoints import (
     ErrorPolicyDescriptor as ErrorPolicyDescriptor,
     PipeDescriptor as PipeDescriptor,

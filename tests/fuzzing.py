@@ -17,7 +17,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from queue_connector.codecs import codecs
-from queue_connector.model.datatypes import DataSpec, Kind, conform
+from queue_connector.model.conform import conform
+from queue_connector.model.datatypes import DataSpec, Kind
 from queue_connector.model.errors import DecodeError
 from tests.data import DTYPES, SHAPES, same
 

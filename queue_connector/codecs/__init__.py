@@ -11,7 +11,8 @@ import abc
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from ..model.datatypes import Data, DataSpec, Kind, conform, conform_batch
+from ..model.conform import conform, conform_batch
+from ..model.datatypes import Data, DataSpec, Kind
 from ..model.errors import ConformError, DataError, DecodeError, EncodeError, Fault, untraced
 from ..model.registry import Registry, import_submodules
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind, conform, zero
+from .conform import conform, zero
+from .datatypes import MAX_DIMENSIONS, Data, DataSpec, Kind
 from .errors import ConformError, Fault, Finding
 
 T = TypeVar("T")

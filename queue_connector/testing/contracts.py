@@ -17,7 +17,8 @@ import trio.testing
 
 from ..codecs import Codec
 from ..engine.exchange import Exchange
-from ..model.datatypes import Data, DataSpec, conform
+from ..model.conform import conform
+from ..model.datatypes import Data, DataSpec
 from ..model.errors import DecodeError
 from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource, Delivery
 from .checkpoints import cancel_at_every_step

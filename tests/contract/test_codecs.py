@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from queue_connector.codecs import codec_for, codecs
-from queue_connector.model.datatypes import DataSpec, Kind, conform, dtype_name
+from queue_connector.model.conform import conform
+from queue_connector.model.datatypes import DataSpec, Kind, dtype_name
 from queue_connector.model.errors import DecodeError, EncodeError
 from tests import matrix
 from tests.data import NESTED, STRUCT, TIMED, json_like, same, values

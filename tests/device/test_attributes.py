@@ -10,7 +10,8 @@ import tango
 
 from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
 from queue_connector.connectors.tango.types import fit
-from queue_connector.model.datatypes import DataSpec, zero
+from queue_connector.model.conform import zero
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConformError, DataError
 from queue_connector.model.services import PublishedAttribute
 from queue_connector.model.stream import Delivery

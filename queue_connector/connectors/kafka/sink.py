@@ -21,7 +21,8 @@ import attrs
 import trio
 
 from ...codecs import codec_for
-from ...model.datatypes import Data, DataSpec, Kind, conform
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec, Kind
 from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import DataError, Fault
 from ...model.option import option

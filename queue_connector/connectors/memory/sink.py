@@ -7,7 +7,8 @@ from typing import ClassVar
 import attrs
 import trio
 
-from ...model.datatypes import Data, DataSpec, conform
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec
 from ...model.endpoints import SinkDescriptor, sinks
 from ...model.option import option
 from ...model.services import Services

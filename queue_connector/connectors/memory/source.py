@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from ...model.datatypes import Data, DataSpec, conform
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec
 from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import ConformError, Fault
 from ...model.hooks import MAX_FAULTS

@@ -17,7 +17,8 @@ import numpy as np
 
 from ...expressions.checks import expression_faults, expression_warnings, unseen_faults
 from ...expressions.selection import Selector, compile_expression
-from ...model.datatypes import Data, DataSpec, conform, parse_dtype
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec, parse_dtype
 from ...model.endpoints import PipeDescriptor, pipes
 from ...model.errors import ConfigWarning, Fault
 from ...model.option import option

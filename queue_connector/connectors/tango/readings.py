@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...model.datatypes import Data, DataSpec, conform_batch
+from ...model.conform import conform_batch
+from ...model.datatypes import Data, DataSpec
 from ...model.errors import DataError, untraced
 from .types import lengthened
 

@@ -18,7 +18,8 @@ import attrs
 import numpy as np
 from tango import AttrDataFormat, CmdArgType
 
-from ...model.datatypes import Data, DataSpec, Kind, conform
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec, Kind
 from ...model.errors import ConformError, Fault
 from ...model.services import Place
 

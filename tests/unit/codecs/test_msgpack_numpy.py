@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from queue_connector.codecs.msgpack_numpy import MsgpackNumpyCodec
-from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.conform import conform
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
 from tests.data import DTYPES, json_like, same, values
 

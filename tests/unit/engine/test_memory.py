@@ -11,7 +11,8 @@ import trio
 from queue_connector.codecs import codec_for
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.window import MOST_BYTES
-from queue_connector.model.datatypes import DataSpec, conform_batch
+from queue_connector.model.conform import conform_batch
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DataError
 from queue_connector.model.ledger import Batch
 from queue_connector.model.stream import DataPipe, DataSink, DataSource

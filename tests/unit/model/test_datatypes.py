@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from queue_connector.model.datatypes import (
-    DataSpec,
-    DtypeError,
-    Kind,
-    conform,
-    conform_batch,
-    dtype_name,
-    parse_dtype,
-    zero,
-)
+from queue_connector.model.conform import conform, conform_batch, zero
+from queue_connector.model.datatypes import DataSpec, DtypeError, Kind, dtype_name, parse_dtype
 from queue_connector.model.errors import ConformError
 from tests.data import DTYPES, SHAPES, STRUCT, json_like, same, values
 

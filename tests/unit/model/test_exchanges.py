@@ -9,7 +9,8 @@ from hypothesis import given, strategies as st
 from queue_connector.configuration.document import parse
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.memory.source import InMemorySourceDescriptor
-from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.conform import conform
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.endpoints import PipeDescriptor, SinkDescriptor
 from queue_connector.model.errors import ConformError
 from queue_connector.model.exchanges import (

@@ -7,8 +7,9 @@ import pytest
 
 from queue_connector.codecs import codec_for
 from queue_connector.configuration.document import examine, parse
+from queue_connector.model.conform import conform, zero
 from queue_connector.model.convert import unstructure
-from queue_connector.model.datatypes import DataSpec, conform, zero
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConformError, DecodeError
 from queue_connector.model.specs import parse_default
 

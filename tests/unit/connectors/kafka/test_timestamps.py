@@ -6,8 +6,9 @@ import pytest
 
 from queue_connector.configuration.document import examine
 from queue_connector.connectors.kafka.timestamps import TimestampError, TimestampOptions
+from queue_connector.model.conform import conform
 from queue_connector.model.convert import structure, unstructure
-from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConfigError, DataError
 
 NEW_YEAR = 1_767_225_600_000  # 2026-01-01T00:00:00 UTC

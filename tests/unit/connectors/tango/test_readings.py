@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from queue_connector.connectors.tango.readings import converted
-from queue_connector.model.datatypes import DataSpec, conform
+from queue_connector.model.conform import conform
+from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConformError
 
 SPECS = ["float64", "float32", "int64", "int16", "uint8", "bool"]
