@@ -10,9 +10,10 @@ import time
 
 import trio
 
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.exchanges import Buffer
 from queue_connector.model.ledger import Batch
-from queue_connector.model.stream import DataSink, DataSource, Delivery
+from queue_connector.model.stream import DataSink, DataSource
 from tests.endpoints import exchange
 
 

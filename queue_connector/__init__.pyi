@@ -18,6 +18,7 @@ from .engine.state import (
 )
 from .engine.supervisor import Supervisor as Supervisor
 from .model.datatypes import DataSpec as DataSpec, Kind as Kind
+from .model.delivery import Delivery as Delivery
 from .model.endpoints import (
     ErrorPolicyDescriptor as ErrorPolicyDescriptor,
     PipeDescriptor as PipeDescriptor,
@@ -55,7 +56,6 @@ from .model.stream import (
     DataPipe as DataPipe,
     DataSink as DataSink,
     DataSource as DataSource,
-    Delivery as Delivery,
     ErrorPolicy as ErrorPolicy,
 )
 from .runtime.inbox import Inbox as Inbox, Mailbox as Mailbox

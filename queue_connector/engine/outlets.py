@@ -21,9 +21,10 @@ import trio
 
 from ..model.condition import Condition
 from ..model.datatypes import Data
+from ..model.delivery import Delivery
 from ..model.errors import DataError
 from ..model.ledger import DELIVERED, REFUSED, Account, Batch, runs_of, settle, settle_run
-from ..model.stream import DataSink, Delivery
+from ..model.stream import DataSink
 from .window import Window, size_of
 
 MOST = 1000

@@ -19,8 +19,9 @@ from ..codecs import Codec
 from ..engine.exchange import Exchange
 from ..model.conform import conform
 from ..model.datatypes import Data, DataSpec
+from ..model.delivery import Delivery
 from ..model.errors import DecodeError
-from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource, Delivery
+from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource
 from .checkpoints import cancel_at_every_step
 from .endpoints import Keeper, Numbers, Recorded
 

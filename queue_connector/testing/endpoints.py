@@ -17,11 +17,12 @@ import trio
 from ..engine.exchange import Exchange
 from ..engine.rejection import Rejection
 from ..model.datatypes import Data, DataSpec
+from ..model.delivery import Delivery
 from ..model.endpoints import Breaker, SinkDescriptor, SourceDescriptor
 from ..model.errors import DataError, EndpointError
 from ..model.ledger import Batch, Ledger, Refusal
 from ..model.services import ExchangeName, PublishedAttribute, Services
-from ..model.stream import DataPipe, DataSink, DataSource, Delivery, ErrorPolicy
+from ..model.stream import DataPipe, DataSink, DataSource, ErrorPolicy
 
 
 class Recorded:

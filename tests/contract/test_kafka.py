@@ -15,9 +15,9 @@ from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import partitions, producer, source as source_module, writer
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import ConformError, DecodeError, EndpointError
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import (
     librdkafka_threads,
     make_sink,

@@ -20,9 +20,9 @@ from queue_connector.connectors.pipes.map import MapPipeDescriptor
 from queue_connector.engine.exchange import Exchange
 from queue_connector.engine.group import Stream
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from queue_connector.reconfiguration.children import Reader
 from tests.kafka_topics import make_sink, make_source, produce
 

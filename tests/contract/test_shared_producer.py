@@ -16,10 +16,10 @@ from queue_connector.connectors.kafka.dead_letter import (
 )
 from queue_connector.connectors.kafka.producer import KafkaProducer
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import librdkafka_threads, make_sink, read_all
 from tests.services.process import freeze
 from tests.waiting import until

@@ -16,8 +16,8 @@ from queue_connector.connectors.kafka.bookmark import Bookmark
 from queue_connector.connectors.kafka.client import Trouble
 from queue_connector.connectors.kafka.cluster import Cluster
 from queue_connector.connectors.kafka.reader import Reader
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
 from tests.services.process import freeze
 

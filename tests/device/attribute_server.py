@@ -21,9 +21,9 @@ from tango.server import Device, attribute, command
 from queue_connector.connectors.tango.attributes import DynamicAttributes, lane_context
 from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import QueueConnectorError
 from queue_connector.model.services import PublishedAttribute, Services
-from queue_connector.model.stream import Delivery
 from queue_connector.runtime.lane import Lane
 from queue_connector.runtime.loop import LoopStoppedError, TrioThread
 from tests.device.servers import DEVICE, pack, serve, unpack

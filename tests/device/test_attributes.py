@@ -12,9 +12,9 @@ from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttr
 from queue_connector.connectors.tango.types import fit
 from queue_connector.model.conform import zero
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import ConformError, DataError
 from queue_connector.model.services import PublishedAttribute
-from queue_connector.model.stream import Delivery
 from tests.device import values
 from tests.device.connector import Machine
 from tests.device.servers import server

@@ -14,9 +14,9 @@ from queue_connector.connectors.tango.remote_attribute_sink import (
     TangoRemoteAttributeSinkDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import ConformError
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.device import values
 from tests.device.servers import server
 

@@ -19,6 +19,7 @@ import trio
 
 import queue_connector.connectors  # noqa: F401  registers the default pipe
 from queue_connector.model.datatypes import Data, DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.endpoints import (
     Breaker,
     ErrorPolicyDescriptor,
@@ -32,14 +33,7 @@ from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.exchanges import Buffer, ExchangeDescriptor
 from queue_connector.model.ledger import DEAD_LETTERED, Batch, Refusal
 from queue_connector.model.services import PublishedAttribute, Services
-from queue_connector.model.stream import (
-    DataPipe,
-    DataSink,
-    DataSource,
-    Delivery,
-    ErrorPolicy,
-    Provenance,
-)
+from queue_connector.model.stream import DataPipe, DataSink, DataSource, ErrorPolicy, Provenance
 from tests.schedules.plan import BreakerPlan, ExchangePlan, SetAside, Skip, Window
 
 

@@ -12,8 +12,8 @@ from confluent_kafka.cimpl import NewPartitions
 
 from queue_connector.connectors.kafka import partitions as reader
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import make_sink, make_source, produce, read_all
 from tests.services.kafka import create_topic, delete_topic
 

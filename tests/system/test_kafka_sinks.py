@@ -10,9 +10,9 @@ import trio
 
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import make_sink, read_all
 from tests.services.fixtures import running
 from tests.services.kafka import KafkaServer, create_topic, delete_topic

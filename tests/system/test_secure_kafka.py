@@ -21,9 +21,9 @@ from queue_connector.connectors.kafka import client
 from queue_connector.connectors.kafka.client import REFUSAL_GRACE
 from queue_connector.engine.state import State
 from queue_connector.engine.supervisor import open_supervisor
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.kafka_topics import make_sink, make_source, produce, read_all
 from tests.services.fixtures import running
 from tests.services.kafka import create_topic

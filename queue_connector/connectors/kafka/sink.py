@@ -23,11 +23,12 @@ import trio
 from ...codecs import codec_for
 from ...model.conform import conform
 from ...model.datatypes import Data, DataSpec, Kind
+from ...model.delivery import Delivery
 from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import DataError, Fault
 from ...model.option import option
 from ...model.services import Client, Services
-from ...model.stream import DataSink, Delivery
+from ...model.stream import DataSink
 from ...runtime.worker import Worker
 from .client import KafkaError, describe
 from .producer import ENVELOPE, MAX_MESSAGE_BYTES, key_of

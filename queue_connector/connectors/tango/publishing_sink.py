@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from ...model.datatypes import Data
+from ...model.delivery import Delivery
 from ...model.errors import DataError, untraced
 from ...model.services import AttributeHost
-from ...model.stream import DataSink, Delivery
+from ...model.stream import DataSink
 
 Taken = tuple[list[tuple[str, Data]], dict[int, DataError]]
 """Names and values to publish, and by their index the data that do not fit."""

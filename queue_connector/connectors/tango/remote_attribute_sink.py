@@ -27,11 +27,12 @@ import trio
 from tango import CmdArgType
 
 from ...model.datatypes import Data, DataSpec
+from ...model.delivery import Delivery
 from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import ConformError, DataError, EndpointError, Fault, untraced
 from ...model.option import option
 from ...model.services import Place, Services
-from ...model.stream import DataSink, Delivery
+from ...model.stream import DataSink
 from ...runtime.backoff import Backoff
 from ...runtime.worker import Worker, check_cancelled
 from .client import thread_context

@@ -9,9 +9,10 @@ from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.outlets import MOST, Outlets
 from queue_connector.engine.window import Window, size_of
 from queue_connector.model.condition import Condition
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
 from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
-from queue_connector.model.stream import DataSink, Delivery
+from queue_connector.model.stream import DataSink
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
 from tests.unit.engine.test_exchange import run

@@ -10,10 +10,10 @@ from queue_connector.connectors.tango.array_scatter_sink import (
     TangoArrayScatterAttributeSinkDescriptor,
 )
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.endpoints import sinks
 from queue_connector.model.errors import ConformError, EndpointError
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.unit.connectors.tango.hosts import Host
 
 SEVEN = list("abcdefg")

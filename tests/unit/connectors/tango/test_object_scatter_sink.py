@@ -12,10 +12,10 @@ from queue_connector.connectors.tango.object_scatter_sink import (
 )
 from queue_connector.model.convert import structure
 from queue_connector.model.datatypes import DataSpec
+from queue_connector.model.delivery import Delivery
 from queue_connector.model.endpoints import sinks
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
-from queue_connector.model.stream import Delivery
 from tests.unit.connectors.tango.hosts import Host
 
 OBJECT = DataSpec("object")
