@@ -46,66 +46,90 @@ class Properties:
     @classmethod
     def of(cls, device: Any) -> Properties:
         """Read those of a device; nothing is ever raised for what they hold."""
-        # Before anything is read that may name what they offer.
-        unusable = plugins.load(plugins.asked_for(device.plugins))
-        faults = [f"the property plugins: {error}" for error in unusable]
-
-        def number(name: str, default: float, most: float, what: str) -> float:
-            text = str(getattr(device, name)).strip()
-            try:
-                found = float(text or default)
-            except ValueError:
-                found = math.nan
-            if 0 <= found <= most:
-                return found
-            faults.append(_fault(name, text, f"{what} from 0 to {most:.0f}"))
-            return default
-
-        path = str(device.exchanges_config_path).strip().replace("{}", str(device.subarray_id))
-        if path:
-            try:
-                check_path(path)
-            except ConfigError as error:
-                (found,) = error.faults
-                faults.append(_fault("exchanges_config_path", path, found.message))
-                path = ""
-        port = number("metrics_port", 0, (1 << 16) - 1, "a port")
-        if port != int(port):
-            faults.append(_fault("metrics_port", str(port), "a whole number"))
-            port = 0
-
-        def choice(name: str, *known: str) -> str:
-            text = str(getattr(device, name)).strip().lower() or known[0]
-            if text in known:
-                return text
-            faults.append(_fault(name, text, f"one of {', '.join(known)}"))
-            return known[0]
-
-        subarray = str(device.subarray_id).strip()
-        wanted = choice("flows", "auto", "on", "off")
-        if wanted == "on" and not subarray:
-            faults.append("the property flows is 'on'; subarray_id must say of which subarray")
-        if wanted == "on" and path:
-            faults.append("the property flows is 'on'; exchanges_config_path must be empty then")
-        others = path or "".join(device.exchanges_json).strip()
-        flows = subarray if wanted == "on" or (wanted == "auto" and not others) else ""
-        attributes: tuple[StaticAttribute, ...] | None = None
-        try:
-            attributes = static_attributes.parse("\n".join(device.attributes))
-        except ConfigError as error:
-            faults += [f"the property attributes: {fault}" for fault in error.faults]
+        reader = _Reader(device)
+        reader.load_plugins()  # before anything is read that may name what they offer
+        path = reader.path()
+        configuration = "\n".join(device.exchanges_json)  # tools make a value of each line
         return cls(
-            configuration="\n".join(device.exchanges_json),  # tools make a value of each line
+            configuration=configuration,
             path=path,
-            flows=flows,
-            flow_states=choice("flow_states", "on", "off") == "on",
-            stop_grace=number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
-            metrics_port=int(port),
-            metrics_host=str(device.metrics_host).strip(),
-            attributes=attributes,
-            faults=tuple(faults),
+            flows=reader.flows(otherwise=bool(path or configuration.strip())),
+            flow_states=reader.choice("flow_states", "on", "off") == "on",
+            stop_grace=reader.number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
+            metrics_port=reader.port("metrics_port"),
+            metrics_host=reader.text("metrics_host"),
+            attributes=reader.attributes(),
+            faults=tuple(reader.faults),
         )
 
 
-def _fault(name: str, value: str, expected: str) -> str:
-    return f"the property {name} is {printable(shortened(value, MAX_TOLD))!r}; expected {expected}"
+class _Reader:
+    """Reads the properties of a device, and collects what is wrong with them."""
+
+    def __init__(self, device: Any) -> None:
+        self.faults: list[str] = []
+        self._device = device
+
+    def text(self, name: str) -> str:
+        return str(getattr(self._device, name)).strip()
+
+    def number(self, name: str, default: float, most: float, what: str) -> float:
+        text = self.text(name)
+        try:
+            found = float(text or default)
+        except ValueError:
+            found = math.nan
+        if 0 <= found <= most:
+            return found
+        self._refuse(name, text, f"{what} from 0 to {most:.0f}")
+        return default
+
+    def port(self, name: str) -> int:
+        found = self.number(name, 0, (1 << 16) - 1, "a port")
+        if found == int(found):
+            return int(found)
+        self._refuse(name, str(found), "a whole number")
+        return 0
+
+    def choice(self, name: str, *known: str) -> str:
+        """One of those known; the first is the default."""
+        text = self.text(name).lower() or known[0]
+        if text in known:
+            return text
+        self._refuse(name, text, f"one of {', '.join(known)}")
+        return known[0]
+
+    def path(self) -> str:
+        name = "exchanges_config_path"
+        path = self.text(name).replace("{}", str(self._device.subarray_id))
+        try:
+            return check_path(path) if path else ""
+        except ConfigError as error:
+            (fault,) = error.faults
+            self._refuse(name, path, fault.message)
+            return ""
+
+    def flows(self, *, otherwise: bool) -> str:
+        """The subarray whose flows are to be followed; *otherwise* it is configured."""
+        subarray = self.text("subarray_id")
+        wanted = self.choice("flows", "auto", "on", "off")
+        if wanted == "on" and not subarray:
+            self.faults.append("the property flows is 'on'; subarray_id must say of which subarray")
+        if wanted == "on" and self.text("exchanges_config_path"):
+            self.faults.append("the property flows is 'on'; exchanges_config_path must be empty")
+        return subarray if wanted == "on" or (wanted == "auto" and not otherwise) else ""
+
+    def attributes(self) -> tuple[StaticAttribute, ...] | None:
+        try:
+            return static_attributes.parse("\n".join(self._device.attributes))
+        except ConfigError as error:
+            self.faults += [f"the property attributes: {fault}" for fault in error.faults]
+            return None
+
+    def load_plugins(self) -> None:
+        errors = plugins.load(plugins.asked_for(self._device.plugins))
+        self.faults += [f"the property plugins: {error}" for error in errors]
+
+    def _refuse(self, name: str, value: str, expected: str) -> None:
+        shown = printable(shortened(value, MAX_TOLD))
+        self.faults.append(f"the property {name} is {shown!r}; expected {expected}")
