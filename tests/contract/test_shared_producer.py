@@ -371,3 +371,36 @@ async def test_what_goes_wrong_unexpectedly_is_an_error_of_the_sinks_and_not_of_
             await until(lambda: sink._writer._failure)
         with pytest.raises(EndpointError, match="ZeroDivisionError"):
             await sink.awrite(2)
+
+
+async def test_single_messages_of_many_sinks_are_given_to_librdkafka_in_one_go(
+    broker, topic, shared, monkeypatch
+):
+    goes, send_all = [], KafkaProducer._send_all
+
+    def noted(self, *budget):
+        goes.append(len(self._unsent))
+        send_all(self, *budget)
+
+    sinks = [make_sink(broker, topic, services=with_shared(shared)) for _ in range(50)]
+    await start_all(sinks)
+    monkeypatch.setattr(KafkaProducer, "_send_all", noted)
+    deliveries = [Delivery([number]) for number in range(50)]
+    async with trio.open_nursery() as nursery:
+        for sink, delivery in zip(sinks, deliveries, strict=True):
+            nursery.start_soon(sink.begin, delivery)
+    await over(*deliveries)
+    assert goes == [50]
+    await stop_all(sinks)
+    assert sorted(read_all(broker, topic)[0], key=int) == [b"%d" % n for n in range(50)]
+
+
+async def test_few_and_many_messages_of_a_sink_keep_their_order(broker, topic, shared):
+    deliveries, first = [], 0
+    async with make_sink(broker, topic, services=with_shared(shared)) as sink:
+        for count in (1, 2, 50, 1, 1, 100, 3, 1):
+            deliveries.append(Delivery(range(first, first + count)))
+            await sink.begin(deliveries[-1])
+            first += count
+    assert all(delivery.over for delivery in deliveries), "it stopped before they were sent"
+    assert read_all(broker, topic)[0] == [b"%d" % n for n in range(first)]

@@ -4,6 +4,8 @@
             have another one, so that nobody's small messages wait behind them, see `key_of`
 * threads   `produce` is called on the Trio thread: it never waits, but copies with the GIL held,
             18 ms for 32 MiB. One lane polls, another one asks the broker what has to be asked
+* bursts    few messages are given to librdkafka once all tasks have had their turn, with those of
+            others: it sends the first at once, and what comes meanwhile goes together
 * reports   come by rounds of messages, see `round`; all those of a burst wake Trio once
 * order     messages without a key go to one partition, and librdkafka repeats what a broker did not
             take, once and in order
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 import weakref
 from collections import deque
@@ -60,6 +63,8 @@ _SUSPECT = 5.0  # s that messages stand before it is asked whether they are too 
 _UNSUSPECTED = 64 * 1024  # B together that any broker takes
 _SUSPECT_AGAIN = 60.0  # s until it is asked again
 _BATCH = 1_000_000  # B, librdkafka's own limit of what goes in one batch
+_FEW, _SMALL = 10, 4096  # messages, and their bytes, that go with those of others
+_SEND_BUDGET = 0.005  # s for which they are given to librdkafka, before others have their turn
 _PROBE = 1.0  # s that it is asked for at once
 _REVIEW = 1.0  # s between two looks at what has been under way for long
 
@@ -100,6 +105,7 @@ class KafkaProducer:
         self._alone: dict[str, Writer] = {}
         self._rounds: dict[int, tuple[weakref.ref[Ticket], Round]] = {}
         self._over: deque[weakref.ref[Ticket]] = deque()
+        self._unsent: deque[tuple[str, Round, Ticket]] = deque()
         self._news: deque[tuple[str, Any]] = deque()
         self._heard_at = self._review_at = time.monotonic()
         self._doubts: list[KafkaError] = []
@@ -108,6 +114,7 @@ class KafkaProducer:
 
     async def __aenter__(self) -> KafkaProducer:
         self._bell = Bell(self._answer)
+        self._post = Bell(self._send_some)
         async with AsyncExitStack() as opening:
             self.inquiry = await opening.enter_async_context(
                 Inquiry(
@@ -124,6 +131,7 @@ class KafkaProducer:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._send_all()
         self.ready = False
         self._polling.post(self._close)
         await self._lanes.aclose()
@@ -157,6 +165,7 @@ class KafkaProducer:
         """Purge what only writers have under way that have left."""
         left = [round for _, round in self._rounds.values() if not round.writer.joined]
         if left and len(left) == len(self._rounds) and self.ready:
+            self._send_all()
             self.ready = False  # so that nothing else is purged
             self._polling.post(self._purge)
 
@@ -167,8 +176,27 @@ class KafkaProducer:
         ticket = Ticket(batch.failures)
         reference = weakref.ref(ticket, self._over.append)
         self._rounds[id(reference)] = (reference, batch)
-        self._give(topic, batch, ticket.failed)
+        self._unsent.append((topic, batch, ticket))
         del ticket
+        if len(batch.payloads) < _FEW and batch.size < _SMALL:
+            self._post.ring()
+        else:
+            self._send_all()
+
+    def _send_some(self) -> None:
+        """Give librdkafka what there is, but let others have their turn."""
+        if self.ready:
+            self._send_all(_SEND_BUDGET)
+
+    def _send_all(self, budget: float = math.inf) -> None:
+        until = time.monotonic() + budget
+        while self._unsent:
+            topic, batch, ticket = self._unsent.popleft()
+            self._give(topic, batch, ticket.failed)
+            del ticket
+            if time.monotonic() > until:
+                self._post.ring()
+                break
         if self._over:
             self._bell.ring()
 
@@ -346,6 +374,7 @@ class KafkaProducer:
 
     def _renew(self) -> None:
         if not self._renewing:
+            self._send_all()
             self._renewing, self.ready = True, False  # so that nobody produces meanwhile
             self._polling.post(self._replace)
 
