@@ -129,7 +129,7 @@ def test_a_look_at_the_topics_wakes_hardly_anybody(tmp_path):
         eventually(lambda: delivered(running) == 1, 30)
         woken_at_rest(running.pid)
         windows = woken_at_rest(running.pid, windows=8, seconds=0.5)  # two of them with a look
-        assert windows[-2] <= 2 * windows[0]
+        assert windows[-2] <= 2 * windows[0] + 60
 
 
 @pytest.mark.parametrize("count", [20, 100])
