@@ -74,10 +74,7 @@ class Child:
         except ConfigError as error:
             return cls(value, refusal=error)
         except Exception as error:
-            log.critical("a configuration cannot be read", exc_info=error)
-            message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
-            refusal = ConfigError([Fault("$", message, "see the log of the device")])
-            return cls(value, refusal=refusal)
+            return cls(value, refusal=unreadable("a configuration", error))
         return cls(value, descriptor, None, claims, reading.warnings)
 
     def groups(self, name: str) -> Mapping[str, Any]:
@@ -88,6 +85,13 @@ class Child:
             prefix = f"{name}." if name else ""
             return {prefix + inner: found for inner, found in self.descriptor.exchanges.items()}
         return {name or DEFAULT_GROUP: self.descriptor.exchanges or []}
+
+
+def unreadable(what: str, error: Exception) -> ConfigError:
+    """That something could not be read for a reason that nobody has thought of; it is logged."""
+    log.critical("%s cannot be read", what, exc_info=error)
+    message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
+    return ConfigError([Fault("$", message, "see the log of the device")])
 
 
 def is_name(child: str) -> bool:

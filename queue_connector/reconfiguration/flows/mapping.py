@@ -11,7 +11,8 @@ attribute → attribute, map        ``TangoSubscriptionSource`` → as above
 data queue → data queue           bytes where the formats are equal, else objects
 ================================  =================================================================
 
-What a source's ``parameters`` say in the words of a configuration is taken over.
+What a source's ``parameters`` say in the words of a configuration is taken over: for that source,
+or for the exchange and its sink, where the last source that says it counts.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ def exchange_of(flow: Flow, entities: Entities, device: str) -> dict[str, Any]:
     if flow.entity.fault is not None:
         raise ConfigError([flow.entity.fault])
     sink = sink_of(flow.entity.body.get("sink"), "$.sink", device)
-    sources, parameters = [], dict[str, Any]()
+    ends, sources, parameters = [], list[dict[str, Any]](), dict[str, Any]()
     for place, source in our_sources(flow):
-        path = f"$.sources{step(place)}"
-        parameters |= _parameters(source)
-        sources.append((path, _resolved(source, path, flow.key, entities, device)))
-    exchange = _carried([source for _, source in sources], sink)
-    exchange["source"] = [
-        one for _, source in sources for one in _source(source, parameters, device)
-    ]
+        path, said = f"$.sources{step(place)}", _parameters(source)
+        end = _resolved(source, path, flow.key, entities, device)
+        ends.append(end)
+        sources += _source(end, said, device)
+        parameters |= said
+    exchange = _carried(ends, sink)
+    exchange["source"] = sources
     exchange["sink"] = _sink(sink, parameters)
     return exchange | {key: parameters[key] for key in _OF_EXCHANGE if key in parameters}
 

@@ -42,7 +42,8 @@ class FlowMonitor(Following):
             async for view in self._watch:
                 self._supervisor.follow(await self._reader.wanted(view))
                 flows = self._reader.chosen.values()
-                self._states.know({flow.key: flow for found in flows for flow in found})
+                known = {flow.key: flow for found in flows for flow in found}
+                self._states.know(known, view.revision)
 
     async def _tell(self) -> None:
         await self._states.run()
@@ -65,15 +66,15 @@ class FlowMonitor(Following):
                 found[key] = FlowState(FAILED, tuple(map(str, refusal.faults)))
             group = self._supervisor.groups.get(pb)
             if group is not None and same(group.exchanges, carried.exchanges):
-                found |= {k: s for k, s in _of_group(group, carried) if k not in found}
+                found |= {k: s for k, s in states_of(group, carried) if k not in found}
         return found
 
 
-def _of_group(group: Group, carried: Carried) -> list[tuple[FlowKey, FlowState]]:
+def states_of(group: Group, carried: Carried) -> list[tuple[FlowKey, FlowState]]:
     """How those are that the group has taken on; nothing of one that starts or ends."""
-    if group.state is State.FAULT:
-        errors = tuple(map(str, group.errors))
-        return [(key, FlowState(FAILED, errors)) for key in carried.keys]
+    if group.state is State.FAULT and group.fault is not None:
+        failed = FlowState(FAILED, (group.fault.message,))
+        return [(key, failed) for key in carried.keys]
     return [
         (key, FlowState(FLOWING))
         for key, stream in zip(carried.keys, group.streams, strict=True)

@@ -17,11 +17,10 @@ import trio
 from ...configdb import View
 from ...configuration.reading import read
 from ...engine.supervisor import Wanted
-from ...model import texts
 from ...model.errors import ConfigError, Fault, counted
 from ...model.exchanges import ExchangeDescriptor
 from ...model.services import Claim
-from ..children import MAX_SURPRISE
+from ..children import unreadable
 from .choosing import Chosen, chosen, left_out, our_sources
 from .entities import Entities, Entity, Flow, FlowKey
 from .mapping import NotThereError, exchange_of, find
@@ -111,11 +110,7 @@ class FlowReader:
         except ConfigError as error:
             return Judgement(basis, refusal=error)
         except Exception as error:  # of this flow, whatever it is: the others go on
-            log.critical("the flow %s cannot be read", flow.key, exc_info=error)
-            message = f"cannot be read: unexpected {texts.one_line(repr(error), MAX_SURPRISE)}"
-            return Judgement(
-                basis, refusal=ConfigError([Fault("$", message, "see the log of the device")])
-            )
+            return Judgement(basis, refusal=unreadable(f"the flow {flow.key}", error))
         return Judgement(basis, exchange, claims=tuple(exchange.claims()))
 
     def _exchange(self, flow: Flow, entities: Entities) -> ExchangeDescriptor:

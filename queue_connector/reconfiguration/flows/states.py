@@ -63,6 +63,7 @@ class FlowStates:
         self._device = device
         self._on_change = on_change
         self._flows: Mapping[FlowKey, Flow] = {}
+        self._revision = 0
         self._written: dict[FlowKey, int] = {}
         """The revisions of what was written and is not in what is known yet."""
         self._refused: dict[FlowKey, str] = {}
@@ -78,14 +79,12 @@ class FlowStates:
         many = counted(len(self._refused), "flow")
         return (f"the states of {many} cannot be told: {key.path}: {reason}",)
 
-    def know(self, flows: Mapping[FlowKey, Flow]) -> None:
-        """How these flows stand in the database now."""
-        self._flows = flows
-        self._written = {
-            key: revision
-            for key, revision in self._written.items()
-            if key in flows and flows[key].state.revision < revision
-        }
+    def know(self, flows: Mapping[FlowKey, Flow], revision: int) -> None:
+        """How these flows stand in the database, as of a revision of it."""
+        restored = revision < self._revision  # what was written since is gone
+        waiting = {} if restored else self._written
+        self._written = {key: written for key, written in waiting.items() if written > revision}
+        self._flows, self._revision = flows, revision
         self.changed()
 
     def changed(self) -> None:

@@ -149,6 +149,19 @@ def test_what_parameters_say_in_the_words_of_a_configuration_is_taken_over():
     assert "unknown" not in exchange
 
 
+def test_what_parameters_say_of_a_source_holds_for_that_source_alone():
+    made = flow(attribute("value"), uri("q"), start="earliest", on_error="skip")
+    made["sources"] += flow(attribute("value"), uri("r"), start="latest")["sources"]
+    others = {**QUEUE, "data-queue__r": flow(queue("others"))}
+    found = entities(tango__x=made, **others)
+    exchange = exchange_of(found.flow(FlowKey(PB, "tango", "x")), found, DEVICE)
+    assert exchange["source"] == [
+        *from_queue(start="earliest"),
+        *from_queue("others", start="latest"),
+    ]
+    assert exchange["on_error"] == "skip"
+
+
 @pytest.mark.parametrize("kind", ["data_queue", "DataQueue", "data-queue"])
 def test_a_kind_may_be_written_another_way(kind):
     exchange = mapped(attribute("value"), uri("q", kind), **QUEUE)
