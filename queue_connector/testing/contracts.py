@@ -21,7 +21,7 @@ from ..model.conform import conform
 from ..model.datatypes import Data, DataSpec
 from ..model.delivery import Delivery
 from ..model.errors import DecodeError
-from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource
+from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource, Endpoint
 from .checkpoints import cancel_at_every_step
 from .endpoints import Keeper, Numbers, Recorded
 
@@ -81,12 +81,33 @@ class CodecContract(abc.ABC):
                     continue
 
 
-class SourceContract(abc.ABC):
+class _EndpointContract(abc.ABC):
+    @abc.abstractmethod
+    def _endpoint(self) -> Endpoint:
+        """What is tested, not started."""
+
+    def test_stopping_twice_is_stopping(self) -> None:
+        """`stop` does nothing when there is nothing to stop."""
+
+        async def scenario() -> None:
+            endpoint = self._endpoint()
+            await endpoint.start()
+            for _ in range(2):
+                with trio.fail_after(STOP_GRACE):
+                    await endpoint.stop()
+
+        run(scenario)
+
+
+class SourceContract(_EndpointContract):
     """A source: it can be opened, ended and cancelled at any moment, and loses nothing by that."""
 
     @abc.abstractmethod
     def source(self) -> DataSource:
         """A source, not started, which has at least two data to give."""
+
+    def _endpoint(self) -> Endpoint:
+        return self.source()
 
     def test_what_it_gives_comes_while_it_is_open(self) -> None:
         """Two data, and the end after `finish`."""
@@ -101,20 +122,8 @@ class SourceContract(abc.ABC):
 
         run(scenario)
 
-    def test_stopping_twice_is_stopping(self) -> None:
-        """`stop` does nothing when there is nothing to stop."""
-
-        async def scenario() -> None:
-            source = self.source()
-            await source.start()
-            for _ in range(2):
-                with trio.fail_after(STOP_GRACE):
-                    await source.stop()
-
-        run(scenario)
-
     def test_it_can_be_cancelled_at_every_checkpoint(self) -> None:
-        """It is closed whatever happens, in a bounded time."""
+        """Nothing comes of that but the cancellation, in a bounded time."""
 
         async def scenario() -> None:
             source = self.source()
@@ -147,12 +156,15 @@ async def _to_the_end(source: DataSource) -> None:
             return
 
 
-class SinkContract(abc.ABC):
+class SinkContract(_EndpointContract):
     """A sink: it says of every datum what became of it, and can be ended at any moment."""
 
     @abc.abstractmethod
     def sink(self) -> DataSink:
         """A sink, not started."""
+
+    def _endpoint(self) -> Endpoint:
+        return self.sink()
 
     @abc.abstractmethod
     def values(self) -> Sequence[Data]:
@@ -173,20 +185,8 @@ class SinkContract(abc.ABC):
 
         run(scenario)
 
-    def test_stopping_twice_is_stopping(self) -> None:
-        """`stop` does nothing when there is nothing to stop."""
-
-        async def scenario() -> None:
-            sink = self.sink()
-            await sink.start()
-            for _ in range(2):
-                with trio.fail_after(STOP_GRACE):
-                    await sink.stop()
-
-        run(scenario)
-
     def test_it_can_be_cancelled_at_every_checkpoint(self) -> None:
-        """It is closed whatever happens, in a bounded time."""
+        """Nothing comes of that but the cancellation, in a bounded time."""
 
         async def scenario() -> None:
             sink = self.sink()

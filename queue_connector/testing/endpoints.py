@@ -188,10 +188,16 @@ class Taken(SinkDescriptor):
 
 
 class Attributes:
-    """An attribute host in memory: what each owner has defined; *refuse* makes it fail."""
+    """A publisher of attributes in memory; *refuse* makes defining fail.
+
+    ``owned`` is what each owner has defined, ``values`` what each attribute reads as, and ``lines``
+    what is told of subscribers.
+    """
 
     def __init__(self) -> None:
         self.owned: dict[str, list[str]] = {}
+        self.values: dict[str, Data] = {}
+        self.lines: list[str] = []
         self.refuse = False
 
     def owners(self) -> list[str]:
@@ -205,12 +211,27 @@ class Attributes:
             for other, names in self.owned.items():
                 if other != owner and attribute.name in names:
                     raise EndpointError("host", "define", f"{attribute.name} is {other}'s")
-        self.owned[owner] = [attribute.name for attribute in wanted]
-        if not wanted:
-            self.owned.pop(owner)
+        before = self.owned.pop(owner, [])
+        if wanted:
+            self.owned[owner] = [attribute.name for attribute in wanted]
+        for name in before:
+            if name not in self.owned.get(owner, ()):
+                self.values.pop(name, None)
+        for attribute in wanted:
+            self.values.setdefault(attribute.name, attribute.default)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         await trio.lowlevel.checkpoint()
+        self.values.update(values)
+
+    def problems(self) -> list[str]:
+        return self.lines
+
+    def slow_subscribers(self) -> int:
+        return len(self.lines)
+
+    def cut_subscribers(self) -> int:
+        return 0
 
 
 def exchange(

@@ -4,50 +4,16 @@ import json
 import uuid
 from contextlib import asynccontextmanager
 
-import pytest
 import trio
 
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.connector import open_connector
 from queue_connector.engine.state import Health
+from queue_connector.testing.endpoints import Attributes
 from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 from tests.kafka_topics import produce, read_all
 
 PATIENCE = 30.0
-
-
-class Attributes:
-    """Where attributes are published: what each reads as, and those that there have been."""
-
-    def __init__(self):
-        self.values = {}
-        self.owners_of = {}
-
-    def owners(self):
-        return [*self.owners_of]
-
-    async def define(self, owner, wanted):
-        await trio.lowlevel.checkpoint()
-        for name in self.owners_of.pop(owner, ()):
-            if name not in [each.name for each in wanted]:
-                del self.values[name]
-        if wanted:
-            self.owners_of[owner] = [each.name for each in wanted]
-        for each in wanted:
-            self.values.setdefault(each.name, each.default)
-
-    async def publish(self, values):
-        await trio.lowlevel.checkpoint()
-        self.values.update(values)
-
-    def problems(self):
-        return []
-
-    def slow_subscribers(self):
-        return 0
-
-    def cut_subscribers(self):
-        return 0
 
 
 class World:
@@ -95,12 +61,7 @@ async def world(subarray="01", **options):
         yield World(connector, database, attributes)
 
 
-@pytest.fixture
-def servers(broker):
-    return broker
-
-
-async def test_the_life_of_a_flow(servers, topic):
+async def test_the_life_of_a_flow(broker, topic):
     path, read = uri("x", "tango"), uri("q")
     async with world() as here:
         await here.put(blocks())
@@ -109,9 +70,9 @@ async def test_the_life_of_a_flow(servers, topic):
         await here.until(lambda: f"waits for {read}" in here.connector.announcement.status)
         assert here.connector.announcement.health is Health.DEGRADED
         assert await here.state(path) == {}
-        await here.put({read: flow(queue(topic, host=servers))})
+        await here.put({read: flow(queue(topic, host=broker))})
         await here.until(lambda: "offset" in here.attributes.values)
-        produce(servers, topic, [b"[1, 2, 3]"])
+        produce(broker, topic, [b"[1, 2, 3]"])
         await here.until(lambda: list(here.attributes.values["offset"]) == [1, 2, 3])
         await here.reaches(path, "FLOWING")
         assert await here.state(read) == {}  # it is another component's
@@ -130,29 +91,29 @@ async def test_the_life_of_a_flow(servers, topic):
         assert here.connector.supervisor.groups == {}
 
 
-async def test_a_state_is_merged_into_what_stands_there(servers, topic):
+async def test_a_state_is_merged_into_what_stands_there(broker, topic):
     path = uri("x", "tango")
     async with world() as here:
         await here.put(
             {
                 **blocks(),
-                uri("q"): flow(queue(topic, host=servers)),
+                uri("q"): flow(queue(topic, host=broker)),
                 path: flow(attribute("x"), uri("q")),
                 f"{path}/state": {"status": "PENDING", "reason": "theirs", "error_state": [1]},
             }
         )
-        produce(servers, topic, [b"0"])
+        produce(broker, topic, [b"0"])
         await here.reaches(path, "FLOWING")
         state = await here.state(path)
         assert (state["reason"], state["error_state"]) == ("theirs", [])
         assert state["last_updated"] > 1.7e9
 
 
-async def test_a_flow_that_fails_says_why_and_flows_again_when_it_is_mended(servers, topic):
+async def test_a_flow_that_fails_says_why_and_flows_again_when_it_is_mended(broker, topic):
     path = uri("x", "tango")
     async with world() as here:
-        produce(servers, topic, [b"no number", b"2"])
-        await here.put({**blocks(), uri("q"): flow(queue(topic, host=servers))})
+        produce(broker, topic, [b"no number", b"2"])
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
         await here.put({path: flow(attribute("x"), uri("q"), start="earliest")})
         await here.reaches(path, "FAILED")
         (error, *_) = (await here.state(path))["error_state"]
@@ -164,14 +125,14 @@ async def test_a_flow_that_fails_says_why_and_flows_again_when_it_is_mended(serv
         assert (await here.state(path))["error_state"] == []
 
 
-async def test_a_flow_that_is_refused_is_failed_and_its_neighbour_streams(servers, topic):
+async def test_a_flow_that_is_refused_is_failed_and_its_neighbour_streams(broker, topic):
     good, bad = uri("good", "tango"), uri("bad", "tango")
     async with world() as here:
-        produce(servers, topic, [b"1"])
+        produce(broker, topic, [b"1"])
         await here.put(
             {
                 **blocks(),
-                uri("q"): flow(queue(topic, host=servers)),
+                uri("q"): flow(queue(topic, host=broker)),
                 good: flow(attribute("good"), uri("q"), start="earliest"),
                 bad: flow(attribute("bad", dtype="DevNothing"), uri("q")),
             }
@@ -183,53 +144,53 @@ async def test_a_flow_that_is_refused_is_failed_and_its_neighbour_streams(server
         assert "DevNothing" in error["error"]
 
 
-async def test_flows_of_another_subarray_are_not_touched(servers, topic):
+async def test_flows_of_another_subarray_are_not_touched(broker, topic):
     path = uri("x", "tango")
     async with world("02") as here:
         await here.put(
             {
                 **blocks(),
-                uri("q"): flow(queue(topic, host=servers)),
+                uri("q"): flow(queue(topic, host=broker)),
                 path: flow(attribute("x"), uri("q")),
             }
         )
         mine = {"/eb/eb-2": {"subarray_id": "02"}, "/pb/pb-2": {"eb_id": "eb-2"}}
-        await here.put({**mine, uri("q", pb="pb-2"): flow(queue(topic, host=servers))})
+        await here.put({**mine, uri("q", pb="pb-2"): flow(queue(topic, host=broker))})
         await here.put({uri("y", "tango", "pb-2"): flow(attribute("y"), uri("q", pb="pb-2"))})
         await here.reaches(uri("y", "tango", "pb-2"), "FLOWING")
         assert [*here.connector.supervisor.groups] == ["pb-2"]
         assert await here.state(path) == {}
 
 
-async def test_states_are_not_told_where_they_are_not_to_be(servers, topic):
+async def test_states_are_not_told_where_they_are_not_to_be(broker, topic):
     path = uri("x", "tango")
     async with world(tell_states=False) as here:
-        await here.put({**blocks(), uri("q"): flow(queue(topic, host=servers))})
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
         await here.put({path: flow(attribute("x"), uri("q"))})
         await here.until(lambda: "x" in here.attributes.values)
-        produce(servers, topic, [b"1"])
+        produce(broker, topic, [b"1"])
         await here.connector._monitor.reported()
         assert await here.state(path) == {}
 
 
-async def test_an_outage_of_the_database_stops_nothing(servers, topic):
+async def test_an_outage_of_the_database_stops_nothing(broker, topic):
     path = uri("x", "tango")
     async with world() as here:
-        await here.put({**blocks(), uri("q"): flow(queue(topic, host=servers))})
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
         await here.put({path: flow(attribute("x"), uri("q"))})
         await here.reaches(path, "FLOWING")
         here.database.cut()
         await here.until(lambda: "not watched: it is cut off" in here.connector.announcement.status)
-        produce(servers, topic, [b"5"])
+        produce(broker, topic, [b"5"])
         await here.until(lambda: here.attributes.values["x"] == 5)
         here.database.mend()
         await here.put({f"/eb/{EB}/state": {"status": "FINISHED"}})
         await here.until(lambda: not here.attributes.values)
 
 
-async def test_an_unchanged_flow_is_not_disturbed_by_the_change_of_another(servers, topic):
+async def test_an_unchanged_flow_is_not_disturbed_by_the_change_of_another(broker, topic):
     async with world() as here:
-        await here.put({**blocks(), uri("q"): flow(queue(topic, host=servers))})
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
         await here.put({uri("x", "tango"): flow(attribute("x"), uri("q"))})
         await here.reaches(uri("x", "tango"), "FLOWING")
         (kept,) = here.connector.supervisor.groups[PB].streams
@@ -238,17 +199,51 @@ async def test_an_unchanged_flow_is_not_disturbed_by_the_change_of_another(serve
             await here.until(lambda: f"y{number}" in here.attributes.values)  # noqa: B023
         assert kept in here.connector.supervisor.groups[PB].streams
         assert kept.exchange is not None
-        produce(servers, topic, [b"7"])
+        produce(broker, topic, [b"7"])
         await here.until(lambda: here.attributes.values["x"] == 7)
 
 
-async def test_a_queue_is_copied_to_a_queue(servers, topic):
+async def test_a_queue_is_copied_to_a_queue(broker, topic):
     path = uri("copy", "data-queue")
     async with world() as here:
-        await here.put({**blocks(), uri("q"): flow(queue(topic, host=servers))})
-        await here.put({path: flow(queue(f"{topic}-2", host=servers), uri("q"), start="earliest")})
-        produce(servers, topic, [b"any", b"thing"])
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
+        await here.put({path: flow(queue(f"{topic}-2", host=broker), uri("q"), start="earliest")})
+        produce(broker, topic, [b"any", b"thing"])
         await here.reaches(path, "FLOWING")
         statistics = here.connector.supervisor.statistics
         await here.until(lambda: statistics()[f"{PB}[0]"]["delivered"] == 2)
-        assert read_all(servers, f"{topic}-2")[0] == [b"any", b"thing"]
+        assert read_all(broker, f"{topic}-2")[0] == [b"any", b"thing"]
+
+
+RECEIVER = {
+    "receiver_state": ("DevString", "receiving"),
+    "last_update": ("DevDouble", 1.5),
+    "processing_block_id": ("DevString", PB),
+    "execution_block_id": ("DevString", EB),
+    "subarray": ("DevString", "01"),
+    "scan_id": ("DevLong64", 7),
+    "payloads_received": ("DevLong64", 2**40),
+    "time_slices": ("DevLong64", 3),
+    "time_since_last_payload": ("DevDouble", 0.25),
+}
+
+
+async def test_the_receivers_nine_scalars_come_from_one_queue(broker, topic):
+    path, when = uri("receiver", "tango-map"), "type=='visibility_receive'"
+    shown = [
+        [attribute(name, dtype), {"select": name, "when": when}]
+        for name, (dtype, _) in RECEIVER.items()
+    ]
+    told = {name: value for name, (_, value) in RECEIVER.items()}
+    async with world() as here:
+        await here.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
+        await here.put({path: flow({"attributes": shown}, uri("q"), start="earliest")})
+        await here.until(lambda: here.attributes.values.keys() == RECEIVER.keys())
+        for kind in ("visibility_receive", "another"):
+            wrong = {} if kind == "visibility_receive" else {"scan_id": 8}
+            produce(broker, topic, [json.dumps({"type": kind, **told, **wrong}).encode()])
+        await here.until(lambda: here.attributes.values == told)
+        await here.reaches(path, "FLOWING")
+        statistics = here.connector.supervisor.statistics
+        await here.until(lambda: statistics()[f"{PB}[0]"]["delivered"] == 2)
+        assert here.attributes.values == told
