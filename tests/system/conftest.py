@@ -66,3 +66,10 @@ def topic(request: pytest.FixtureRequest) -> str:
     """The name of a topic that nobody has used; the broker makes it when it is first written."""
     test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
     return f"{test}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
+    """A server for one test, empty; the shared one shows that there can be one."""
+    with EtcdServer(tmp_path / "own") as server:
+        yield server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,13 +29,6 @@ async def impatient(*endpoints: str) -> AsyncIterator[EtcdDatabase]:
     """A client that notices silence within some two seconds."""
     async with EtcdDatabase(Gateway(endpoints, timeout=1.5), probe_period=0.5) as database:
         yield database
-
-
-@pytest.fixture
-def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
-    """A server for one test, empty; the shared one shows that there can be one."""
-    with EtcdServer(tmp_path / "own") as server:
-        yield server
 
 
 class TestEtcd(ConfigDatabaseContract):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import trio
 
 from queue_connector.cli import main
@@ -25,41 +22,21 @@ from queue_connector.configdb import from_environment
 from queue_connector.demo.embedded_broker import embedded_broker
 from queue_connector.reconfiguration.flows.entities import LEVELS
 from queue_connector.reconfiguration.flows.reading import FlowReader
-from tests.device.connector import Connector, close_events, eventually
-from tests.device.servers import ROOT
+from tests.device.connector import close_events, eventually
 from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 from tests.kafka_topics import produce
 from tests.services.etcd import EtcdServer
+from tests.system.following import Follower, variables
 
 SLACK = 1.0 if os.environ.get("REPORT") else 10.0
 SUBARRAYS, FLOWS, CHANGES = 16, 200, 1000
 
 
-class Carrier(Connector):
-    """``queue-connector serve --subarray``, in a process of its own."""
+class Carrier(Follower):
+    """``queue-connector serve --subarray``."""
 
     def __init__(self, directory: Path, etcd: EtcdServer, subarray: str) -> None:
-        self._subarray = subarray
-        self._environment = variables(etcd)
-        super().__init__(directory, {})
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", self._module, "serve", "--subarray", self._subarray]
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                [*command, "--device", self._device, "--port", str(self.port)],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, **self._environment},
-            )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("tango://"):
-                self.port = int(line.split(":")[2].split("/")[0])
-                return
-        raise RuntimeError(f"it ended:\n{self.log()}")
+        super().__init__(directory, etcd, "--subarray", subarray)
 
     def reads(self, name: str) -> Any:
         proxy = self.proxy()
@@ -69,26 +46,11 @@ class Carrier(Connector):
         return list(value) if isinstance(value, np.ndarray) else value
 
 
-def variables(etcd: EtcdServer) -> dict[str, str]:
-    return {
-        "SDP_CONFIG_BACKEND": "etcd3",
-        "SDP_CONFIG_HOST": etcd.host,
-        "SDP_CONFIG_PORT": str(etcd.port),
-    }
-
-
-@pytest.fixture
-def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
-    """A server for one test, empty; the shared one shows that there can be one."""
-    with EtcdServer(tmp_path / "own") as server:
-        yield server
-
-
 @contextmanager
 def carrier(directory: Path, etcd: EtcdServer, subarray: str) -> Iterator[Carrier]:
     running = Carrier(directory, etcd, subarray)
     try:
-        eventually(lambda: running.proxy().IsMonitoringDB())
+        eventually(running.monitoring)
         yield running
     finally:
         close_events()

@@ -6,9 +6,8 @@ import json
 import logging
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,13 +87,6 @@ async def following(
         await eventually(lambda: found.monitor.connected)
         yield found
         nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
-    """A server for one test, empty; the shared one shows that there can be one."""
-    with EtcdServer(tmp_path / "own") as server:
-        yield server
 
 
 async def raw(etcd: EtcdServer, key: bytes, value: str | None) -> None:

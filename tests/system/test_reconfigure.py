@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,11 +27,11 @@ from confluent_kafka import Producer
 from queue_connector.cli import main
 from queue_connector.configdb import from_environment
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Connector, Events, close_events, eventually
-from tests.device.servers import ROOT
+from tests.device.connector import Events, close_events, eventually
 from tests.reconfigurations import Model, exchange
 from tests.services.etcd import EtcdServer, find_etcd_program
 from tests.services.process import free_port
+from tests.system.following import Follower, variables
 
 OUTAGE = float(os.environ.get("OUTAGE", "6"))
 COUNT = int(os.environ.get("RECONFIGURATIONS", "100"))
@@ -42,37 +41,14 @@ SLACK = 1.0 if os.environ.get("REPORT") else 10.0
 SETTLED = 30.0
 
 
-class Watcher(Connector):
-    """``queue-connector serve --config-path``, in a process of its own."""
+class Watcher(Follower):
+    """``queue-connector serve --config-path``."""
 
     def __init__(self, directory: Path, etcd: EtcdServer, path: str, **environment: str) -> None:
-        self._path = path
-        self._environment = {**variables(etcd), **environment}
-        super().__init__(directory, {})
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", self._module, "serve", "--config-path", self._path]
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                [*command, "--device", self._device, "--port", str(self.port), "-v"],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, **self._environment},
-            )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("tango://"):
-                self.port = int(line.split(":")[2].split("/")[0])
-                return
-        raise RuntimeError(f"it ended with {self._end()}:\n{self.log()}")
+        super().__init__(directory, etcd, "--config-path", path, **environment)
 
     def states(self) -> dict[str, str]:
         return {name: group["state"] for name, group in self.groups().items()}
-
-    def monitoring(self) -> bool:
-        return bool(self.proxy().IsMonitoringDB())
 
     def attributes(self) -> set[str]:
         own = {
@@ -94,14 +70,6 @@ class Watcher(Connector):
         return float(psutil.Process(self.pid).memory_info().rss) / 1e6
 
 
-def variables(etcd: EtcdServer) -> dict[str, str]:
-    return {
-        "SDP_CONFIG_BACKEND": "etcd3",
-        "SDP_CONFIG_HOST": etcd.host,
-        "SDP_CONFIG_PORT": str(etcd.port),
-    }
-
-
 @contextlib.contextmanager
 def watcher(directory: Path, etcd: EtcdServer, path: str, **environment: str) -> Iterator[Watcher]:
     running = Watcher(directory, etcd, path, **environment)
@@ -121,13 +89,6 @@ def watcher(directory: Path, etcd: EtcdServer, path: str, **environment: str) ->
 @pytest.fixture
 def path() -> str:
     return f"/component/lmc-queueconnector-{uuid.uuid4().hex[:8]}/owner"
-
-
-@pytest.fixture
-def own_etcd(etcd: EtcdServer, tmp_path: Path) -> Iterator[EtcdServer]:
-    """A server for one test, empty; the shared one shows that there can be one."""
-    with EtcdServer(tmp_path / "own") as server:
-        yield server
 
 
 def put(etcd: EtcdServer, path: str, text: str) -> None:
