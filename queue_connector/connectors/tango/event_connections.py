@@ -9,6 +9,9 @@ later. So the connections are found among the process's own files, and looked at
             waits for it, and its client, which misses the heartbeat, connects and subscribes anew
             within some twenty seconds of waking. With the first alone it would be silent for good:
             Tango's clients do not connect again while heartbeats come.
+* pairs     a client makes the two at once, and nothing else says which belong together: ports and
+            inodes are not in order. Those of its host that came in the same second cannot be told
+            apart; they lose their heartbeats too, and subscribe anew without missing a value
 * where     Linux; elsewhere nothing is ever found
 * source    Linux manual, tcp(7), ``SIOCOUTQ``, ``TCP_INFO``; proc(5); ZeroMQ manual, ``ZMQ_SNDHWM``
 """
@@ -33,10 +36,16 @@ import attrs
 _BYTES_ACKED = struct.Struct("=120xQ")
 """Where ``struct tcp_info`` has the bytes that the peer's kernel has taken."""
 
+_LAST_DATA_RECEIVED = struct.Struct("=52xI")
+"""Where it has the milliseconds since the peer has sent anything."""
+
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 APART = 0.2
 """Seconds that two looks must be apart for a subscriber to be judged by them."""
+
+_TOGETHER = 0.1
+"""Seconds between a client's two connections, at most, which take some milliseconds."""
 
 
 @attrs.frozen
@@ -49,9 +58,11 @@ class Ports:
 
 @attrs.define
 class _Connection:
-    """What is known of one connection."""
+    """What is known of one connection for events."""
 
     peer: tuple[str, int]
+    made: tuple[float, float]
+    """When at the earliest and at the latest, on the monotonic clock."""
     full: bool = False
     queued: int = 0
     taken: int = 0
@@ -76,7 +87,7 @@ class EventConnections:
         """How many subscribers were cut off."""
         self._find = ports
         self._ports: Ports | None = None
-        self._looked = -APART
+        self._looked = time.monotonic() - APART
         self._known: dict[tuple[int, int], _Connection | None] = {}  # by file and its inode
 
     def slow(self) -> list[Slow]:
@@ -93,7 +104,7 @@ class EventConnections:
         self._ports = self._ports or self._find()
         if self._ports is None:
             return
-        self._looked = time.monotonic()
+        looked, self._looked = self._looked, time.monotonic()
         before, self._known = self._known, {}
         for key in _sockets():
             self._known[key] = known = before.get(key)
@@ -101,7 +112,10 @@ class EventConnections:
                 continue  # it is no subscriber's
             with _opened(key) as connection:
                 if connection is not None and _port(connection) == self._ports.events:
-                    known = known or _Connection(connection.getpeername()[:2])
+                    # It says what it subscribes to as soon as it is there.
+                    known = known or _Connection(
+                        connection.getpeername()[:2], made=(looked, _last_said(connection))
+                    )
                     self._known[key] = known
                     _look_at(connection, known)
 
@@ -132,23 +146,38 @@ class EventConnections:
         known = self._known.pop(key)
         assert known is not None
         assert self._ports is not None
-        heartbeats = {}
+        earliest, latest = known.made
+        with _opened(key) as connection:
+            _shut(connection)
         for other in _sockets():
             with _opened(other) as connection:
                 if (
                     connection is not None
                     and _port(connection) == self._ports.heartbeats
                     and connection.getpeername()[0] == known.peer[0]
+                    and earliest - _TOGETHER <= _last_said(connection) <= latest + _TOGETHER
                 ):
-                    heartbeats[other] = abs(other[1] - key[1])
-        # A client makes the two one after the other, so their inodes are neighbours.
-        nearest = sorted(heartbeats, key=heartbeats.__getitem__)[:1]
-        for doomed in (key, *nearest):
-            with _opened(doomed) as connection, contextlib.suppress(OSError):
-                if connection is not None:
-                    connection.shutdown(socket.SHUT_RDWR)
+                    _shut(connection)
         self.cut += 1
         return _named(known.peer)
+
+
+def _shut(connection: socket.socket | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError):  # its peer was faster
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def _last_said(connection: socket.socket) -> float:
+    """When the peer last sent anything, on the monotonic clock: for heartbeats, at the start."""
+    info = _tcp_info(connection, _LAST_DATA_RECEIVED)
+    return time.monotonic() - info / 1000
+
+
+def _tcp_info(connection: socket.socket, field: struct.Struct) -> int:
+    """A field of the kernel's ``struct tcp_info``; 0 where it is too old to have it."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, field.size)
+    return int(field.unpack(info)[0]) if len(info) == field.size else 0
 
 
 def _look_at(connection: socket.socket, known: _Connection) -> None:
@@ -157,8 +186,7 @@ def _look_at(connection: socket.socket, known: _Connection) -> None:
     full = not poll.poll(0)
     queued = array.array("i", [0])
     fcntl.ioctl(connection, termios.TIOCOUTQ, queued)
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-    taken = _BYTES_ACKED.unpack(info)[0] if len(info) == _BYTES_ACKED.size else 0
+    taken = _tcp_info(connection, _BYTES_ACKED)
     if not (full and known.full and taken - known.taken < known.queued):
         known.since = None
     elif known.since is None:

@@ -1,4 +1,6 @@
 import contextlib
+import itertools
+import os
 import socket
 import sys
 import time
@@ -20,10 +22,17 @@ class Publisher:
         self.ports = Ports(*(listening.getsockname()[1] for listening in self._listening))
         self.connections = EventConnections(lambda: self.ports)
 
-    def client(self):
-        """Its ends of the connections for events and heartbeats, and ours of the first."""
+    def client(self, after_a_look=True, on=()):
+        """Its ends of the connections for events and heartbeats, and ours of the first.
+
+        The processors to connect *on* are those of the heartbeats and of the events.
+        """
+        if after_a_look:
+            self.look()
         ends = []
-        for listening in reversed(self._listening):
+        for listening, processor in itertools.zip_longest(reversed(self._listening), on):
+            if processor is not None:
+                os.sched_setaffinity(0, {processor})
             theirs = self._stack.enter_context(socket.create_connection(listening.getsockname()))
             ours = self._stack.enter_context(listening.accept()[0])
             ours.setblocking(False)
@@ -106,6 +115,43 @@ def test_the_slowest_is_cut_off_with_its_heartbeats_and_nobody_else(publisher):
     assert publisher.connections.cut == 1
     time.sleep(APART)
     assert publisher.connections.cut_slowest() is None
+
+
+def test_the_heartbeats_are_found_wherever_the_kernel_has_made_their_socket(publisher):
+    """Linux numbers sockets by CPU: a stranger's may be nearer to the one for events."""
+    processors = os.sched_getaffinity(0)
+    try:
+        ends = []
+        for _ in range(2):
+            ends.append(publisher.client(on=[min(processors), max(processors)]))
+            ends.append(publisher.client(on=[max(processors), min(processors)]))
+    finally:
+        os.sched_setaffinity(0, processors)
+    for doomed in ends:
+        fill(doomed[2])
+        publisher.look()
+        time.sleep(APART)
+        assert publisher.connections.cut_slowest() is not None
+        assert gone(doomed[0])
+        assert gone(doomed[1])
+    assert publisher.connections.cut == len(ends)
+
+
+def test_who_came_at_the_same_time_loses_its_heartbeats_too_and_no_events(publisher):
+    early = publisher.client()
+    first, second = publisher.client(), publisher.client(after_a_look=False)
+    late = publisher.client()
+    fill(first[2])
+    publisher.look()
+    time.sleep(APART)
+    assert publisher.connections.cut_slowest() is not None
+    assert [gone(connection) for connection in (*first[:2], *second[:2])] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert not any(gone(connection) for connection in (*early[:2], *late[:2]))
 
 
 def test_nobody_is_judged_by_two_looks_at_once(publisher):
