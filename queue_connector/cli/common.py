@@ -17,6 +17,8 @@ from ..configuration import document
 from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
 
 if TYPE_CHECKING:
+    from ..model.exchanges import ExchangeDescriptor
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULT_DEVICE = "test-sdp/queueconnector/01"
@@ -131,6 +133,24 @@ def device_name(text: str) -> str:
             f"expected domain/family/member, each of letters, digits and . _ -, found {text}"
         )
     return text
+
+
+def add_device(command: argparse.ArgumentParser, words: str) -> None:
+    """Give a command the option ``--device``, for what judges flows."""
+    command.add_argument(
+        "--device",
+        type=device_name,
+        default=DEFAULT_DEVICE,
+        metavar="NAME",
+        help=f"{words}: %(default)s",
+    )
+
+
+def route(exchange: ExchangeDescriptor) -> str:
+    """An exchange in a line."""
+    sources = ", ".join(source.label for source in exchange.sources)
+    sinks = ", ".join(sink.label for sink in exchange.sinks)
+    return f"{exchange.spec}, {sources} -> {sinks}"
 
 
 def path(text: str) -> str:

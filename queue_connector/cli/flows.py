@@ -6,13 +6,17 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..configdb import ConfigDatabase
+import trio
+
+from ..configdb import ConfigDatabase, View
 from ..engine.supervisor import Wanted
 from ..model import texts
 from ..model.convert import unstructure
+from ..model.errors import ConfigError
+from ..reconfiguration.flows.checking import entities_of, with_entities
 from ..reconfiguration.flows.entities import LEVELS
 from ..reconfiguration.flows.reading import FlowReader
-from .common import DEFAULT_DEVICE, ENVIRONMENT, device_name, misuse, with_database
+from .common import ENVIRONMENT, add_device, misuse, read, route, tell, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -29,12 +33,9 @@ def add_to(commands: Commands, words: str) -> None:
         "refused.",
     )
     flows.add_argument("subarray", metavar="SUBARRAY", help="e.g. 01")
+    add_device(flows, "the Tango name of the connector, whose attributes are its own")
     flows.add_argument(
-        "--device",
-        type=device_name,
-        default=DEFAULT_DEVICE,
-        metavar="NAME",
-        help="the Tango name of the connector, whose attributes are its own: %(default)s",
+        "--file", metavar="FILE", help="read a flow file, not the database; - for stdin"
     )
     form = flows.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print all of it as JSON")
@@ -51,10 +52,9 @@ def run(options: argparse.Namespace) -> int:
     if not options.subarray.isalnum():
         misuse(f"SUBARRAY: expected letters and digits, e.g. 01, found {options.subarray!r:.60}")
 
-    async def show(database: ConfigDatabase) -> int:
+    async def show(view: View) -> int:
         reader = FlowReader(options.subarray, options.device)
-        wanted = await reader.wanted(await database.view(LEVELS))
-        refused = any(carried.refusals for carried in reader.carried.values())
+        wanted = await reader.wanted(view)
         if options.json:
             print(json.dumps(_as_json(reader, wanted), indent=2))
         elif options.configuration:
@@ -62,9 +62,18 @@ def run(options: argparse.Namespace) -> int:
         else:
             for line in _lines(options.subarray, reader, wanted):
                 print(texts.printable(line))
-        return 1 if refused else 0
+        return 1 if any(carried.refusals for carried in reader.carried.values()) else 0
 
-    return with_database(show)
+    async def read_and_show(database: ConfigDatabase) -> int:
+        return await show(await database.view(LEVELS))
+
+    if options.file is None:
+        return with_database(read_and_show)
+    try:
+        entities = entities_of(read(options.file))
+    except ConfigError as error:
+        return tell(options.file, error.faults, "nothing of it is looked at")
+    return trio.run(show, with_entities(View(0), entities))
 
 
 def _lines(subarray: str, reader: FlowReader, wanted: dict[str, Wanted]) -> list[str]:
@@ -72,9 +81,7 @@ def _lines(subarray: str, reader: FlowReader, wanted: dict[str, Wanted]) -> list
     for pb, carried in reader.carried.items():
         found.append(f"{pb}: {len(carried.keys)} of {len(reader.chosen[pb])} flows")
         for key, exchange in zip(carried.keys, carried.exchanges, strict=True):
-            sources = ", ".join(source.label for source in exchange.sources)
-            sinks = ", ".join(sink.label for sink in exchange.sinks)
-            found.append(f"  {key.path}: {exchange.spec}, {sources} -> {sinks}")
+            found.append(f"  {key.path}: {route(exchange)}")
         found += [f"  {note}" for note in wanted[pb].notes]
     if not found:
         found.append(f"no flows for subarray {subarray}")

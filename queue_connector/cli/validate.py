@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import trio
+
+from ..configdb import View
 from ..configuration import attributes, document
-from ..model.errors import Fault, counted
-from .common import contents, unreadable, warn
+from ..model.errors import ConfigError, ConfigWarning, Fault, counted
+from ..reconfiguration.flows import checking
+from .common import add_device, contents, unreadable, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -25,7 +29,9 @@ def add_to(commands: Commands, words: str) -> None:
         "and variables that a configuration refers to and that are not here, where the device may "
         "not run.",
     )
-    validate.add_argument("files", nargs="+", metavar="FILE", help="a configuration; - for stdin")
+    validate.add_argument(
+        "files", nargs="+", metavar="FILE", help="a configuration or a flow file; - for stdin"
+    )
     validate.add_argument(
         "--json", action="store_true", help="print faults as JSON: an object of file to faults"
     )
@@ -34,6 +40,7 @@ def add_to(commands: Commands, words: str) -> None:
         action="store_true",
         help="the files are lists for the device property attributes",
     )
+    add_device(validate, "of flow files: the Tango name of the connector that is to carry them")
     validate.set_defaults(run=run)
 
 
@@ -43,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     found: dict[str, Sequence[Fault]] = {}
     for name in dict.fromkeys(options.files):
         try:
-            found[name] = _check(name, attributes_only=options.attributes)
+            found[name] = _check(name, options)
         except OSError as error:
             status = 2
             found[name] = [Fault("$", unreadable(name, error))]
@@ -61,14 +68,27 @@ def run(options: argparse.Namespace) -> int:
     return status or (1 if any(found.values()) else 0)
 
 
-def _check(name: str, *, attributes_only: bool) -> Sequence[Fault]:
-    if attributes_only:
-        return attributes.faults_of(contents(name))
-    reading = document.examine(contents(name))
+def _check(name: str, options: argparse.Namespace) -> Sequence[Fault]:
+    text = contents(name)
+    if options.attributes:
+        return attributes.faults_of(text)
+    try:
+        if checking.is_flow_file(document.load(text)):
+            return _check_flows(name, checking.entities_of(text), options.device)
+    except ConfigError as error:
+        return error.faults
+    reading = document.examine(text)
     warn(name, reading.warnings)
     if reading.descriptor is not None:
         warn(name, reading.descriptor.absences())
     return reading.faults
+
+
+def _check_flows(name: str, entities: Mapping[str, bytes], device: str) -> Sequence[Fault]:
+    view = checking.with_entities(View(0), entities)
+    judged = trio.run(checking.examine, view, device)
+    warn(name, (ConfigWarning(key.path, one.waits) for key, one in judged.items() if one.waits))
+    return checking.faults_of(judged)
 
 
 def _tell(name: str, faults: Sequence[Fault]) -> None:

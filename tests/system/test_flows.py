@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -15,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tango
 import trio
 
 from queue_connector.cli import main
 from queue_connector.configdb import from_environment
 from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.model.timescale import tai_of_ska
 from queue_connector.reconfiguration.flows.entities import LEVELS
 from queue_connector.reconfiguration.flows.reading import FlowReader
 from tests.device.connector import close_events, eventually
+from tests.device.dish_device import DISHES
+from tests.device.servers import pack, server
 from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
-from tests.kafka_topics import produce
+from tests.kafka_topics import produce, read_all
 from tests.services.etcd import EtcdServer
 from tests.system.following import Follower, variables
 
@@ -122,6 +127,59 @@ def test_the_life_of_a_pipeline(own_etcd: EtcdServer, tmp_path: Path, capfd: Any
         eventually(lambda: device.groups() == {})
         assert device.reads("next") is None
         assert state(etcd, other) == {}
+
+
+def test_dishes_point_into_a_data_queue(own_etcd: EtcdServer, tmp_path: Path) -> None:
+    """One flow reads every dish, and each pointing is in the topic, with its dish and its time."""
+    count, begin = 30, 848_448_037.25  # SKA time
+    dtype = [
+        ["antenna_name", "<U8"],
+        ["ts", "datetime64[ns]"],
+        ["az", "float64"],
+        ["el", "float64"],
+    ]
+    with (
+        embedded_broker(["pointings"]) as servers,
+        server("tests.device.dish_device", next(iter(DISHES))) as dishes,
+        carrier(tmp_path, own_etcd, "01") as device,
+    ):
+        trls = [
+            f"tango://127.0.0.1:{dishes.port}/{name}/achievedPointing#dbase=no" for name in DISHES
+        ]
+        pointings = uri("dish-pointings")
+        made = flow(
+            queue("pointings", "npy", host=servers),
+            *trls,
+            type="TangoPointingSubscriptionSource",
+            dtype=dtype,
+            pipe={"type": "BufferWithTimePipe", "timespan": 0.2},
+        )
+        together(own_etcd, {**blocks(), pointings: made})
+        eventually(lambda: state(own_etcd, pointings).get("status") == "FLOWING", 30)
+
+        def found() -> dict[str, list[tuple[float, float]]]:
+            """Dish → its azimuths and its times, by time: a topic has several partitions."""
+            rows: dict[str, list[tuple[float, float]]] = {}
+            for messages in read_all(servers, "pointings").values():
+                for message in messages:
+                    for dish, time, azimuth, _ in np.load(io.BytesIO(message)):
+                        rows.setdefault(str(dish), []).append((float(azimuth), time))
+            return {dish: sorted(found, key=lambda row: row[1]) for dish, found in rows.items()}
+
+        eventually(lambda: found().keys() == set(DISHES.values()), 30)
+        for number in range(count):
+            for offset, name in enumerate(DISHES):
+                proxy = tango.DeviceProxy(f"tango://127.0.0.1:{dishes.port}/{name}#dbase=no")
+                pointing = (begin + number, 100.0 * offset + number, 45.0)
+                proxy.command_inout("Do", pack(*pointing))
+        last = {dish: 100.0 * offset + count - 1 for offset, dish in enumerate(DISHES.values())}
+        eventually(lambda: {dish: rows[-1][0] for dish, rows in found().items()} == last, 30)
+        times = [tai_of_ska(begin + number) for number in range(count)]
+        for offset, dish in enumerate(DISHES.values()):
+            rows = found()[dish][1:]  # the first is how it pointed before
+            assert [azimuth for azimuth, _ in rows] == [100.0 * offset + n for n in range(count)]
+            assert [time for _, time in rows] == times
+        assert PB in device.proxy().Status()
 
 
 def test_a_flow_streams_soon_after_it_was_written(own_etcd: EtcdServer, tmp_path: Path) -> None:

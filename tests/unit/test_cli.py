@@ -11,6 +11,7 @@ import trio
 from queue_connector.cli import COMMANDS, main
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.configuration.document import MAX_SIZE, parse
+from queue_connector.reconfiguration.flows.entities import LEVELS
 from tests.flow_entities import PB, attribute, blocks, flow, queue, uri
 
 
@@ -364,6 +365,85 @@ def test_the_flows_of_a_subarray_are_told_with_those_that_are_refused(monkeypatc
         assert exchange.sinks[0].attribute_name == "good"
     finally:
         trio.run(MemoryDatabase().transact, dict.fromkeys(entities))
+
+
+@pytest.fixture
+def entities():
+    """Of one subarray; what stands in the database is gone at the end."""
+    made = {**blocks(), uri("q"): flow(queue()), uri("x", "tango"): flow(attribute("x"), uri("q"))}
+    yield made
+    view = trio.run(MemoryDatabase().view, LEVELS)
+    trio.run(MemoryDatabase().transact, dict.fromkeys(view.values))
+
+
+def test_flows_are_checked_and_told_from_a_file(entities, files, capsys):
+    good = files.text(json.dumps(entities))
+    assert status("validate", good) == 0
+    assert capsys.readouterr().out == f"{good}: valid\n"
+    assert status("flows", "01", "--file", good) == 0
+    assert f"{uri('x', 'tango')}: float64, KafkaConsumerSource(metrics-01) -> " in (
+        capsys.readouterr().out
+    )
+    entities[uri("other", "tango")] = flow(attribute("other"), uri("gone"))
+    entities[uri("same", "tango")] = flow(attribute("X"), uri("q"))
+    bad = files.text(json.dumps(entities))
+    assert status("validate", bad) == 1
+    told = capsys.readouterr()
+    assert f"{uri('other', 'tango')}: waits for {uri('gone')} to be created" in told.err
+    assert f"{uri('x', 'tango')} as an exchange: $.sink" in told.out
+    assert "1 fault\n" in told.out
+    assert status("flows", "01", "--file", bad) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"/flow/a:tango": {}}, "$['/flow/a:tango']: it is no path of an entity"),
+        ({"/pb/a": [1]}, "$['/pb/a']: expected an object, found [1]"),
+        ({"/pb/a": {}, "exchanges": []}, "$.exchanges: it is no path of an entity"),
+        ({uri("x"): {**flow({}, uri("q"))}}, f"{uri('x')} $.sink: the kind 'none' is none"),
+    ],
+)
+def test_what_is_no_flow_is_said_with_its_path(content, told, files, capsys):
+    file = files.text(json.dumps(content))
+    assert status("validate", file) == 1
+    assert told in capsys.readouterr().out
+    assert status("config", "apply", file) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_flows_are_written_listed_and_deleted_with_their_states(entities, files, capsys):
+    x, y = uri("x", "tango"), uri("y", "tango")
+    assert status("config", "apply", files.text(json.dumps(entities))) == 0
+    assert f"{x}: written, revision " in capsys.readouterr().out
+    taken = files.text(json.dumps(flow(attribute("X"), uri("q"))))
+    assert status("config", "put", y, taken) == 1
+    assert f"claimed by {x} too" in capsys.readouterr().err
+    assert status("config", "put", y, files.text(json.dumps(flow(attribute("y"), uri("z"))))) == 0
+    assert f"{y} waits for {uri('z')} to be created" in capsys.readouterr().out
+    assert status("config", "put", f"{x}/state", files.text('{"status": "FLOWING"}')) == 0
+    assert status("config", "put", y, files.text("[")) == 1
+    assert status("config", "put", "--wait", y, taken) == 2
+    capsys.readouterr()
+    assert status("config", "list", "/flow") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{x}  revision ")
+    assert first.endswith(
+        "float64, KafkaConsumerSource(metrics-01) -> TangoLocalAttributeSink(x)  FLOWING"
+    )
+    assert second.endswith(f"waits for {uri('z')} to be created  no state")
+    assert status("config", "list", "--json", "/flow") == 0
+    assert json.loads(capsys.readouterr().out)[0]["state"] == {"status": "FLOWING"}
+    assert status("config", "put", "--force", y, taken) == 0
+    assert status("config", "delete", x) == 0
+    capsys.readouterr()
+    assert status("config", "get", f"{x}/state") == 1
+    assert status("config", "list", "/flow") == 0
+    assert "TangoLocalAttributeSink(X)" in capsys.readouterr().out
+    assert status("config", "delete", y) == 0
+    capsys.readouterr()
+    assert status("config", "list", "/flow") == 0
+    assert capsys.readouterr().out == "/flow: no flow below names a queue connector\n"
 
 
 def test_a_warning_is_told_and_refuses_nothing(path, files, capsys):

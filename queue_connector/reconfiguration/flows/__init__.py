@@ -6,6 +6,7 @@
 `ends`                what flows read from and write to
 `mapping`             a flow and those that it reads from → an exchange
 `reading`             views of the database → what is wanted of each group
+`checking`            what is wrong with flows that nobody carries yet, in a file or a database
 `states`              tells the database which flows are FLOWING, and which have FAILED
 `monitor`             follows the database for a device
 ====================  ==========================================================================

@@ -153,6 +153,18 @@ class Entities:
             self.executions.pop(name, None)
 
 
+def is_entity(path: str) -> bool:
+    """Whether an entity that is read stands at a path, or the state of one."""
+    match path.split("/"):
+        case ["", "flow", name, *below]:
+            return FlowKey.parse(name) is not None and below in ([], [STATE])
+        case ["", "eb", _, *below]:
+            return below in ([], [STATE])
+        case ["", "pb", _]:
+            return True
+    return False
+
+
 def _named(path: str) -> tuple[str, str]:
     """The family and the name of the entity that a path belongs to."""
     _, family, name, *_ = path.split("/")

@@ -99,28 +99,10 @@ class FlowReader:
         return left_out(self._entities, self._subarray, self._device)
 
     def _judge(self, flow: Flow, entities: Entities) -> Judgement:
-        basis = (flow.entity, *_read_from(flow, entities))
         before = self._judged.get(flow.key)
-        if before is not None and before.basis == basis:
+        if before is not None and before.basis == basis_of(flow, entities):
             return before
-        try:
-            exchange = self._exchange(flow, entities)
-        except NotThereError as error:
-            return Judgement(basis, waits=str(error))
-        except ConfigError as error:
-            return Judgement(basis, refusal=error)
-        except Exception as error:  # of this flow, whatever it is: the others go on
-            return Judgement(basis, refusal=unreadable(f"the flow {flow.key}", error))
-        return Judgement(basis, exchange, claims=tuple(exchange.claims()))
-
-    def _exchange(self, flow: Flow, entities: Entities) -> ExchangeDescriptor:
-        reading = read({"exchanges": [exchange_of(flow, entities, self._device)]}, self._device)
-        for warning in reading.warnings:
-            log.warning("%s as an exchange: %s", flow.key.path, warning)
-        if reading.descriptor is None:
-            raise ConfigError([_as_exchange(fault) for fault in reading.faults])
-        (exchange,) = itertools.chain.from_iterable(reading.descriptor.groups.values())
-        return exchange
+        return judge(flow, entities, self._device)
 
     def _settle_claims(self) -> dict[FlowKey, ConfigError]:
         """What each flow is refused for; those that were accepted come first, then older ones."""
@@ -133,7 +115,7 @@ class FlowReader:
         claimed: dict[Hashable, FlowKey] = {}
         for key, judgement in sorted(self._judged.items(), key=seniority):
             faults = [
-                claim.conflict(f"by {claimed[claim.key].path}")
+                _as_exchange(claim.conflict(f"by {claimed[claim.key].path}"))
                 for claim in judgement.claims
                 if claim.key in claimed
             ]
@@ -171,17 +153,41 @@ class FlowReader:
         return Wanted(revision, carried.exchanges, notes=tuple(notes))
 
 
-def _read_from(flow: Flow, entities: Entities) -> list[Entity | None]:
-    """What a flow reads from, as far as that stands in the database."""
-    found: list[Entity | None] = []
+def judge(flow: Flow, entities: Entities, device: str) -> Judgement:
+    """A flow by itself; *device* is the Tango name of the connector that is to carry it."""
+    basis = basis_of(flow, entities)
+    try:
+        exchange = _exchange(flow, entities, device)
+    except NotThereError as error:
+        return Judgement(basis, waits=str(error))
+    except ConfigError as error:
+        return Judgement(basis, refusal=error)
+    except Exception as error:  # of this flow, whatever it is: the others go on
+        return Judgement(basis, refusal=unreadable(f"the flow {flow.key}", error))
+    return Judgement(basis, exchange, claims=tuple(exchange.claims()))
+
+
+def basis_of(flow: Flow, entities: Entities) -> tuple[Entity | None, ...]:
+    """What a flow's exchange is made of: the flow, and those that it reads from, if they exist."""
+    found: list[Entity | None] = [flow.entity]
     for _, source in our_sources(flow):
         uri = source.get("uri")
         key = FlowKey.parse(uri) if isinstance(uri, str) else None
         other = find(key, entities) if key is not None else None
         found.append(other.entity if other is not None else None)
-    return found
+    return tuple(found)
+
+
+def _exchange(flow: Flow, entities: Entities, device: str) -> ExchangeDescriptor:
+    reading = read({"exchanges": [exchange_of(flow, entities, device)]}, device)
+    for warning in reading.warnings:
+        log.warning("%s as an exchange: %s", flow.key.path, warning)
+    if reading.descriptor is None:
+        raise ConfigError([_as_exchange(fault) for fault in reading.faults])
+    (exchange,) = itertools.chain.from_iterable(reading.descriptor.groups.values())
+    return exchange
 
 
 def _as_exchange(fault: Fault) -> Fault:
     """A fault of the exchange that a flow means, which stands in no flow as such."""
-    return attrs.evolve(fault, path="as an exchange: $" + fault.path.removeprefix(_PREFIX))
+    return attrs.evolve(fault, path="as an exchange: " + fault.path.replace(_PREFIX, "$", 1))

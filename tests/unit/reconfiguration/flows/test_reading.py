@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from queue_connector.configdb import Versioned, View
-from queue_connector.reconfiguration.flows.reading import FlowReader
+from queue_connector.reconfiguration.flows import reading as reading_module
+from queue_connector.reconfiguration.flows.reading import FlowReader, judge
 from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 
 STATE = "/state"
@@ -156,9 +157,10 @@ async def test_what_has_not_changed_is_not_judged_again(monkeypatch):
     database.put({uri(f"x{n}", "tango"): flow(attribute(f"x{n}"), uri("q")) for n in range(20)})
     first = await reading.wanted(database.view)
     judged = []
-    made = FlowReader._exchange
     monkeypatch.setattr(
-        FlowReader, "_exchange", lambda *args: judged.append(args[1].key.name) or made(*args)
+        reading_module,
+        "judge",
+        lambda flow, *more: judged.append(flow.key.name) or judge(flow, *more),
     )
     database.put({uri("x3", "tango"): flow(attribute("y3"), uri("q"))})
     database.put({uri("x4", "tango") + STATE: {"status": "FLOWING"}})
