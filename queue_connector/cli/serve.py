@@ -54,6 +54,13 @@ def add_to(commands: Commands, words: str) -> None:
     serve.add_argument(
         "--device", type=device_name, default=DEFAULT_DEVICE, metavar="NAME", help="%(default)s"
     )
+    _add_addresses(serve)
+    serve.add_argument("-v", "--verbose", action="store_true", help="log DEBUG lines too")
+    serve.set_defaults(run=run)
+
+
+def _add_addresses(serve: argparse.ArgumentParser) -> None:
+    """Where clients find the device and its metrics."""
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -83,8 +90,6 @@ def add_to(commands: Commands, words: str) -> None:
     serve.add_argument(
         "--metrics-host", default="127.0.0.1", metavar="HOST", help="address of it: %(default)s"
     )
-    serve.add_argument("-v", "--verbose", action="store_true", help="log DEBUG lines too")
-    serve.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -115,21 +115,8 @@ def read_literal(text: str) -> Any:
         assert which is not None
         token = match[which]
         match which:
-            case "mark" if token in _CLOSERS:
-                if not here.wanted:
-                    raise ValueError(f"unexpected {token!r}")
-                if len(stack) >= MAX_DEPTH:
-                    raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-                stack.append(here)
-                here = _Open(_CLOSERS[token])
-            case "mark" if token in ",:":
-                here.separate(token)
             case "mark":
-                if token != here.closer:
-                    raise ValueError(f"unexpected {token!r}")
-                value = here.close()
-                here = stack.pop()
-                here.add(value)
+                here = _after_mark(token, here, stack)
             case "float":
                 here.add(float(token))
             case "int":
@@ -150,6 +137,25 @@ def read_literal(text: str) -> Any:
     if stack or not here.items:
         raise ValueError("it ends too early")
     return here.close()
+
+
+def _after_mark(mark: str, here: _Open, stack: list[_Open]) -> _Open:
+    """What is open behind a bracket, a comma or a colon; *stack* is what is open around it."""
+    if mark in ",:":
+        here.separate(mark)
+        return here
+    if mark in _CLOSERS:
+        if not here.wanted:
+            raise ValueError(f"unexpected {mark!r}")
+        if len(stack) >= MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        stack.append(here)
+        return _Open(_CLOSERS[mark])
+    if mark != here.closer:
+        raise ValueError(f"unexpected {mark!r}")
+    around = stack.pop()
+    around.add(here.close())
+    return around
 
 
 def _of_numpy(token: str) -> Any:

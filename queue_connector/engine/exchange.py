@@ -43,6 +43,10 @@ from .window import MOST_BYTES, MOST_DATA, Window
 class Exchange:
     """A stream from sources to sinks; ``async with`` starts and stops its ends."""
 
+    _nursery: trio.Nursery
+    _rejecting = False
+    _fault: ExchangeError | None = None
+
     def __init__(
         self,
         sources: Sequence[DataSource | Inlet],
@@ -64,45 +68,37 @@ class Exchange:
             sinks: Where each datum goes; all of them get it.
             pipe: What is done to the data in between, one after the other.
             name: Told in errors and log lines.
-            ledger: What is counted, with an account for each source and sink.
+            ledger: What is counted, with an account for each source and sink; *conditions* are
+                those of the sinks.
             rejection: What becomes of data that cannot be used; else the first one ends it.
-            conditions: Those of the sinks and of the error policy.
             buffer: What waits in front of the pipe, and what is dropped when that is full.
             window: How much may be under way to the sinks.
             on_fault: Told of the first bad datum at once; `run` raises it when all is drained.
         """
-        sinks = [sinks] if isinstance(sinks, DataSink) else sinks
-        name = name if isinstance(name, ExchangeName) else ExchangeName(name)
-        if ledger is None:
-            ledger = Ledger(*([type(end).__name__ for end in ends] for ends in (sources, sinks)))
-        if rejection is None:
-            rejection = Rejection(name, ErrorPolicy(), None, logging.getLogger(__name__))
-        self.ledger = ledger
-        self._name = name
+        self._sinks = sinks = [sinks] if isinstance(sinks, DataSink) else sinks
+        self._name = name if isinstance(name, ExchangeName) else ExchangeName(name)
+        self.ledger = ledger = ledger if ledger is not None else _ledger_of(sources, sinks)
+        self._rejection = rejection = rejection or _first_ends(self._name)
         self._on_fault = on_fault
         self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog, self._room)
         self._pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
-        self._sinks = sinks
-        self._rejection = rejection
-        self._latest = buffer is not None and buffer.policy == "latest"
-        self._drops = buffer is not None and buffer.policy != "block"
-        self._buffer: StreamBuffer | None = None
-        if buffer is not None:
-            self._buffer = StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
-        elif not all(each.transparent for each in self._pipes):
-            self._buffer = StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
-        *of_sinks, of_policy = conditions or [Condition() for _ in (*sinks, "on_error")]
-        of_policy.gauges["queued"] = lambda: rejection.backlog.count
+        self._policy = buffer.policy if buffer is not None else "block"
+        self._buffer = self._built(buffer)
         self._outlets = Outlets(
-            *(sinks, ledger.sinks, of_sinks, self._refused),
+            *(sinks, ledger.sinks, conditions or [Condition() for _ in sinks], self._refused),
             *(window or Window(), rejection.backlog),
             direct=self._buffer is not None or len(self._inlets.all) == 1,
         )
-        self._nursery: trio.Nursery
         self._feeding = len(self._inlets.all)
-        self._rejecting = False
-        self._fault: ExchangeError | None = None
         self._ends = AsyncExitStack()
+
+    def _built(self, buffer: Buffer | None) -> StreamBuffer | None:
+        """What waits in front of the pipe, where anything has to."""
+        if buffer is not None:
+            return StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
+        if all(each.transparent for each in self._pipes):
+            return None
+        return StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
 
     @classmethod
     def build(
@@ -123,37 +119,30 @@ class Exchange:
         """
         live = name if isinstance(name, ExchangeName) else ExchangeName(name)
         common = shared or Shared()
-        count = len(ledger.sources)
-        if not conditions:
-            conditions = [Condition() for _ in (*ledger.sources, *ledger.sinks, "on_error")]
-        *ends, of_policy = conditions
-
-        def services(account: Account, condition: Condition) -> Services:
-            return Services(
-                exchange=live,
-                account=account,
-                condition=condition,
-                shared=common,
-                attributes=attributes,
-                log=log,
+        accounts = (*ledger.sources, *ledger.sinks, Account())
+        services = [
+            Services(live, account, condition, common, attributes, log)
+            for account, condition in zip(
+                accounts, conditions or [Condition() for _ in accounts], strict=True
             )
-
+        ]
+        count = len(ledger.sources)
+        of_sources, of_sinks, of_policy = services[:count], services[count:-1], services[-1]
+        sources = list(build_inlets(descriptor, of_sources))
         policy = descriptor.error_policy
+        rejection = Rejection(live, policy.build(of_policy), policy.limit, log)
+        of_policy.condition.gauges["queued"] = lambda: rejection.backlog.count
         return cls(
-            list(build_inlets(descriptor, list(map(services, ledger.sources, ends[:count])))),
+            sources,
             [
-                sink.build(descriptor.output, services(account, condition))
-                for sink, account, condition in zip(
-                    descriptor.sinks, ledger.sinks, ends[count:], strict=True
-                )
+                sink.build(descriptor.output, its)
+                for sink, its in zip(descriptor.sinks, of_sinks, strict=True)
             ],
             list(descriptor.build_pipes()),
             name=live,
             ledger=ledger,
-            rejection=Rejection(
-                live, policy.build(services(Account(), of_policy)), policy.limit, log
-            ),
-            conditions=[*ends[count:], of_policy],
+            rejection=rejection,
+            conditions=[its.condition for its in of_sinks],
             buffer=descriptor.buffer,
             on_fault=on_fault,
         )
@@ -273,9 +262,9 @@ class Exchange:
     async def _transform(self, buffer: StreamBuffer) -> None:
         upstream = piped(self._pipes, buffer, lambda path: partial(self._spoilt, path))
         while True:
-            if self._latest:  # what is further on is not superseded
+            if self._policy == "latest":  # what is further on is not superseded
                 await self._outlets.all_told()
-            elif self._drops:  # what is further on is not dropped
+            elif self._policy != "block":  # what is further on is not dropped
                 await self._outlets.all_taken()
             try:
                 batch = await upstream.receive()
@@ -341,3 +330,13 @@ class Exchange:
             if self._on_fault is not None:
                 self._on_fault(self._fault)
         self.request_stop()
+
+
+def _ledger_of(sources: Sequence[object], sinks: Sequence[object]) -> Ledger:
+    """An account for each, by the names of their classes."""
+    return Ledger(*([type(end).__name__ for end in ends] for ends in (sources, sinks)))
+
+
+def _first_ends(name: ExchangeName) -> Rejection:
+    """The first datum that cannot be used ends the exchange."""
+    return Rejection(name, ErrorPolicy(), None, logging.getLogger(__name__))

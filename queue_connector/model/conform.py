@@ -38,8 +38,7 @@ def conform(value: object, spec: DataSpec, *, shorter: bool = False) -> Data:
     are refused, since a silently wrong value is worse than an error.
 
     Args:
-        value: anything.
-        spec: the dtype and shape wanted.
+        value: anything; *spec* is the dtype and shape wanted.
         shorter: take the shape as a maximum, so that a value with as many dimensions, none of
             them longer, keeps its own lengths; only one with fewer dimensions is broadcast.
 

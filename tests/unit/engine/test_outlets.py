@@ -47,7 +47,7 @@ async def test_a_slow_sink_does_not_hide_what_the_others_have(autojump_clock):
 
 
 async def test_what_waits_for_a_sink_is_told_by_its_condition(autojump_clock):
-    record, conditions = Recorded(), [Condition(), Condition()]
+    record, conditions = Recorded(), [Condition()]
     sink = Keeper(record, period=100)
     stream = exchange([Numbers(record, period=1, count=20)], [sink], conditions=conditions)
     async with trio.open_nursery() as nursery:
