@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..configdb import ConfigDatabase, View
-from ..engine.supervisor import Wanted
+from ..engine.following import Wanted
 from ..model import texts
 from ..model.convert import unstructure
 from ..model.errors import ConfigError

@@ -3,79 +3,31 @@
 The supervisor is what a device commands. A command reaches every group that its state table
 allows it for; a device command that no group allows is refused with the device's state.
 
-What a configuration database wants, `Supervisor.follow`, is applied to each group by a task of its
-own, so that no group waits for another; while one is being changed, all that is wanted of it next
-collapses into the last.
+What a configuration database wants, `Supervisor.follow`, is applied by `following`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-    Set as AbstractSet,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import trio
 
-from ..model import texts
 from ..model.convert import unstructure
-from ..model.errors import (
-    ClosedError,
-    ConfigError,
-    EndpointError,
-    QueueConnectorError,
-    StateError,
-)
+from ..model.errors import ClosedError, QueueConnectorError, StateError
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.services import AttributeHost
-from ..model.shared import Shared
 from . import overview
+from .following import Following, Wanted
 from .group import Group
+from .groups import Groups
 from .plan import same
 from .state import Health, State, Trigger, aggregate, allowed
 
 STOP_GRACE = 10.0
 """Default seconds in which an orderly stop delivers what is in flight."""
-
-CLAIM_GRACES = 3
-"""Stop graces after which an attribute that another group should release is given up."""
-
-
-def _as_tuple(exchanges: Iterable[ExchangeDescriptor]) -> tuple[ExchangeDescriptor, ...]:
-    return tuple(exchanges)
-
-
-@attrs.frozen
-class Wanted:
-    """What a configuration database wants of one group, as of a revision of it.
-
-    With a ``refusal`` what stands there is not valid: what streams goes on.
-    """
-
-    revision: int
-    exchanges: tuple[ExchangeDescriptor, ...] = attrs.field(default=(), converter=_as_tuple)
-    refusal: ConfigError | None = attrs.field(default=None, eq=lambda error: error and error.faults)
-    notes: tuple[str, ...] = ()
-    """What is not among the exchanges, and why, a line each."""
-
-
-@attrs.define(eq=False)
-class _Follower:
-    """The task that makes one group what is wanted of it."""
-
-    wanted: Wanted | None = None
-    applied: Wanted | None = None
-    changed: trio.Event = attrs.field(factory=trio.Event)
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Supervisor:
@@ -90,17 +42,11 @@ class Supervisor:
         log: logging.Logger | None = None,
         stop_grace: float = STOP_GRACE,
     ) -> None:
-        self.groups: dict[str, Group] = {}
-        self._nursery = nursery
-        self._attributes = attributes
         self._on_change = on_change
-        self._log = log or logging.getLogger("queue_connector")
-        self._stop_grace = stop_grace
-        self._shared = Shared()
+        self._log = log = log or logging.getLogger("queue_connector")
+        self.groups = Groups(nursery, attributes, on_change, log, stop_grace)
+        self._following = Following(nursery, self.groups, attributes, log)
         self._commands = trio.Lock()
-        self._followed: dict[str, _Follower] = {}
-        self._released = trio.Event()
-        self._turn = trio.Lock()
         self._closed = False
 
     @property
@@ -151,7 +97,7 @@ class Supervisor:
 
     async def _configure(self, name: str, exchanges: Sequence[ExchangeDescriptor]) -> None:
         while True:
-            group = self.groups.get(name) or self._add(name)
+            group = self.groups.get(name) or self.groups.add(name)
             async with group.changing:
                 if self.groups.get(name) is not group:  # removed while this waited
                     continue
@@ -159,120 +105,20 @@ class Supervisor:
                     await group.configure(exchanges)
                 return
 
-    # -- following a configuration database --------------------------------------------------------
-
     def follow(self, wanted: Mapping[str, Wanted]) -> None:
         """Make the groups those *wanted*, and stream them; returns at once.
 
         Groups that are not among them are stopped in order and removed.
         """
-        if self._closed:
-            return
-        owners = self._attributes.owners() if self._attributes is not None else ()
-        for name in {*self.groups, *self._followed, *owners, *wanted}:
-            new = wanted.get(name)
-            follower = self._followed.get(name)
-            if follower is None:
-                follower = self._followed[name] = _Follower()
-                self._nursery.start_soon(self._follow, name, follower)
-            if new is None or new != follower.wanted:
-                follower.wanted = new
-                follower.changed.set()
-
-    async def _follow(self, name: str, follower: _Follower) -> None:
-        with follower.scope:
-            while name in self._followed:
-                await follower.changed.wait()
-                follower.changed = trio.Event()
-                async with self._turn:  # of a thousand groups, one at each turn of the loop
-                    await trio.lowlevel.checkpoint()
-                try:
-                    await self._apply(name, follower)
-                except Exception as error:  # of this group, whatever it is: the others go on
-                    self._surprised(name, follower, error)
-                self._changed()
-
-    async def _apply(self, name: str, follower: _Follower) -> None:
-        wanted = follower.wanted
-        group = self.groups.get(name)
-        if wanted is None:
-            if group is not None:
-                async with group.changing:
-                    if self.groups.get(name) is group:
-                        await group.reconfigure(())
-                        del self.groups[name]
-            elif self._attributes is not None:  # left over from before an Init
-                await self._attributes.define(name, ())
-            if follower.wanted is None:
-                del self._followed[name]
-            return
-        if group is None:
-            group = self._add(name)
-        elif wanted == follower.applied:
-            return
-        async with group.changing:
-            if self.groups.get(name) is not group:  # a command has removed it meanwhile
-                follower.changed.set()
-                return
-            follower.applied = wanted
-            group.notes = wanted.notes
-            if wanted.refusal is not None:
-                group.refuse(wanted.refusal, wanted.revision)
-            elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
-                await group.reconfigure(wanted.exchanges)
-            else:
-                group.mend()
-            group.revision = wanted.revision  # not before: the state that is told is that of it
-
-    def _surprised(self, name: str, follower: _Follower, error: Exception) -> None:
-        """What is wanted could not be applied; the next change of anything tries again."""
-        told = texts.name(name)
-        self._log.critical("group %s: what is wanted of it is not applied", told, exc_info=error)
-        follower.applied = None
-        if group := self.groups.get(name):
-            reason = texts.one_line(repr(error), overview.MAX_FAULT_LINE)
-            group.refuse(EndpointError(f"group {told}", "change", f"unexpected {reason}"))
-
-    async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
-        """Wait until no other group holds attributes of these names."""
-        with trio.move_on_after(CLAIM_GRACES * self._stop_grace):
-            while holders := self._holders(group, names):
-                await self._released.wait()
-            return
-        raise EndpointError(
-            f"group {group.name}",
-            "attributes",
-            f"{', '.join(sorted(names))}: still held by {', '.join(holders)}, which is not ending",
-        )
-
-    def _holders(self, group: Group, names: AbstractSet[str]) -> list[str]:
-        return [o.name for o in self.groups.values() if o is not group and o.held & names]
-
-    def _changed(self) -> None:
-        self._released.set()
-        self._released = trio.Event()
-        self._on_change()
+        if not self._closed:
+            self._following.follow(wanted)
 
     # -- commands ----------------------------------------------------------------------------------
 
     def refuse(self, name: str, error: QueueConnectorError) -> None:
         """A configuration for a group that is not running cannot be taken on: FAULT."""
-        group = self.groups.get(name) or self._add(name)
+        group = self.groups.get(name) or self.groups.add(name)
         group.refuse(error)
-
-    def _add(self, name: str) -> Group:
-        group = Group(
-            name,
-            nursery=self._nursery,
-            attributes=self._attributes,
-            on_change=self._changed,
-            log=self._log,
-            stop_grace=self._stop_grace,
-            claim=self._claim,
-            shared=self._shared,
-        )
-        self.groups[name] = group
-        return group
 
     def _allowing(self, trigger: Trigger) -> list[Group]:
         """The groups whose state allows *trigger*; raises `StateError` when there are none."""
@@ -341,8 +187,7 @@ class Supervisor:
         It returns when all has ended, within the stop grace. Nothing can be started any more.
         """
         self._closed = True
-        for follower in self._followed.values():
-            follower.scope.cancel()
+        self._following.end()
         for group in self.groups.values():
             if group.state in allowed(Trigger.STOP):
                 group.request_stop()

@@ -20,7 +20,7 @@ import trio
 from ..configdb import Children, ConfigDatabase, Versioned
 from ..configuration import document
 from ..configuration.reading import MAX_GROUP_NAME
-from ..engine.supervisor import Wanted
+from ..engine.following import Wanted
 from ..model import texts
 from ..model.errors import ConfigError, ConfigWarning, Fault
 from ..model.exchanges import DEFAULT_GROUP, QueueConnectorDescriptor

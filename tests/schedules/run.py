@@ -16,8 +16,9 @@ import trio
 import trio.testing
 
 from queue_connector.engine import exchange
+from queue_connector.engine.following import Wanted
 from queue_connector.engine.group import Group
-from queue_connector.engine.supervisor import Supervisor, Wanted
+from queue_connector.engine.supervisor import Supervisor
 from queue_connector.engine.window import Window
 from queue_connector.model.errors import ClosedError, StateError
 from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor

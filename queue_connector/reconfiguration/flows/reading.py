@@ -16,7 +16,7 @@ import trio
 
 from ...configdb import View
 from ...configuration.reading import read
-from ...engine.supervisor import Wanted
+from ...engine.following import Wanted
 from ...model.errors import ConfigError, Fault, counted
 from ...model.exchanges import ExchangeDescriptor
 from ...model.services import Claim

@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from queue_connector.configdb.memory import MemoryDatabase
+from queue_connector.engine.following import Wanted
 from queue_connector.engine.plan import compare
 from queue_connector.engine.state import State
-from queue_connector.engine.supervisor import Wanted, open_supervisor
+from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken

@@ -4,8 +4,9 @@ import pytest
 import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector.engine.following import Wanted
 from queue_connector.engine.state import State
-from queue_connector.engine.supervisor import Supervisor, Wanted, open_supervisor
+from queue_connector.engine.supervisor import Supervisor, open_supervisor
 from queue_connector.model.errors import ConfigError, Fault, StateError
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.testing.checkpoints import cancel_at_every_step

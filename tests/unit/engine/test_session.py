@@ -10,9 +10,10 @@ import trio
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.connectors.errors.skip import SkipPolicyDescriptor
 from queue_connector.engine import overview
+from queue_connector.engine.following import Wanted
 from queue_connector.engine.overview import MAX_ENDPOINTS, MAX_STATUS, MAX_TROUBLES
 from queue_connector.engine.state import Health, State
-from queue_connector.engine.supervisor import Wanted, open_supervisor
+from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared

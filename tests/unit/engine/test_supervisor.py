@@ -5,8 +5,9 @@ import trio
 import trio.testing
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
+from queue_connector.engine.following import Wanted
 from queue_connector.engine.state import State
-from queue_connector.engine.supervisor import Supervisor, Wanted, open_supervisor
+from queue_connector.engine.supervisor import Supervisor, open_supervisor
 from queue_connector.model.errors import ClosedError, ConfigError, Fault, StateError
 from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.testing.checkpoints import cancel_at_every_step
