@@ -9,21 +9,19 @@ of the group have been stopped in order; other groups do not notice.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set as AbstractSet
 from typing import Any
 
-import attrs
 import trio
 
 from ..model.errors import QueueConnectorError, leaves
 from ..model.exchanges import ExchangeDescriptor
-from ..model.services import AttributeHost, PublishedAttribute
-from ..model.shared import Shared
+from ..model.services import PublishedAttribute
+from .configured import ConfiguredExchange, Trouble
 from .fault import FaultRecord, surprising
 from .inlets import Marks
 from .plan import kept_attributes, match, published, same
-from .session import Stream, Trouble, feeding
+from .session import Resources, Session
 from .state import State, Trigger, advance
 
 
@@ -43,38 +41,30 @@ class Group:
         name: str,
         *,
         nursery: trio.Nursery,
-        attributes: AttributeHost | None,
+        resources: Resources,
         on_change: Callable[[], None],
-        log: logging.Logger,
-        stop_grace: float,
         claim: Callable[[Group, AbstractSet[str]], Awaitable[None]] = _unclaimed,
-        shared: Shared | None = None,
     ) -> None:
         self.name = name
         self.state = State.INIT
         self.fault: FaultRecord | None = None
         self.revision = 0
-        self.streams: list[Stream] = []
+        self.streams: list[ConfiguredExchange] = []
         self.notes: tuple[str, ...] = ()
         """What was wanted of it and is not there, and why, a line each."""
         self.changing = trio.Lock()
         self._nursery = nursery
-        self._attributes = attributes
+        self._resources = resources
         self.shown: Any = None
         """How `overview` shows it; None: that has to be found out again."""
         self._tell = on_change
-        self._log = log
-        self._stop_grace = stop_grace
+        self._log = resources.log
         self._claim = claim
-        self._shared = shared or Shared()
         self._defined: list[PublishedAttribute] = []
         self._halted = False
-        self._session_nursery: trio.Nursery | None = None
-        self._scope = trio.CancelScope()
+        self._session: Session | None = None
         self._claiming = trio.CancelScope()
         self._errors: list[BaseException] = []
-        self._idle = trio.Event()
-        self._idle.set()
         self._advance(Trigger.INITIALISED)
 
     @property
@@ -96,7 +86,7 @@ class Group:
     def _at_work(self) -> bool:
         return self.state in (State.OPEN, State.ON)
 
-    def _arrange(self, streams: Iterable[Stream]) -> None:
+    def _arrange(self, streams: Iterable[ConfiguredExchange]) -> None:
         """These are its exchanges from now on, named after their places."""
         self.streams = list(streams)
         for index, stream in enumerate(self.streams):
@@ -132,7 +122,7 @@ class Group:
     async def reset(self) -> None:
         """Leave FAULT, without configuration."""
         advance(self.state, Trigger.RESET)
-        await self._idle.wait()  # bounded: what is left of the session stops in order
+        await self.wait_idle()  # bounded: what is left of the session stops in order
         await self._take_on((), Trigger.RESET)
 
     def refuse(self, error: QueueConnectorError, revision: int = 0) -> None:
@@ -170,13 +160,10 @@ class Group:
         self._halted = False
         if await self._exchange_streams(exchanges, marks):
             return
-        if self._at_work:
-            leaving = [stream.exchange for stream in self.streams if stream.exchange]
-            self._close()
-            await self._idle.wait()  # bounded by the stop grace
-            for exchange in leaving:
-                exchange.leave_off(marks)
-        await self._idle.wait()
+        if self._at_work and self._session is not None:
+            self._advance(Trigger.STOP)
+            await self._session.stop(self.streams, marks)  # bounded by the stop grace
+        await self.wait_idle()
         if self.state is State.FAULT:
             self._errors = []
             self.fault = None
@@ -196,82 +183,63 @@ class Group:
         self, exchanges: Sequence[ExchangeDescriptor], marks: Marks
     ) -> bool:
         """Change what differs inside the running session; whether that was possible."""
-        kept = self._matched(exchanges)
-        nursery = self._session_nursery
-        if not self._at_work or nursery is None or not any(kept):
+        kept, session = self._matched(exchanges), self._session
+        if not self._at_work or session is None or not session.running or not any(kept):
             return False
-        done = trio.Event()
         completed = False
 
-        async def change() -> None:  # in the session, so that it lasts and ends with it
+        async def change() -> None:
             nonlocal completed
-            try:
-                await self._stop([stream for stream in self.streams if stream not in kept], marks)
-                await self.release(exchanges)
-                with self._claiming:
-                    await self._claim_for(exchanges)
-                if self._claiming.cancelled_caught:
-                    return
-                await self._define(published(exchanges))
-                if not self._at_work:
-                    return
-                self._arrange(
-                    stream or Stream(exchange)
-                    for stream, exchange in zip(kept, exchanges, strict=True)
-                )
-                self._launch([stream for stream in self.streams if stream not in kept], marks)
-                self._look()
-                self.fault = None
-                completed = True
-                self._on_change()
-            except Exception as error:
-                self._fail_exchange(error)
-            finally:
-                done.set()
+            await session.stop([stream for stream in self.streams if stream not in kept], marks)
+            await self.release(exchanges)
+            with self._claiming:
+                await self._claim_for(exchanges)
+            if self._claiming.cancelled_caught:
+                return
+            await self._define(published(exchanges))
+            if not self._at_work:
+                return
+            self._arrange(
+                stream or ConfiguredExchange(exchange)
+                for stream, exchange in zip(kept, exchanges, strict=True)
+            )
+            new = [stream for stream in self.streams if stream not in kept]
+            session.launch(new, self.streams, marks)
+            self._look()
+            self.fault = None
+            completed = True
+            self._on_change()
 
         self._claiming = trio.CancelScope()
-        nursery.start_soon(change)
-        await done.wait()
+        await session.change(change)
         return completed
 
-    def _matched(self, exchanges: Iterable[ExchangeDescriptor]) -> list[Stream | None]:
+    def _matched(self, exchanges: Iterable[ExchangeDescriptor]) -> list[ConfiguredExchange | None]:
         """For each exchange the stream that runs it already, if one does."""
         running = [s for s in self.streams if s.exchange is not None and not s.ended.is_set()]
         return match(running, exchanges, lambda stream: stream.descriptor)
 
-    async def _stop(self, streams: Sequence[Stream], marks: Marks) -> None:
-        """Stop some exchanges in order; after the stop grace they are cut off."""
-        leaving = [(stream, stream.exchange) for stream in streams if stream.exchange is not None]
-        for stream, _ in leaving:
-            stream.request_stop(self._stop_grace)
-        for stream, exchange in leaving:
-            await stream.ended.wait()
-            exchange.leave_off(marks)
-
     async def _take_on(self, exchanges: Sequence[ExchangeDescriptor], trigger: Trigger) -> None:
         advance(self.state, trigger)
         try:
-            await self._claim_and_define(exchanges)
+            await self._claim_for(exchanges)
+            await self._define(published(exchanges))
         except Exception as error:
             self._fail(error)
             raise
         if not same(self.exchanges, exchanges):
-            self._arrange(Stream(exchange) for exchange in exchanges)
+            self._arrange(ConfiguredExchange(exchange) for exchange in exchanges)
         self.fault = None
         self._errors = []
         self._advance(trigger)
-
-    async def _claim_and_define(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
-        await self._claim_for(exchanges)
-        await self._define(published(exchanges))
 
     async def _claim_for(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
         names = {attribute.name.lower() for attribute in published(exchanges)}
         await self._claim(self, names - self.held)
 
     async def _define(self, wanted: Sequence[PublishedAttribute]) -> None:
-        if self._attributes is not None:
-            await self._attributes.define(self.name, wanted)
+        if self._resources.attributes is not None:
+            await self._resources.attributes.define(self.name, wanted)
         self._defined = list(wanted)
         self._on_change()
 
@@ -281,28 +249,25 @@ class Group:
         """Begin a session: OPEN now, ON by itself once every source and sink has started."""
         self._halted = False
         self._advance(Trigger.START)
-        self._idle = trio.Event()
-        self._scope = trio.CancelScope()
-        self._nursery.start_soon(self._session, marks or {}, name=f"group {self.name}")
+        self._session = session = Session(self._resources, self._fail_exchange, self._look)
+        self._nursery.start_soon(self._run, session, marks or {}, name=f"group {self.name}")
 
     def request_stop(self) -> None:
         """End the session in order: CLOSE now, OFF by itself once drained and closed.
 
         What is not delivered within the stop grace is dropped, and counted so.
         """
-        self._close()
-        self.halt()
-
-    def _close(self) -> None:
         self._advance(Trigger.STOP)
         self._drain()
+        self.halt()
 
     async def abort(self) -> None:
         """End the session at once and drain nothing; it has ended on return."""
         self._advance(Trigger.ABORT)
         self.halt()
-        self._scope.cancel()
-        await self._idle.wait()  # bounded by the grace that each source and sink has to stop
+        if self._session is not None:
+            self._session.cancel()
+        await self.wait_idle()  # bounded by the grace that each source and sink has to stop
 
     def halt(self) -> None:
         """Whatever is being changed now streams nothing when it is done."""
@@ -310,12 +275,13 @@ class Group:
 
     async def wait_idle(self) -> None:
         """Wait until no session is running."""
-        await self._idle.wait()
+        if self._session is not None:
+            await self._session.wait_ended()
 
     def _drain(self) -> None:
         self._claiming.cancel()  # a change of this session is not going to stream any more
-        for stream in self.streams:
-            stream.request_stop(self._stop_grace)
+        if self._session is not None:
+            self._session.request_stop(self.streams)
 
     def _fail(self, error: BaseException, revision: int = 0) -> None:
         if error in self._errors:
@@ -331,38 +297,19 @@ class Group:
         self._fail(error)
         self._drain()
 
-    async def _session(self, marks: Marks) -> None:
+    async def _run(self, session: Session, marks: Marks) -> None:
+        def begin() -> None:
+            if self.state is State.OPEN:  # it was not stopped before it began
+                session.launch(self.streams, self.streams, marks)
+
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    self._session_nursery = nursery
-                    if self.state is State.OPEN:  # it was not stopped before it began
-                        self._launch(self.streams, marks)
+            await session.run(begin)
         except* Exception as errors:
             self._fail(next(leaves(errors)))
-        finally:
-            self._session_nursery = None
-            self._idle.set()
         if self.state is State.ON:  # every source has ended by itself
             self._advance(Trigger.STOP)
         if self.state is State.CLOSE:
             self._advance(Trigger.CLOSED)
-
-    def _launch(self, streams: Sequence[Stream], marks: Marks) -> None:
-        """Start these in the session."""
-        assert self._session_nursery is not None
-        readers = feeding(self.streams)
-        for stream in streams:
-            stream.build(self._shared, self._attributes, self._log, self._fail_exchange, marks)
-            self._session_nursery.start_soon(self._stream, stream, readers[stream])
-
-    async def _stream(self, stream: Stream, readers: Sequence[Stream]) -> None:
-        try:
-            await stream.run(readers, self._look, self._log)
-        except* Exception as errors:
-            self._fail_exchange(next(leaves(errors)))
-        finally:
-            self._look()
 
     def _look(self) -> None:
         """An exchange has started or ended: ON once all have started."""
@@ -385,22 +332,3 @@ class Group:
             yield (self.name, note), note
         for stream in self.streams:
             yield from stream.troubles()
-
-    def as_dict(self, most: int = 500) -> dict[str, Any]:
-        """State, revision, fault, exchanges and endpoints, for the device's attribute ``groups``.
-
-        Of the endpoints *most* are told, those that cannot go on before the others.
-        """
-        endpoints = [each for stream in self.streams for each in stream.endpoints()]
-        endpoints.sort(key=lambda each: not each["waiting_for"])
-        return {
-            "state": self.state.value,
-            "degraded": self.degraded,
-            "revision": self.revision,
-            "fault": attrs.asdict(self.fault) if self.fault else None,
-            "exchanges": [stream.name.text for stream in self.streams],
-            "notes": list(self.notes),
-            "opening": [stream.name.text for stream in self.streams if stream.opening],
-            "endpoints": endpoints[:most],
-            "endpoints_left_out": max(0, len(endpoints) - most),
-        }

@@ -12,6 +12,7 @@ from ..model.errors import EndpointError
 from ..model.services import AttributeHost
 from ..model.shared import Shared
 from .group import Group
+from .session import Resources
 
 CLAIM_GRACES = 3
 """Stop graces after which an attribute that another group should release is given up."""
@@ -30,11 +31,8 @@ class Groups(UserDict[str, Group]):
     ) -> None:
         super().__init__()
         self._nursery = nursery
-        self._attributes = attributes
         self._on_change = on_change
-        self._log = log
-        self._stop_grace = stop_grace
-        self._shared = Shared()
+        self._resources = Resources(attributes, Shared(), log, stop_grace)
         self._released = trio.Event()
 
     def add(self, name: str) -> Group:
@@ -42,12 +40,9 @@ class Groups(UserDict[str, Group]):
         group = Group(
             name,
             nursery=self._nursery,
-            attributes=self._attributes,
+            resources=self._resources,
             on_change=self.changed,
-            log=self._log,
-            stop_grace=self._stop_grace,
             claim=self._claim,
-            shared=self._shared,
         )
         self[name] = group
         return group
@@ -60,7 +55,7 @@ class Groups(UserDict[str, Group]):
 
     async def _claim(self, group: Group, names: AbstractSet[str]) -> None:
         """Wait until no other group holds attributes of these names."""
-        with trio.move_on_after(CLAIM_GRACES * self._stop_grace):
+        with trio.move_on_after(CLAIM_GRACES * self._resources.stop_grace):
             while holders := self._holders(group, names):
                 await self._released.wait()
             return

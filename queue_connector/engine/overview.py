@@ -94,7 +94,24 @@ def status(groups: Groups) -> str:
 def as_dict(groups: Groups) -> dict[str, Any]:
     """State, fault, exchanges and endpoints of every group, `MAX_ENDPOINTS` of them all."""
     most = max(1, MAX_ENDPOINTS // max(1, len(groups)))
-    return {name: group.as_dict(most) for name, group in groups.items()}
+    return {name: group_as_dict(group, most) for name, group in groups.items()}
+
+
+def group_as_dict(group: Group, most: int = MAX_ENDPOINTS) -> dict[str, Any]:
+    """The same of one group; of the endpoints *most*, those that cannot go on before the others."""
+    endpoints = [each for stream in group.streams for each in stream.endpoints()]
+    endpoints.sort(key=lambda each: not each["waiting_for"])
+    return {
+        "state": group.state.value,
+        "degraded": group.degraded,
+        "revision": group.revision,
+        "fault": attrs.asdict(group.fault) if group.fault else None,
+        "exchanges": [stream.name.text for stream in group.streams],
+        "notes": list(group.notes),
+        "opening": [stream.name.text for stream in group.streams if stream.opening],
+        "endpoints": endpoints[:most],
+        "endpoints_left_out": max(0, len(endpoints) - most),
+    }
 
 
 async def watch(groups: Groups, on_change: Callable[[], None], log: logging.Logger) -> None:

@@ -1,236 +1,124 @@
-"""One exchange of a group, over all its sessions: its ledger, its conditions, start and stop.
-
-An exchange begins to stream as soon as everything of it is there, and so are the exchanges of its
-group that read what it writes: those would miss what it writes earlier. It waits for no other.
-"""
+"""The time from OPEN to OFF of a group: the nursery in which its exchanges stream."""
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
 
-from ..model import texts
-from ..model.condition import Condition
-from ..model.errors import ExchangeError
-from ..model.exchanges import ExchangeDescriptor
-from ..model.ledger import ABORTED, Account, Ledger
-from ..model.services import AttributeHost, ExchangeName
+from ..model.errors import leaves
+from ..model.services import AttributeHost
 from ..model.shared import Shared
-from ..model.timescale import utc_text
-from .exchange import Exchange
+from .configured import ConfiguredExchange, feeding
 from .inlets import Marks
 
-PATIENCE = 1.0
-"""Seconds after which an exchange that is opening is told as one that waits."""
 
-MANY = 100
-"""Data in a queue from which on it is told of one, beside endpoints that wait."""
+@attrs.frozen
+class Resources:
+    """What the exchanges of a group are made with."""
 
-MAX_ERROR = 300
-"""Characters of an endpoint's last error that are told on a line."""
-
-
-Trouble = tuple[Hashable, str]
-"""What cannot go on, and a line about it."""
+    attributes: AttributeHost | None
+    shared: Shared
+    log: logging.Logger
+    stop_grace: float
 
 
-@attrs.define(eq=False)
-class Stream:
-    """An exchange as it is configured."""
+class Session:
+    """One session; `run` it in a task of its own.
 
-    descriptor: ExchangeDescriptor
-    name: ExchangeName = attrs.field(factory=lambda: ExchangeName(""))
-    ledger: Ledger = attrs.field(init=False)
-    conditions: list[Condition] = attrs.field(init=False)
-    """Of its sources, of its sinks, and of its error policy."""
-    exchange: Exchange | None = None
-    """The exchange at work, while one is."""
-    streaming: bool = False
-    """Whether it has begun to stream."""
-    started: trio.Event = attrs.field(factory=trio.Event)
-    """Everything of it is there, or it has ended."""
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _opening_since: float = 0.0
+    *on_failure* is told why an exchange cannot go on, *on_progress* that one has started or ended.
+    """
 
-    @ledger.default
-    def _new_ledger(self) -> Ledger:
-        return Ledger(
-            [source.label for source in self.descriptor.sources],
-            [sink.label for sink in self.descriptor.sinks],
-        )
-
-    @conditions.default
-    def _new_conditions(self) -> list[Condition]:
-        ends = (*self.descriptor.sources, *self.descriptor.sinks, self.descriptor.error_policy)
-        return [Condition() for _ in ends]
-
-    # -- its life ----------------------------------------------------------------------------------
-
-    def build(
+    def __init__(
         self,
-        shared: Shared,
-        attributes: AttributeHost | None,
-        log: logging.Logger,
-        on_fault: Callable[[ExchangeError], None],
-        marks: Marks,
+        resources: Resources,
+        on_failure: Callable[[BaseException], None],
+        on_progress: Callable[[], None],
     ) -> None:
-        """Make the exchange for another session; it goes on where *marks* say."""
-        self.started, self.ended = trio.Event(), trio.Event()
-        self.scope = trio.CancelScope()
-        self.streaming = False
-        self._opening_since = trio.current_time()
-        self.exchange = Exchange.build(
-            self.name,
-            self.descriptor,
-            self.ledger,
-            attributes,
-            log,
-            on_fault,
-            shared=shared,
-            conditions=self.conditions,
-        )
-        self.exchange.take_up(marks)
+        self._resources = resources
+        self._on_failure = on_failure
+        self._on_progress = on_progress
+        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
 
-    async def run(
-        self, readers: Sequence[Stream], on_started: Callable[[], None], log: logging.Logger
-    ) -> None:
-        """Stream from the start to the stop, once *readers* have started.
+    async def run(self, begin: Callable[[], None]) -> None:
+        """Run what *begin* launches, and what is launched later, until all of it has ended.
 
         Raises:
-            ExchangeError: see `Exchange.run`.
+            BaseExceptionGroup: what a task has failed with.
         """
-        exchange = self.exchange
-        assert exchange is not None
-        before = self.ledger.dropped[ABORTED.detail]
         try:
-            with self.scope:
-                async with exchange:
-                    self.started.set()
-                    on_started()
-                    for reader in readers:
-                        await reader.started.wait()
-                    self.streaming = True
-                    await exchange.run()
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    begin()
         finally:
-            self.exchange = None
-            for condition in self.conditions:
-                condition.closed()
-                condition.gauges.clear()
-            self.started.set()
-            self.ended.set()
-            if lost := self.ledger.dropped[ABORTED.detail] - before:
-                grace = " after the stop grace" if self.scope.cancelled_caught else ""
-                told = f"{lost} data in flight were not delivered, as far as is known"
-                log.warning("%s: cut off%s: %s", self.name, grace, told)
-
-    def request_stop(self, grace: float) -> None:
-        """End in order within *grace* seconds; one that has not begun to stream ends at once."""
-        if self.exchange is not None and self.streaming:
-            self.exchange.request_stop()
-            self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace)
-        else:
-            self.scope.cancel()
-
-    # -- how it is ---------------------------------------------------------------------------------
+            self._nursery = None
+            self._ended.set()
 
     @property
-    def opening(self) -> bool:
-        """Whether something of it is not there yet, for longer than that takes."""
-        waits = self.exchange is not None and not self.started.is_set()
-        return waits and trio.current_time() >= self._opening_since + PATIENCE
+    def running(self) -> bool:
+        """Whether something can be launched in it."""
+        return self._nursery is not None
 
-    @property
-    def degraded(self) -> bool:
-        """Whether it is at work, and something of it cannot go on."""
-        return self.opening or any(condition.waiting_for for condition in self.conditions)
+    def cancel(self) -> None:
+        """Cut off everything that runs in it."""
+        self._scope.cancel()
 
-    def _endpoints(self) -> Iterator[tuple[str, Account, Condition]]:
-        *ends, of_policy = self.conditions
-        accounts = (*self.ledger.sources, *self.ledger.sinks)
-        kinds = ["source"] * len(self.ledger.sources) + ["sink"] * len(self.ledger.sinks)
-        yield from zip(kinds, accounts, ends, strict=True)
-        if of_policy.connected or of_policy.waiting_for:  # one that has a peer
-            yield "on_error", Account("on_error"), of_policy
+    async def wait_ended(self) -> None:
+        """Wait until nothing of it runs any more."""
+        await self._ended.wait()
 
-    def troubles(self) -> Iterator[Trouble]:
-        """What of it cannot go on, and what waits because of that."""
-        if not self.degraded:
-            return
-        if self.opening:
-            yield self, f"{self.name} is opening"
-        for _, account, condition in self._endpoints():
-            where = texts.name(f"{self.name}: {account.name}")
-            queued = condition.numbers().get("queued", 0)
-            if condition.waiting_for:
-                error = texts.one_line(condition.error, MAX_ERROR)
-                told = texts.one_line(condition.waiting_for, MAX_ERROR)
-                why = f": {error}" if error else ""
-                since = f"waits for {told} since {condition.since}"
-                yield condition, f"{where} {since}{why}{_many(queued)}"
-            elif queued >= MANY:
-                yield condition, f"{where}{_many(queued)}"
+    def launch(
+        self,
+        new: Sequence[ConfiguredExchange],
+        beside: Sequence[ConfiguredExchange],
+        marks: Marks,
+    ) -> None:
+        """Start some of the exchanges *beside* which they stream, where *marks* say."""
+        assert self._nursery is not None
+        has, readers = self._resources, feeding(beside)
+        for exchange in new:
+            exchange.build(has.shared, has.attributes, has.log, self._on_failure, marks)
+            self._nursery.start_soon(self._stream, exchange, readers[exchange])
 
-    def endpoints(self) -> Iterator[dict[str, Any]]:
-        """The condition of each end, for JSON."""
-        for kind, account, condition in self._endpoints():
-            yield {
-                "exchange": self.name.text,
-                "kind": kind,
-                "name": account.name,
-                **condition_of(account, condition),
-            }
+    async def _stream(
+        self, exchange: ConfiguredExchange, readers: Sequence[ConfiguredExchange]
+    ) -> None:
+        try:
+            await exchange.run(readers, self._on_progress, self._resources.log)
+        except* Exception as errors:
+            self._on_failure(next(leaves(errors)))
+        finally:
+            self._on_progress()
 
-    def statistics(self) -> dict[str, Any]:
-        """The ledger, and beside it the conditions of its ends, for JSON.
+    def request_stop(self, exchanges: Sequence[ConfiguredExchange]) -> None:
+        """Stop some exchanges in order; after the stop grace they are cut off."""
+        for exchange in exchanges:
+            exchange.request_stop(self._resources.stop_grace)
 
-        ``queued`` is what waits: at a source what it has not handed over, which is in no account
-        yet; at a sink what is handed on to it, which is in flight. Of the exchange it is what is
-        in no account yet. ``buffered`` is what waits in front of its pipe, which is in flight.
-        """
-        if self.exchange is not None:
-            self.exchange.collect()
-        told = self.ledger.as_dict()
-        endpoints = list(self._endpoints())
-        parts = (*told["sources"], *told["sinks"])
-        for part, (_, account, condition) in zip(parts, endpoints, strict=False):
-            part["condition"] = found = condition_of(account, condition)
-            part["queued"] = found.get("queued", 0)
-        told["queued"] = sum(part["queued"] for part in told["sources"])
-        told["buffered"] = self.exchange.buffered if self.exchange is not None else 0
-        return told
+    async def stop(self, exchanges: Sequence[ConfiguredExchange], marks: Marks) -> None:
+        """The same; on return they have ended, and *marks* say where."""
+        leaving = [(each, each.exchange) for each in exchanges if each.exchange is not None]
+        self.request_stop([each for each, _ in leaving])
+        for each, exchange in leaving:
+            await each.ended.wait()
+            exchange.leave_off(marks)
 
+    async def change(self, make: Callable[[], Awaitable[None]]) -> None:
+        """Do something in the session, so that it lasts as long as that, and ends with it."""
+        assert self._nursery is not None
+        done = trio.Event()
 
-def condition_of(account: Account, condition: Condition) -> dict[str, Any]:
-    """The condition of an end, with the time of its last datum."""
-    last = utc_text(account.last) if account.last else ""
-    return {**condition.as_dict(), "last_datum": last}
+        async def do() -> None:
+            try:
+                await make()
+            except Exception as error:
+                self._on_failure(error)
+            finally:
+                done.set()
 
-
-def _many(queued: int) -> str:
-    """How much waits, told so that it changes seldom."""
-    if queued < MANY:
-        return ""
-    return f"; {10 ** (len(str(queued)) - 1)} or more data wait in its queue"
-
-
-def feeding(streams: Sequence[Stream]) -> dict[Stream, list[Stream]]:
-    """Of each stream, those that read what it writes."""
-    readers: dict[Hashable, list[Stream]] = defaultdict(list)
-    for stream in streams:
-        for key in stream.descriptor.reads():
-            readers[key].append(stream)
-    return {
-        stream: [
-            reader
-            for key in stream.descriptor.writes()
-            for reader in readers.get(key, ())
-            if reader is not stream
-        ]
-        for stream in streams
-    }
+        self._nursery.start_soon(do)
+        await done.wait()

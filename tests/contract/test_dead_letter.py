@@ -17,8 +17,8 @@ from queue_connector.connectors.kafka.dead_letter import (
     DeadLetterPolicy,
     DeadLetterPolicyDescriptor,
 )
+from queue_connector.engine.configured import ConfiguredExchange
 from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.group import Stream
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.ledger import Refusal
 from queue_connector.model.services import ExchangeName, Services
@@ -81,7 +81,7 @@ def exchange(servers, topic, **extra):
     reading = read(written)
     assert reading.faults == ()
     (descriptor,) = reading.descriptor.groups["default"]
-    ledger = Stream(descriptor).ledger
+    ledger = ConfiguredExchange(descriptor).ledger
     log = logging.getLogger("dead letters")
     return Exchange.build("default[0]", descriptor, ledger, None, log)
 

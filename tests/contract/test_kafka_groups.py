@@ -17,8 +17,8 @@ from queue_connector.connectors.kafka.subscription import Start
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.pipes.filter import FilterPipeDescriptor
 from queue_connector.connectors.pipes.map import MapPipeDescriptor
+from queue_connector.engine.configured import ConfiguredExchange
 from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.group import Stream
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.exchanges import ExchangeDescriptor
@@ -279,7 +279,7 @@ async def test_what_a_pipe_leaves_out_does_not_come_again(broker, topic):
         dtype="object", source=source, pipe=chain, sink=InMemorySinkDescriptor(key=topic)
     )
     for filtered in (5, 0):
-        ledger = Stream(described).ledger
+        ledger = ConfiguredExchange(described).ledger
         running = Exchange.build("x", described, ledger, None, logging.getLogger("x"))
         async with running, trio.open_nursery() as nursery:
             nursery.start_soon(running.run)

@@ -17,8 +17,8 @@ from queue_connector.codecs import codecs
 from queue_connector.configuration import document
 from queue_connector.connectors.memory.sink import InMemorySink
 from queue_connector.demo.embedded_broker import embedded_broker
+from queue_connector.engine.configured import ConfiguredExchange
 from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.group import Stream
 from queue_connector.model.datatypes import dtype_name
 from queue_connector.model.endpoints import pipes, sinks, sources
 from queue_connector.model.errors import ConfigError
@@ -128,7 +128,7 @@ def misses(cell, found):
 
 
 def build(name, descriptor):
-    return Exchange.build(name, descriptor, Stream(descriptor).ledger, None, log)
+    return Exchange.build(name, descriptor, ConfiguredExchange(descriptor).ledger, None, log)
 
 
 async def carry_in_memory(cell):

@@ -7,8 +7,8 @@ import trio
 
 from queue_connector.connectors.errors.skip import SkipPolicy, SkipPolicyDescriptor
 from queue_connector.connectors.pipes.default import DefaultPipe
+from queue_connector.engine.configured import ConfiguredExchange
 from queue_connector.engine.exchange import Exchange
-from queue_connector.engine.group import Stream
 from queue_connector.engine.window import Window
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.endpoints import Breaker, SourceDescriptor
@@ -461,7 +461,7 @@ async def test_sources_with_the_same_merge_key_share_a_task_and_keep_their_accou
         on_error=SkipPolicyDescriptor(),
         buffer=buffer,
     )
-    ledger = Stream(descriptor).ledger
+    ledger = ConfiguredExchange(descriptor).ledger
     stream = Exchange.build("x", descriptor, ledger, None, logging.getLogger("x"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, stream)

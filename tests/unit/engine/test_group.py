@@ -5,10 +5,13 @@ import trio
 
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.engine.group import Group
+from queue_connector.engine.overview import group_as_dict
+from queue_connector.engine.session import Resources
 from queue_connector.engine.state import State
 from queue_connector.model.errors import EndpointError, StateError
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.model.services import Services
+from queue_connector.model.shared import Shared
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
 from tests.waiting import until
@@ -27,10 +30,8 @@ class Setting:
         self.group = Group(
             "g",
             nursery=nursery,
-            attributes=self.attributes,
+            resources=Resources(self.attributes, Shared(), logging.getLogger("test"), stop_grace),
             on_change=self._changed,
-            log=logging.getLogger("test"),
-            stop_grace=stop_grace,
         )
 
     def _changed(self) -> None:
@@ -63,7 +64,7 @@ class Setting:
         )
 
     async def reaches(self, state: State) -> None:
-        await until(lambda: self.group.state is state, lambda: self.group.as_dict())
+        await until(lambda: self.group.state is state, lambda: group_as_dict(self.group))
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ async def test_an_exchange_that_cannot_open_holds_up_no_other(setting, autojump_
     await trio.sleep(29.5)
     assert group.state is State.OPEN
     assert setting.sinks[0].kept == list(range(29))
-    assert group.as_dict()["opening"] == ["g[1]"]
+    assert group_as_dict(group)["opening"] == ["g[1]"]
     assert [line for _, line in group.troubles()] == ["g[1] is opening"]
     group.request_stop()
     await setting.reaches(State.OFF)
