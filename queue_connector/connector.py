@@ -25,8 +25,9 @@ from .engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
 from .model.errors import QueueConnectorError, StateError
 from .model.exchanges import DEFAULT_GROUP, QueueConnectorDescriptor
 from .model.services import AttributeHost
+from .observability.exposition import Exposition
 from .observability.http_server import Answer, HttpServer
-from .observability.metrics import Exposition, Snapshot
+from .observability.metrics import Snapshot
 from .reconfiguration.children import read_once
 from .reconfiguration.flows.monitor import FlowMonitor
 from .reconfiguration.following import Following

@@ -95,10 +95,8 @@ def _text(format_: str, statistics: Any, groups: Any, version: str, parts: Seque
     if format_ == "json":
         return json.dumps(statistics, indent=2)
     if format_ == "prometheus":
-        from ..observability.metrics import (  # late: the other commands need not wait for it
-            Snapshot,
-            text,
-        )
+        from ..observability.exposition import text
+        from ..observability.metrics import Snapshot
 
         snapshot = Snapshot(statistics=statistics, groups=groups, version=version)
         return text(snapshot).rstrip("\n")

@@ -26,7 +26,9 @@ from jmespath.visitor import TreeInterpreter
 
 from ..model.errors import DataError
 from ..model.registry import did_you_mean
-from .steps import Cell, Node, Opened, Step, as_json, cell_of, is_false, step_of
+from .cells import Cell, Node, cell_of
+from .opened import Opened, as_json
+from .steps import Step, is_false, step_of
 
 MAX_LENGTH = 10_000
 """Characters of an expression; real ones have some hundred."""

@@ -31,7 +31,7 @@ CLIENT_LIBRARIES = {
     },
     "httpx": {"configdb"},
     "h11": {"observability.http_server"},
-    "prometheus_client": {"observability.metrics"},
+    "prometheus_client": {"observability.exposition", "observability.metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
 BRIDGES = {f"runtime.{room}" for room in ("worker", "lane", "inbox", "loop", "process")}

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ...expressions.cells import Cell
 from ...expressions.checks import expression_faults, expression_warnings
 from ...expressions.selection import (
     EvaluationError,
@@ -24,7 +25,6 @@ from ...expressions.selection import (
     Selector,
     compile_expression,
 )
-from ...expressions.steps import Cell
 from ...model.datatypes import Data, DataSpec, Kind, parse_dtype
 from ...model.endpoints import EndpointDescriptor, SinkDescriptor, sinks
 from ...model.errors import ConfigWarning, ConformError, DataError, EndpointError, Fault

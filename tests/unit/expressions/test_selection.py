@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from queue_connector.expressions.opened import as_json
 from queue_connector.expressions.selection import (
     MAX_LENGTH,
     EvaluationError,
@@ -13,7 +14,6 @@ from queue_connector.expressions.selection import (
     compile_expression,
     names_in_place_of_text,
 )
-from queue_connector.expressions.steps import as_json
 from tests.data import json_like
 
 

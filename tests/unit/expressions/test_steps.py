@@ -10,8 +10,8 @@ from queue_connector.connectors.tango.object_scatter_sink import (
     TangoAttributeDescriptor,
     _Target,
 )
+from queue_connector.expressions.opened import as_json
 from queue_connector.expressions.selection import Selector, compile_expression
-from queue_connector.expressions.steps import as_json
 
 KEYS = st.sampled_from(["a", "b", "c"])
 TEXTS = st.sampled_from(["x", "y", ""])

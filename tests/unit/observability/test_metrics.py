@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from queue_connector import __version__
 from queue_connector.model.ledger import SKIPPED, Batch, Ledger
 from queue_connector.observability import metrics
-from queue_connector.observability.metrics import FAMILIES, Exposition, Snapshot
+from queue_connector.observability.exposition import Exposition
+from queue_connector.observability.metrics import FAMILIES, Snapshot
 
 PART = {
     "name": "KafkaConsumerSource(offsets)",
