@@ -29,8 +29,11 @@ def check_cancelled() -> None:
 
 
 def current_thread() -> int:
-    """What tells the calling thread from the others that are alive."""
-    return threading.get_ident()
+    """What tells the calling thread from all others, those that have ended too.
+
+    Python's own identifier of a thread is given to the next one as soon as it has ended.
+    """
+    return threading.get_native_id()
 
 
 class Worker:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.connectors.tango import event_server, subscription_source as module
+from queue_connector.connectors.tango import event_server, member as module
 from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
     TangoSubscriptionSourceDescriptor,

@@ -11,9 +11,8 @@ nobody.
             list of attributes while a reader looks one up (`DynamicAttributes._readers_held`)
 * polling   Tango stops the polling of an attribute that is removed, and waits for a thread that
             waits for the device's monitor; so it is stopped before the monitor is taken
-* returning an attribute that is made anew has no subscribers as far as Tango's server knows, though
-            the clients think that they have subscribed: `DynamicAttributes._revive` tells it, and
-            has it polled as before
+* returning an attribute that is made anew has its subscribers again, see `returning`; not where it
+            was made by `define_now`
 * values    are cast by Tango without a word, so only what went through `types.fit` is published
 * errors    `EndpointError` for what Tango refuses, or what would take another owner's attribute
 * source    PyTango manual, "Dynamic attributes"; ARCHITECTURE, the traps of Tango
@@ -22,7 +21,6 @@ nobody.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,16 +31,18 @@ import tango
 import trio
 
 from ...model.datatypes import Data, Kind
-from ...model.errors import ConformError, EndpointError
+from ...model.errors import EndpointError
 from ...model.exchanges import MAX_ATTRIBUTES
 from ...model.services import PublishedAttribute
 from ...runtime.lane import Lane
+from . import differences
 from .administrator import Administrator
-from .current import Current
+from .current import Current, refused
 from .own_events import OwnEvents, is_local
+from .returning import Returning
 from .static_attributes import StaticAttribute, refusal, unkept
 from .subscribers import Subscribers
-from .types import fit, from_tango, legible
+from .values import Values
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,6 @@ SETTLE, SETTLING = 0.002, 5
 
 AT_ONCE = 25
 """Attributes that are added or removed before others have a turn; takes some 15 ms."""
-
-STATIC = "the property attributes"
-"""Whose the attributes are that no exchange removes."""
 
 lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
@@ -83,13 +80,12 @@ class DynamicAttributes:
         self._lane: Lane | None = None
         self._own = OwnEvents()
         self._current: dict[str, Current] = {}
-        self._bereaved: dict[str, tuple[str, ...]] = {}  # the kinds of events that were wanted
-        self._polled: dict[str, int] = {}  # the periods in ms of those that were polled
-        self._returned: set[str] = set()
+        self._values = Values(device, self._current, self._own, self.subscribers)
+        self._returning = Returning(self._administrator)
 
     def use(self, lane: Lane | None) -> None:
         """Call Tango from this lane from now on; its context must be `lane_context`."""
-        self._lane = lane
+        self._lane = self._values.lane = lane
 
     def problems(self) -> list[str]:
         """What is to be told of what is not kept as it should be, and of slow subscribers."""
@@ -132,8 +128,8 @@ class DynamicAttributes:
             for failed in _slices(added):
                 await self._do(self._take_back, failed)
             raise
-        if self._returned:
-            await self._do(self._revive)
+        if self._returning.waiting:
+            await self._do(self._returning.revive, self._current)
 
     async def publish(self, values: Sequence[tuple[str, Data]]) -> None:
         """Set attributes and push their change and archive events, in order, in one job.
@@ -143,7 +139,7 @@ class DynamicAttributes:
         Raises:
             EndpointError: an attribute is not defined, or Tango refused; those before it are out.
         """
-        await self._do(self._publish_now, values)
+        await self._do(self._values.publish, values)
 
     def define_now(self, owner: str, wanted: Sequence[PublishedAttribute]) -> None:
         """Do what `define` does, in this thread."""
@@ -154,18 +150,11 @@ class DynamicAttributes:
 
         What an exchange has of such a name becomes one of them. Errors are those of `define`.
         """
-        names = {static.name.lower(): static for static in wanted}
-        stale = []
-        for name, current in self._current.items():
-            static = names.get(name)
-            if static is not None and current.static is not None and current.static.alike(static):
-                current.static = names.pop(name)
-                self._keep(current, static.published)
-            elif static is not None or current.static is not None:
-                stale.append(name)
-        added = [Current.new(static.published, STATIC, static) for static in names.values()]
-        self._check_number(len(self._current) - len(stale) + len(added))
-        self._change_now(stale, added)
+        found = differences.of_static(self._current, wanted)
+        for current, attribute in found.kept:
+            self._keep(current, attribute)
+        self._check_number(len(self._current) - len(found.stale) + len(found.added))
+        self._change_now(found.stale, found.added)
         kept = tango.Util._UseDb and not tango.Util._FileDb
         self._unkept = [] if kept else unkept(wanted)
         for line in self._unkept:
@@ -195,22 +184,10 @@ class DynamicAttributes:
     ) -> tuple[list[str], list[Current]]:
         """The names of what must go, and what must come; what stays has its default."""
         self._check(owner, wanted)
-        same, added = set(), []
-        for attribute in wanted:
-            current = self._current.get(attribute.name.lower())
-            if current is not None and current.static is not None:
-                continue  # it is fed, and nothing else
-            if current is not None and current.attribute.same_type(attribute):
-                same.add(attribute.name.lower())
-                self._keep(current, attribute)
-            else:
-                added.append(Current.new(attribute, owner))
-        stale = [
-            name
-            for name, current in self._current.items()
-            if current.static is None and current.owner == owner and name not in same
-        ]
-        return stale, added
+        found = differences.of_owner(self._current, owner, wanted)
+        for current, attribute in found.kept:
+            self._keep(current, attribute)
+        return found.stale, found.added
 
     @contextlib.contextmanager
     def _readers_held(self) -> Iterator[None]:
@@ -227,7 +204,7 @@ class DynamicAttributes:
                     time.sleep(SETTLE)
                 yield
         except tango.DevFailed as error:
-            raise self._refused("*", error.args[0].desc) from None
+            raise refused(self._device, "*", error.args[0].desc) from None
 
     async def _do(self, function: Callable[[*Args], R], *args: *Args) -> R:
         """Do it in the lane.
@@ -251,20 +228,24 @@ class DynamicAttributes:
             if current is not None:
                 if current.static is not None:
                     if reason := refusal(current.static, attribute.spec):
-                        raise self._refused(attribute.name, reason)
+                        raise refused(self._device, attribute.name, reason)
                 elif current.owner != owner:
-                    raise self._refused(attribute.name, f"it belongs to {current.owner!r}")
+                    raise refused(self._device, attribute.name, f"it belongs to {current.owner!r}")
                 continue
             try:
                 names.get_attr_by_name(attribute.name)
             except tango.DevFailed:
                 continue
-            raise self._refused(attribute.name, "the device has one of its own of that name")
+            raise refused(
+                self._device, attribute.name, "the device has one of its own of that name"
+            )
 
     def _check_number(self, number: int) -> None:
         if number > MAX_ATTRIBUTES:
-            raise self._refused(
-                "*", f"expected at most {MAX_ATTRIBUTES} in all groups together, found {number}"
+            raise refused(
+                self._device,
+                "*",
+                f"expected at most {MAX_ATTRIBUTES} in all groups together, found {number}",
             )
 
     def _keep(self, current: Current, attribute: PublishedAttribute) -> None:
@@ -278,12 +259,12 @@ class DynamicAttributes:
             for current in added:
                 name = current.attribute.name
                 if name.lower() in self._current:
-                    raise self._refused(name, "it has just been taken by another group")
+                    raise refused(self._device, name, "it has just been taken by another group")
                 self._current[name.lower()] = current
                 try:
                     self._add(current)
                 except tango.DevFailed as error:
-                    raise self._refused(name, error.args[0].desc) from None
+                    raise refused(self._device, name, error.args[0].desc) from None
 
     def _take_back(self, added: Sequence[Current]) -> None:
         """Remove those of them that were added."""
@@ -300,16 +281,15 @@ class DynamicAttributes:
 
     def _add(self, current: Current) -> None:
         device, name = self._device, current.attribute.name
-        device.add_attribute(current.declared(self._read, self._write))
+        device.add_attribute(current.declared(self._values.read, self._values.write))
         made = device.get_device_attr().get_attr_by_name(name)
         made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
         device.set_change_event(name, True, False)
         device.set_archive_event(name, True, False)
         current.made = made
-        if name.lower() in self._bereaved or name.lower() in self._polled:
-            self._returned.add(name.lower())
+        self._returning.comes(name.lower())
         if reason := current.misfit():
-            raise self._refused(name, reason)
+            raise refused(self._device, name, reason)
         # What is to be is what is, until a client writes; of DevEncoded Tango cannot be told so.
         if current.written and current.attribute.spec.kind is not Kind.BYTES:
             made.set_write_value(current.value)
@@ -325,16 +305,11 @@ class DynamicAttributes:
         if current is None:
             return
         if (made := current.made) is not None:
-            kinds = {
-                "change": made.change_event_subscribed,
-                "archive": made.archive_event_subscribed,
-            }
-            if wanted := tuple(kind for kind, subscribed in kinds.items() if subscribed()):
-                self._bereaved[name] = wanted
+            self._returning.goes(name, made)
             try:
                 self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
             except tango.DevFailed as error:
-                raise self._refused(name, f"it stays: {error.args[0].desc}") from None
+                raise refused(self._device, name, f"it stays: {error.args[0].desc}") from None
         del self._current[name]
         self._own.hide(name)
 
@@ -344,88 +319,4 @@ class DynamicAttributes:
             if self._current[name].made is None:
                 continue
             if period := self._device.get_attribute_poll_period(name):
-                self._polled[name] = period
-                try:
-                    self._administrator.stop_polling(name)
-                except tango.DevFailed as error:  # then its removal does it, and takes longer
-                    log.warning("%s is still polled: %s", name, error.args[0].desc)
-
-    def _revive(self) -> None:
-        """Give attributes that are back their subscribers, who have no idea that they were gone.
-
-        Tango's clients ask the device that administers the server, and so do we. It is not asked
-        while a thread of Tango's waits for this one, hence not by `define_now`.
-        """
-        try:
-            while self._returned:
-                name = self._returned.pop()
-                if period := self._polled.pop(name, 0):
-                    self._administrator.poll(name, period)
-                for kind in self._bereaved.pop(name, ()) if name in self._current else ():
-                    self._administrator.take_on(name, kind)
-        except tango.DevFailed as error:  # then they have to wait until their library notices
-            self._returned.clear()
-            log.warning("subscribers are not taken on again: %s", error.args[0].desc)
-
-    def _publish_now(self, values: Sequence[tuple[str, Data]]) -> None:
-        when, largest = time.time(), 0
-        for name, value in values:
-            current = self._current.get(name.lower())
-            if current is None:
-                raise self._refused(name, "it is not defined")
-            try:
-                if current.written:  # what a client writes comes before all of it, or after it
-                    with tango.AutoTangoMonitor(self._device):
-                        self._set(current, value, when)
-                else:
-                    self._set(current, value, when)
-            except tango.DevFailed as error:
-                raise self._refused(name, error.args[0].desc) from None
-            largest = max(largest, getattr(value, "nbytes", 0))
-        self.subscribers.pushed(largest)
-
-    def _set(self, current: Current, value: Data, when: float) -> None:
-        """Have an attribute read as a value, and push its events."""
-        name, made = current.attribute.name, current.made
-        current.take(value, when)
-        self._own.show(name.lower(), value)
-        # Who subscribes from now on reads the value when it does.
-        if made.change_event_subscribed():
-            self._device.push_change_event(name, *current.reading)
-        if made.archive_event_subscribed():
-            self._device.push_archive_event(name, *current.reading)
-
-    def _write(self, _device: Any, attr: Any) -> None:
-        """Take what a client writes, in a thread of Tango's that holds the device's monitor.
-
-        It waits for nobody: not for Trio, and not for the lane, which may wait for the monitor.
-        """
-        name = attr.get_name()
-        current = self._current.get(name.lower())
-        if current is None:
-            raise RuntimeError(f"the attribute {name} is being removed")
-        spec = current.attribute.spec
-        try:
-            value = fit(from_tango(attr.get_write_value(), len(spec.shape)), spec)
-        except ConformError as error:
-            where = f"{self._device.get_name()}/{name}"
-            tango.Except.throw_exception("ConformError", legible(str(error)), where)
-        if tango.Util.instance().is_svr_starting():  # memorized; an event would crash the server
-            current.take(value, time.time())
-            self._own.show(name.lower(), value)
-            return
-        self._set(current, value, time.time())
-        if (lane := self._lane) is not None:
-            lane.post(functools.partial(self.subscribers.pushed, getattr(value, "nbytes", 0)))
-
-    def _read(self, _device: Any, attr: Any) -> None:
-        """Answer a client, in a thread of Tango's that holds the device's monitor."""
-        current = self._current.get(attr.get_name().lower())
-        if current is None:
-            raise RuntimeError(f"the attribute {attr.get_name()} is being removed")
-        attr.set_value_date_quality(*current.reading)
-
-    def _refused(self, name: str, reason: str) -> EndpointError:
-        return EndpointError(
-            f"{self._device.get_name()}/{name}", "attribute", " ".join(reason.split())
-        )
+                self._returning.stop_polling(name, period)

@@ -29,25 +29,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import attrs
 import numpy as np
 import tango
-import trio
 
 from ...model.errors import EndpointError
-from ...runtime.backoff import Backoff
-from ...runtime.inbox import Mailbox
 from ...runtime.worker import OneAtATime, check_cancelled
+from .failures import CONNECTION_LOST, endpoint_error, no_answer, told
+from .subscription import NoValue, Subscription
 from .types import from_tango
 
 CALL_TIMEOUT = 3.0
 """Seconds that a device has for an answer, such as the value that an attribute has."""
-
-RETRY_FIRST = 0.25
-RETRY_MOST = 4.0
-"""Seconds between two tries to subscribe: the first wait, doubled up to the longest."""
 
 VALUE_EVENTS = ("CHANGE_EVENT", "PERIODIC_EVENT", "ARCHIVE_EVENT", "USER_EVENT", "ALARM_EVENT")
 
@@ -59,9 +53,6 @@ event_types: dict[str, int] = {
 thread_context = tango.EnsureOmniThread
 """What a thread must be inside while it calls Tango."""
 
-CONNECTION_LOST = "API_EventTimeout"
-"""What Tango says of a subscription whose server sends no sign of life."""
-
 _ON_THE_WIRE = {
     "CHANGE_EVENT": "idl5_change",
     "PERIODIC_EVENT": "idl5_periodic",
@@ -70,76 +61,6 @@ _ON_THE_WIRE = {
     "ALARM_EVENT": "idl5_alarm",
 }
 """How a subscription to a type of event is confirmed."""
-
-
-@attrs.frozen
-class NoValue:
-    """An event without a value: INVALID quality, or with a reason, an error."""
-
-    reason: str = ""
-    message: str = ""
-
-
-class Listener(Protocol):
-    """Who is told of a subscription, on the Trio thread."""
-
-    def opened(self, *, again: bool) -> None:
-        """It is open; *again* after it was lost."""
-
-    def failed(self, error: EndpointError) -> None:
-        """It was lost, or could not be opened; that is tried again."""
-
-
-@attrs.define(eq=False)
-class Subscription:
-    """A wish for the events of an attribute; what they say comes into ``mailbox``.
-
-    Events come in threads of Tango's, which set ``heard``, ``has_value`` and ``broken``.
-    """
-
-    device: str
-    attribute: str
-    event_type: int
-    mailbox: Mailbox[Any]
-    listener: Listener
-    wanted: bool = True
-    is_open: bool = False
-    tried: trio.Event = attrs.field(factory=trio.Event)
-    """Set once it was open or failed for the first time."""
-    next_try: float = 0.0
-    identifier: int | None = None
-    """Tango's, while it is subscribed."""
-    heard: bool = False
-    """Whether anything came since that was last asked."""
-    has_value: bool = False
-    """Whether an event brought one since it was opened or confirmed."""
-    last: Any = None
-    """What came last."""
-    broken: bool = False
-    """Whether Tango said that its connection is lost."""
-    _was_open: bool = False
-    _backoff: Backoff = attrs.field(factory=lambda: Backoff(RETRY_FIRST, RETRY_MOST))
-    proxy: Any = None
-
-    @property
-    def name(self) -> str:
-        """Device and attribute."""
-        return f"{self.device}/{self.attribute}"
-
-    def opened(self) -> None:
-        """Its connection is there."""
-        again, self._was_open = self._was_open, True
-        self.is_open = True
-        self._backoff.reset()
-        self.tried.set()
-        self.listener.opened(again=again)
-
-    def failed(self, error: EndpointError) -> None:
-        """It was lost, or could not be opened."""
-        self.is_open = False
-        self.next_try = trio.current_time() + self._backoff.next()
-        self.listener.failed(error)
-        self.tried.set()
 
 
 class ServerClient:
@@ -345,43 +266,3 @@ def receive_plainly(proxy: Any, identifier: int, receive: Callable[[Any], None])
         return False
     entry[0].push_event = receive
     return True
-
-
-def told(errors: Any) -> tuple[str, str]:
-    """Reason and description of the first error of a stack that is not CORBA's, on one line."""
-    if not errors:
-        return "API_UnknownError", "Tango says no more"
-    found = next((each for each in errors if each.reason != "API_CorbaException"), errors[0])
-    return str(found.reason), " ".join(str(found.desc).split())
-
-
-def no_answer(error: tango.DevFailed) -> bool:
-    """Whether a call failed because nobody answered it, and not by what the device says."""
-    if isinstance(error, tango.ConnectionFailed | tango.CommunicationFailed):
-        return True
-    return bool({str(each.reason) for each in error.args} & UNREACHABLE)
-
-
-TIMED_OUT = frozenset(
-    {
-        "API_CommandTimedOut",  # another request has the device's monitor
-        "API_DeviceTimedOut",
-    }
-)
-
-UNREACHABLE = TIMED_OUT | frozenset(
-    {
-        "API_CantConnectToDevice",
-        "API_CantConnectToDatabase",
-        "API_CorbaException",
-        "API_DeviceNotExported",
-        "API_ServerNotRunning",
-        "API_ShutdownInProgress",
-    }
-)
-
-
-def endpoint_error(name: str, operation: str, error: tango.DevFailed) -> EndpointError:
-    """What a failed call means for whoever cannot go on without it."""
-    reason, message = told(error.args)
-    return EndpointError(name, operation, f"{message} [{reason}]")

@@ -11,6 +11,7 @@ import tango
 from tango.server import attribute as tango_attribute
 
 from ...model.datatypes import Data, Kind
+from ...model.errors import EndpointError
 from ...model.services import PublishedAttribute
 from .static_attributes import StaticAttribute
 from .types import dimensions, tango_type, wire
@@ -97,3 +98,8 @@ class Current:
 def _reading(attribute: PublishedAttribute, value: Data, when: float) -> tuple[Any, ...]:
     parts = wire(value)
     return (*(parts if attribute.spec.kind is Kind.BYTES else (parts,)), when, _VALID)
+
+
+def refused(device: Any, name: str, reason: str) -> EndpointError:
+    """Why an attribute of a device cannot be had, or have a value, on one line."""
+    return EndpointError(f"{device.get_name()}/{name}", "attribute", " ".join(reason.split()))

@@ -15,7 +15,8 @@ import tango
 
 from ...model.errors import EndpointError
 from ...runtime.worker import Worker
-from .client import endpoint_error, thread_context
+from .client import thread_context
+from .failures import endpoint_error
 from .locate import Address, DeviceName, address_of_ior, reach
 
 _DATABASE_KEY = "database"

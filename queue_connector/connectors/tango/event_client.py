@@ -25,10 +25,11 @@ from ...model.errors import EndpointError
 from ...model.shared import Shared, background
 from ...runtime.inbox import Inbox, Mailbox
 from ...runtime.worker import Worker
-from .client import Subscription, thread_context
+from .client import thread_context
 from .directory import Directory
 from .event_server import Server, Workers
 from .locate import Address
+from .subscription import Subscription
 
 SILENCE = 0.5
 """Seconds without an event from a server after which it is asked for a sign of life."""

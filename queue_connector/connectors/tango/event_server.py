@@ -19,8 +19,9 @@ import trio
 from ...model.errors import EndpointError, leaves
 from ...runtime.inbox import Inbox, Mailbox
 from ...runtime.worker import Worker
-from .client import NoValue, ServerClient, Subscription, same
+from .client import ServerClient, same
 from .locate import Address, DeviceName, Link, link
+from .subscription import NoValue, Subscription
 
 CONFIRM = 10.0
 """Seconds after which the subscriptions on a server are confirmed."""

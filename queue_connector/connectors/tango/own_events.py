@@ -19,8 +19,9 @@ from tango.test_context import get_server_host_port
 from ...model.datatypes import Data
 from ...model.errors import EndpointError
 from ...runtime.worker import OneAtATime
-from .client import NoValue, Subscription, event_types
+from .client import event_types
 from .locate import DeviceName
+from .subscription import NoValue, Subscription
 from .types import OWN_ATTRIBUTES
 
 NOT_THERE = NoValue("API_AttrNotFound", "the device has no such attribute at present")

@@ -27,12 +27,9 @@ from ...model.endpoints import sources
 from ...model.errors import ConformError, DataError, Fault
 from ...model.services import Services
 from ...model.timescale import TimeError, ska_ticks, tai_of_ska
+from .member import Member
 from .readings import Outcome, converted, one_by_one
-from .subscription_source import (
-    Member,
-    TangoSubscriptionSource,
-    TangoSubscriptionSourceDescriptor,
-)
+from .subscription_source import TangoSubscriptionSource, TangoSubscriptionSourceDescriptor
 
 USUAL_DTYPE = (
     '[["antenna_name", "<U8"], ["ts", "datetime64[ns]"], ["az", "float64"], ["el", "float64"]]'
@@ -128,9 +125,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
         self._ticks = spec.dtype[self._time]
         made = (self._time, *_ANGLES, self._name)
         self._in_order = itemgetter(*(made.index(name) for name in spec.dtype.names or ()))
-        self._dishes = {
-            member: dish_name(member.descriptor.device_name) for member in self._members
-        }
+        self._dishes = {member: dish_name(member.device) for member in self._members}
 
     def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
         """The pointings of all dishes that are there, as one array if they are all right."""

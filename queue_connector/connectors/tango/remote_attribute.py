@@ -14,7 +14,8 @@ import attrs
 import tango
 
 from ...model.errors import DataError, EndpointError
-from .client import TIMED_OUT, connected, no_answer, told
+from .client import connected
+from .failures import TIMED_OUT, no_answer, told
 
 
 @attrs.define(eq=False, slots=False)

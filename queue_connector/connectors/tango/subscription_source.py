@@ -16,24 +16,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
 import trio
 
-from ...model.datatypes import Data, DataSpec, Kind
+from ...model.datatypes import Data, DataSpec
 from ...model.endpoints import SourceDescriptor, sources
-from ...model.errors import DataError, EndpointError, Fault
+from ...model.errors import DataError, Fault
 from ...model.ledger import Batch, Refusal
 from ...model.option import option
 from ...model.services import Place, Services
 from ...model.stream import MergedSource, Provenance, readable
-from ...runtime.inbox import Mailbox
-from .client import NoValue, Subscription, event_types
+from .client import event_types
 from .event_client import EventClient, event_client
-from .own_events import NOT_THERE, OwnEvents, not_there, own_events
+from .member import Member
 from .readings import Outcome, converted
 from .types import (
     TANGO_KINDS,
@@ -43,11 +42,7 @@ from .types import (
     type_faults,
 )
 
-INBOX_BYTES = 64 * 2**20
-"""Memory that events may take up while they wait to be received, where their size is known."""
-
 _BATCH = 1000
-_MISSED = "API_MissedEvents"
 
 
 def event_type_faults(etype: int | str) -> Iterator[Fault]:
@@ -127,110 +122,6 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
         return TangoSubscriptionSource(descriptors, spec, services)
 
 
-class Member:
-    """One subscription of a source: its mailbox, its account, and what is to be told of it."""
-
-    def __init__(
-        self, descriptor: TangoSubscriptionSourceDescriptor, spec: DataSpec, services: Services
-    ) -> None:
-        self.descriptor = descriptor
-        self.position = f"{descriptor.device_name}/{descriptor.attribute_name}"
-        self.account = services.account
-        self.condition = services.condition
-        self._limit = _inbox_limit(spec)
-        self._log = services.log
-        self._exchange = services.exchange
-        self._host = services.attributes
-        self._own: OwnEvents | None = None
-        self._overflowed = 0
-        self._trouble = ""
-        self._said_until = 0.0
-        self.mailbox: Mailbox[Any]
-        self.subscription: Subscription
-
-    def subscribe(self, client: EventClient, arrived: Callable[[Member], None]) -> None:
-        """Wish for the events; *arrived* is called whenever some are there."""
-        self.mailbox = Mailbox(client.bell, self._limit, lambda: arrived(self))
-        wish = self.subscription = Subscription(
-            self.descriptor.device_name,
-            self.descriptor.attribute_name,
-            self.descriptor.event_type,
-            self.mailbox,
-            self,
-        )
-        self.condition.waits(f"the subscription to {self.position}")
-        self.condition.gauges["queued"] = self.mailbox.__len__
-        self.condition.gauges["pending"] = lambda: int(not wish.is_open)
-        self._own = own_events(self._host, wish)
-        if self._own is not None:
-            self._own.listen(wish)
-        else:
-            client.add(wish)
-
-    def leave(self) -> None:
-        """Take in nothing more of an attribute of the device itself."""
-        if self._own is not None:
-            self._own.leave(self.subscription)
-
-    def check(self) -> None:
-        """Raise `EndpointError` where the first try was to succeed and did not."""
-        if not (self.descriptor.stateless or self.subscription.is_open):
-            raise EndpointError(self.position, "subscription", self.condition.error)
-
-    def opened(self, *, again: bool) -> None:
-        """Say that the subscription is there, and count what may have been lost before."""
-        self.condition.is_well()
-        self._trouble = ""
-        if again:
-            self.account.upstream["subscribed again"] += 1
-            self._log.info("%s: %s: subscribed again", self._exchange, self.position)
-
-    def failed(self, error: EndpointError) -> None:
-        """Say that there is no subscription, and why."""
-        self.condition.waits(f"the subscription to {self.position}", str(error))
-        self._say(str(error))
-
-    def take(self, most: int) -> list[Any]:
-        """The values that are there; what else events said is counted."""
-        items = self.mailbox.take(most)
-        if self.mailbox.overflowed > self._overflowed:
-            lost = self.mailbox.overflowed - self._overflowed
-            self._overflowed += lost
-            self.account.drop("inbox full", lost)
-        if self._own is not None and self.subscription.wanted:
-            self._follow(items)
-        if not any(type(item) is NoValue for item in items):
-            return items
-        for item in items:
-            if type(item) is NoValue:
-                self._count(item)
-        return [item for item in items if type(item) is not NoValue]
-
-    def _follow(self, items: Iterable[Any]) -> None:
-        """See by what came whether the attribute is there."""
-        for item in items:
-            if item is NOT_THERE:
-                self.subscription.failed(not_there(self.subscription))
-            elif not self.subscription.is_open:
-                self.subscription.opened()
-
-    def _count(self, event: NoValue) -> None:
-        if not event.reason:
-            self.account.drop("invalid quality")
-            return
-        missed = event.reason == _MISSED
-        self.account.upstream["missed events" if missed else "error event"] += 1
-        self._say(f"{event.message} [{event.reason}]")
-
-    def _say(self, trouble: str) -> None:
-        """Log what is wrong, once for each change of it, and again after a minute without."""
-        now = trio.current_time()
-        if trouble != self._trouble or now > self._said_until:
-            self._trouble = trouble
-            self._log.warning("%s: %s: %s", self._exchange, self.position, trouble)
-        self._said_until = now + 60.0
-
-
 class TangoSubscriptionSource(MergedSource):
     """Runtime side of `TangoSubscriptionSourceDescriptor`: of one, or of several together."""
 
@@ -242,9 +133,10 @@ class TangoSubscriptionSource(MergedSource):
     ) -> None:
         self._spec = spec
         self._members = [
-            Member(descriptor, spec, each)
-            for descriptor, each in zip(descriptors, services, strict=True)
+            Member(wanted.device_name, wanted.attribute_name, wanted.event_type, spec, each)
+            for wanted, each in zip(descriptors, services, strict=True)
         ]
+        self._needed = [not wanted.stateless for wanted in descriptors]
         self._numbers = {member: number for number, member in enumerate(self._members)}
         self._shared = services[0].shared
         self._using = AsyncExitStack()
@@ -260,10 +152,9 @@ class TangoSubscriptionSource(MergedSource):
         for member in self._members:
             member.subscribe(client, self._put)
         await client.first_tries([member.subscription for member in self._members])
-        for member in self._members:
-            if not member.descriptor.stateless:
-                await member.subscription.tried.wait()
-                member.check()
+        for member, needed in zip(self._members, self._needed, strict=True):
+            if needed:
+                await member.must_be_open()
 
     async def stop(self) -> None:
         """Unsubscribe; what has come until then can still be received."""
@@ -345,13 +236,3 @@ class TangoSubscriptionSource(MergedSource):
     def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
         """A datum for each value of all of them, in their order."""
         return converted([value for _, values in found for value in values], self._spec)
-
-
-def _inbox_limit(spec: DataSpec) -> int:
-    """How many events may wait, by the largest size that one can have."""
-    if spec.kind in (Kind.STR, Kind.BYTES) or spec.dynamic:
-        return 1000
-    size = spec.dtype.itemsize
-    for length in spec.shape:
-        size *= max(length, 1)
-    return max(2, min(10_000, INBOX_BYTES // size))

@@ -14,7 +14,7 @@ from queue_connector.runtime import loop as loop_module
 from queue_connector.runtime.inbox import Bell, Inbox, Mailbox
 from queue_connector.runtime.lane import Lane
 from queue_connector.runtime.loop import LoopStoppedError, Renewal, TrioThread
-from queue_connector.runtime.worker import Worker, check_cancelled
+from queue_connector.runtime.worker import Worker, check_cancelled, current_thread
 from tests.waiting import until
 
 
@@ -41,6 +41,16 @@ class Recorder:
 
 
 # Worker
+
+
+def test_no_thread_is_taken_for_one_that_has_ended():
+    """Such as one of Tango's that ends a device, for that of the client that was last inside it."""
+    seen = []
+    for _ in range(50):
+        thread = threading.Thread(target=lambda: seen.append(current_thread()))
+        thread.start()
+        thread.join()
+    assert len(set(seen)) == 50
 
 
 async def test_a_worker_runs_one_call_at_a_time_inside_its_context():

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.connectors.tango.client import Subscription
+from queue_connector.connectors.tango.member import INBOX_BYTES
 from queue_connector.connectors.tango.own_events import OwnEvents, is_local
-from queue_connector.connectors.tango.subscription_source import (
-    INBOX_BYTES,
-    TangoSubscriptionSourceDescriptor,
-)
+from queue_connector.connectors.tango.subscription import Subscription
+from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
