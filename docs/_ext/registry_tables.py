@@ -42,7 +42,7 @@ from queue_connector.configdb import environment
 from queue_connector.configuration import document  # noqa: F401
 from queue_connector.configuration.schema import descriptors, rows, summary
 from queue_connector.connectors.kafka.dead_letter import HEADERS
-from queue_connector.connectors.kafka.options import SETTINGS
+from queue_connector.connectors.kafka.settings import SETTINGS
 from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.connectors.tango.types import tango_type
 from queue_connector.device.device import SDPQueueConnector

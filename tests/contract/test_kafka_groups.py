@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from queue_connector.configdb import Children, Versioned
 from queue_connector.configuration.reading import read
-from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor, parse_start
+from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor
 from queue_connector.connectors.kafka.subscription import Start
 from queue_connector.connectors.memory.sink import InMemorySinkDescriptor
 from queue_connector.connectors.pipes.filter import FilterPipeDescriptor
@@ -215,7 +215,7 @@ async def test_a_broker_that_is_away_at_the_stop_costs_no_more_than_the_grace(
     ],
 )
 def test_starts_that_may_be_written(written, expected):
-    assert parse_start(written) == expected
+    assert Start.parse(written) == expected
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ async def test_one_dead_broker_does_not_hold_up_a_source_of_another(broker, topi
 
 
 async def test_two_connectors_with_one_group_both_say_so(broker, topic, monkeypatch, caplog):
-    for room in ("bookmark", "reader"):
+    for room in ("bookmark", "committing"):
         monkeypatch.setattr(f"queue_connector.connectors.kafka.{room}.REPEAT", 0.5)
     produce(broker, topic, [b"0"])
     first, second = Services(), Services()

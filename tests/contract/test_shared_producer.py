@@ -9,7 +9,7 @@ import pytest
 import trio
 from confluent_kafka import Producer
 
-from queue_connector.connectors.kafka import writer
+from queue_connector.connectors.kafka import outgoing, writer
 from queue_connector.connectors.kafka.dead_letter import (
     DeadLetterPolicy,
     DeadLetterPolicyDescriptor,
@@ -89,7 +89,7 @@ async def test_a_login_of_its_own_has_a_client_of_its_own(broker, topic, shared)
 
 
 async def test_deliveries_are_under_way_until_the_window_is_full(own_broker, shared, monkeypatch):
-    monkeypatch.setattr(writer, "MOST", 250)
+    monkeypatch.setattr(outgoing, "MOST", 250)
     servers, process = own_broker
     services = with_shared(shared)
     async with make_sink(servers, "t", services=services) as sink:
@@ -108,7 +108,7 @@ async def test_deliveries_are_under_way_until_the_window_is_full(own_broker, sha
 
 
 async def test_the_window_is_bounded_by_bytes_too(own_broker, shared, monkeypatch):
-    monkeypatch.setattr(writer, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(outgoing, "MOST_BYTES", 10_000)
     servers, process = own_broker
     services = with_shared(shared)
     options = {"encoding": "utf-8", "services": services}
@@ -194,7 +194,7 @@ async def test_a_message_of_one_sink_that_is_refused_is_no_fault_of_another_one(
 ):
     """Both write to one topic, so that their messages go in the same batches."""
     services = with_shared(shared)
-    monkeypatch.setattr("queue_connector.connectors.kafka.producer.LARGE", 10_000)
+    monkeypatch.setattr("queue_connector.connectors.kafka.producer_client.LARGE", 10_000)
     options = {"encoding": "utf-8", "services": services, "message_max_bytes": 9_000}
     first, second = (make_sink(broker, topic, DataSpec("str"), **options) for _ in range(2))
     async with first, second:

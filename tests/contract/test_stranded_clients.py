@@ -97,7 +97,7 @@ async def test_a_sink_sends_what_it_has_in_hand_with_another_client(broker, topi
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(sink.awrite_batch, delivery)
                 await trio.sleep(0.2)
-                sink._writer._client.servers = broker
+                sink._writer._client._client.servers = broker
         assert all(delivery.accepted)
     arrived = [payload for part in read_all(broker, topic).values() for payload in part]
     assert arrived == [b"%d" % number for number in range(100)]
@@ -111,7 +111,7 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         await sink.awrite(0)
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [0]
-        reader, producer = reader_of(services), sink._writer._client._producer
+        reader, producer = reader_of(services), sink._writer._client._client._producer
         clients = reader._consumer, reader.asker._client
         freeze(process.pid)
         with trio.move_on_after(4):
@@ -121,4 +121,4 @@ async def test_an_outage_is_waited_out_with_the_same_client(own_broker):
         with trio.fail_after(LIMIT):
             assert (await source.receive_batch()).values == [1]
         assert (reader._consumer, reader.asker._client) == clients
-        assert sink._writer._client._producer is producer
+        assert sink._writer._client._client._producer is producer

@@ -24,9 +24,11 @@ FLOORS = [
 CLIENT_LIBRARIES = {
     "tango": {"connectors.tango", "device", "cli", "demo"},
     "confluent_kafka": {
-        *(f"connectors.kafka.{room}" for room in ("client", "cluster", "producer")),
-        *(f"connectors.kafka.{room}" for room in ("reader", "partitions", "subscription")),
-        *("connectors.kafka.bookmark", "connectors.kafka.source"),
+        *(f"connectors.kafka.{room}" for room in ("client", "cluster", "source")),
+        *(f"connectors.kafka.{room}" for room in ("producer", "producer_client")),
+        *(f"connectors.kafka.{room}" for room in ("reader", "committing", "bookmark")),
+        *(f"connectors.kafka.{room}" for room in ("partitions", "beginning", "assignment")),
+        "connectors.kafka.subscription",
         "demo",
     },
     "httpx": {"configdb"},

@@ -13,7 +13,8 @@ import pytest
 from queue_connector.codecs import codecs
 from queue_connector.configuration import document
 from queue_connector.configuration.schema import descriptors, rows
-from queue_connector.connectors.kafka.options import SETTINGS, OptionsForm, faults_of_options
+from queue_connector.connectors.kafka.options import OptionsForm, faults_of_options
+from queue_connector.connectors.kafka.settings import SETTINGS
 from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.endpoints import error_policies, pipes, sinks, sources

@@ -23,12 +23,13 @@ from confluent_kafka.admin._config import ConfigResource
 from ...model.errors import EndpointError
 from ...runtime.process import threads_left
 from ...runtime.worker import OneAtATime
-from .options import Value, resolve
+from .references import resolve
+from .settings import Value
 
 __all__ = [  # of the library, for those who do not import it
     "KafkaError",
     "KafkaException",
-    *("HOPELESS", "STRANDED", "Trouble"),
+    *("HOPELESS", "REFUSALS", "STRANDED", "Trouble"),
     *("common_settings", "describe", "error_of", "is_answered", "make_client"),
     "request_limit",
 ]
@@ -65,6 +66,15 @@ HOPELESS = frozenset(
     }
 )
 """Errors that do not go away by trying again."""
+
+REFUSALS = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+    }
+)
+"""Errors that are a message's own, if it was sent alone."""
 
 _CERTIFICATE_REFUSED = re.compile(
     r"certificate verify failed"

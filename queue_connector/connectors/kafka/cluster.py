@@ -42,7 +42,7 @@ from .client import (
     is_answered,
     make_client,
 )
-from .options import Value
+from .settings import Value
 
 T = TypeVar("T")
 

@@ -25,9 +25,11 @@ from ...model.services import Client, Services
 from ...model.stream import ErrorPolicy
 from ...model.timescale import utc_now
 from .client import KafkaError, describe
-from .producer import MAX_MESSAGE_BYTES, key_of
+from .outgoing import Outgoing
+from .producer import key_of
+from .producer_client import MAX_MESSAGE_BYTES
 from .topic import KafkaAddress
-from .writer import Outgoing, TopicWriter
+from .writer import TopicWriter
 
 HEADERS = {
     "queue_connector.exchange": "the exchange that could not use it, as `group[index]`",

@@ -1,7 +1,7 @@
 """Where each partition of a topic is read, and what becomes of partitions and topic meanwhile.
 
-* start     what the group has committed, times or ends are asked for, then absolute offsets are
-            assigned: what is produced once a topic counts as opened will be taken
+* start     absolute offsets are found out, see `beginning`, and assigned: what is produced once a
+            topic counts as opened will be taken
 * changes   partitions that are added, a topic that is deleted, made, or made again, and offsets
             that retention took are noticed and counted
 * end       where a partition ends in what is no message (control records, aborted transactions),
@@ -12,16 +12,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from ...model.errors import EndpointError
-from .bookmark import Bookmark
-from .client import HOPELESS, describe, error_of
-from .cluster import EARLIEST, LATEST, NO_SUCH_TOPIC, Asker, Found, at_time
+from .assignment import Assignment
+from .beginning import Beginning, Reading
+from .client import HOPELESS, describe
+from .cluster import EARLIEST, LATEST, NO_SUCH_TOPIC, Found
 from .subscription import Burst, Place, Subscription
 
 SKIPPED_BY_RETENTION = "offsets skipped by retention"
@@ -41,26 +41,11 @@ _OFFSET_LOST = frozenset(
 )
 
 
-class Home(Protocol):
+class Home(Reading, Protocol):
     """What partitions need of the reader that they belong to."""
 
-    asker: Asker
-    bookmark: Bookmark | None
     unmarked: set[TopicPartitions]
     """Those that wait until it is committed where they begin."""
-
-    @property
-    def consumer(self) -> Consumer:
-        """The client that reads."""
-        ...
-
-    def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Call it in the thread that polls; any thread may ask."""
-        ...
-
-    def tell(self, function: Callable[..., object], *args: Any) -> None:
-        """Call it on the Trio thread, in order."""
-        ...
 
 
 class TopicPartitions:
@@ -68,7 +53,6 @@ class TopicPartitions:
 
     def __init__(self, home: Home, subscription: Subscription) -> None:
         self.subscription = subscription
-        self.paused = False
         self.full_since = 0.0
         """When it was seen to be full; 0: it is not."""
         self.failed = False
@@ -78,10 +62,11 @@ class TopicPartitions:
         self._topic = subscription.topic
         self._log = subscription.log
         self._condition = subscription.condition
+        self._beginning = Beginning(home, subscription, self._begin_at, self._ask_again)
         self._positions: dict[int, int] = {}
+        self.assignment = Assignment(home, self._topic, self._positions)
         self._lives: dict[int, int] = {}
         self._life = 0
-        self._assigned: set[int] = set()
         self._unmarked: set[int] = set()
         self._lost: set[int] = set()
         self._read: set[int] = set()
@@ -149,82 +134,7 @@ class TopicPartitions:
 
     def _begin(self, leaders: Mapping[int, int]) -> None:
         self.asking = True
-        numbers = sorted(leaders)
-        if self._home.bookmark is None:
-            self._find_start(numbers)
-        else:
-            self._find_committed(numbers, self._home.bookmark.group)
-
-    def _find_committed(self, numbers: list[int], group: str) -> None:
-        """By the client that reads: the other topics of the group wait for the answer.
-
-        Another client could be asked without waiting. But librdkafka 2.16 never answers again what
-        an admin client asks a coordinator whose connection was closed, and may end the process.
-        """
-        asked = [TopicPartition(self._topic, number) for number in numbers]
-        try:
-            places = self._home.consumer.committed(asked, self._home.asker.patience)
-        except KafkaException as exception:
-            self._home.asker.unanswered(error_of(exception))
-            self._ask_again(error_of(exception))
-            return
-        errors = [place.error for place in places if place.error is not None]
-        if errors:
-            self._ask_again(errors[0])
-            return
-        found = {place.partition: place.offset for place in places if place.offset >= 0}
-        if not found:
-            self._log.info(
-                "Kafka topic %s: the group %r has no position in it (never had one, or it "
-                "expired, see offsets.retention.minutes): reading begins at %s",
-                *(self._topic, group, self.subscription.start.at),
-            )
-            self._find_start(numbers)
-            return
-        if fresh := [number for number in numbers if number not in found]:
-            self._log.warning(
-                "Kafka topic %s: the group %r has no position in partitions %s: they are read "
-                "from their beginning",
-                *(self._topic, group, ", ".join(map(str, fresh))),
-            )
-        self._begin_at({number: found.get(number, 0) for number in numbers})
-
-    def _find_start(self, numbers: list[int]) -> None:
-        start, resume = self.subscription.start, self.subscription.resume
-        if resume is not None:
-            self._begin_at({number: resume.get(number, 0) for number in numbers})
-        elif start.at == "offset":
-            self._begin_at(dict.fromkeys(numbers, start.value))
-        elif start.at == "time":
-            spec = at_time(start.value)
-            self._ask(numbers, spec, self._times_found)
-        else:
-            spec = EARLIEST if start.at == "earliest" else LATEST
-            self._ask(numbers, spec, self._begin_at)
-
-    def _times_found(self, found: dict[int, int]) -> None:
-        later = [number for number, offset in found.items() if offset < 0]
-        if not later:
-            self._begin_at(found)
-        else:
-            self._ask(later, LATEST, lambda ends: self._begin_at({**found, **ends}))
-
-    def _ask(self, numbers: list[int], spec: Any, then: Callable[[dict[int, int]], None]) -> None:
-        """Ask where these partitions begin, end, or reach a time."""
-        found: dict[int, int | KafkaError] = {}
-
-        def answered(place: tuple[str, int], answer: int | KafkaError) -> None:
-            found[place[1]] = answer
-            if len(found) < len(numbers):
-                return
-            errors = [error for error in found.values() if isinstance(error, KafkaError)]
-            if errors:
-                self._ask_again(errors[0])
-            else:
-                then({n: offset for n, offset in found.items() if isinstance(offset, int)})
-
-        places = [(self._topic, number) for number in numbers]
-        self._home.asker.begins(places, spec, partial(self._home.post, answered))
+        self._beginning.find(sorted(leaders))
 
     def _ask_again(self, error: KafkaError) -> None:
         """At the next look."""
@@ -247,7 +157,7 @@ class TopicPartitions:
             self._unmarked.update(positions)
             self._home.unmarked.add(self)
         else:
-            self._assign(positions)
+            self.assignment.add(positions)
             self._open()
 
     def _place(self, positions: Mapping[int, int]) -> None:
@@ -269,7 +179,7 @@ class TopicPartitions:
             if all(bookmark.knows(self._topic, number) for number in marked):
                 self._unmarked.clear()
                 self._home.unmarked.discard(self)
-                self._assign(marked)
+                self.assignment.add(marked)
                 self._open()
 
     def _open(self) -> None:
@@ -278,23 +188,11 @@ class TopicPartitions:
                 self._condition.is_well()
             self._home.tell(self.subscription.opened.set)
 
-    # -- assignment --------------------------------------------------------------------------------
-
-    def _at(self, numbers: Iterable[int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, n, self._positions[n]) for n in sorted(numbers)]
-
-    def _assign(self, numbers: Iterable[int]) -> None:
-        if places := self._at(numbers):
-            self._assigned.update(place.partition for place in places)
-            self._home.consumer.incremental_assign(places)
-            if self.paused:
-                self._home.consumer.pause(places)
-
     def _leave(self, numbers: set[int]) -> None:
         """There are no such partitions any more."""
         if not numbers:
             return
-        self._unassign(numbers)
+        self.assignment.remove(numbers)
         for number in numbers:
             del self._positions[number], self._lives[number]
             self.subscription.ends.pop(number, None)
@@ -305,33 +203,9 @@ class TopicPartitions:
         if self._home.bookmark is not None:
             self._home.bookmark.forget(self._topic, numbers)
 
-    def _unassign(self, numbers: set[int]) -> None:
-        if places := self._at(numbers & self._assigned):
-            self._home.consumer.incremental_unassign(places)
-            self._assigned -= numbers
-
-    def assign_anew(self) -> None:
-        """Go on with another client."""
-        numbers, self._assigned = self._assigned, set()
-        self._assign(numbers)
-
-    def pause(self) -> None:
-        """Fetch nothing more for now."""
-        self.paused = True
-        if places := self._at(self._assigned):
-            self._home.consumer.pause(places)
-
-    def resume(self) -> None:
-        """Fetch again."""
-        self.paused = False
-        if places := self._at(self._assigned):
-            self._home.consumer.resume(places)
-
     def close(self) -> None:
         """Read nothing more."""
-        if self.paused:
-            self.resume()
-        self._unassign(set(self._assigned))
+        self.assignment.end()
         if self._home.bookmark is not None:
             self._home.bookmark.forget(self._topic)
 
@@ -394,7 +268,7 @@ class TopicPartitions:
 
     def note_ends(self) -> None:
         """Where partitions that are being read end, as far as the client knows."""
-        for number in self._read & self._assigned:
+        for number in self._read & self.assignment.numbers:
             known = TopicPartition(self._topic, number)
             _, high = self._home.consumer.get_watermark_offsets(known, cached=True)
             if high >= 0:
@@ -421,16 +295,16 @@ class TopicPartitions:
         numbers = sorted(self._lost)
 
         def lows_found(lows: dict[int, int]) -> None:
-            self._ask(numbers, LATEST, lambda highs: self._found_again(lows, highs))
+            self._beginning.ask(numbers, LATEST, lambda highs: self._found_again(lows, highs))
 
-        self._ask(numbers, EARLIEST, lows_found)
+        self._beginning.ask(numbers, EARLIEST, lows_found)
 
     def _found_again(self, lows: dict[int, int], highs: dict[int, int]) -> None:
         self.asking = False
         for number in self._lost & set(lows):
             self._lost.discard(number)
             low, high, position = lows[number], highs[number], self._positions[number]
-            self._unassign({number})
+            self.assignment.remove({number})
             if position < low:
                 self.subscription.upstream[SKIPPED_BY_RETENTION] += low - position
                 self._log.warning(
@@ -443,9 +317,8 @@ class TopicPartitions:
                     "Kafka topic %s: partition %d ends at %d: waiting for offset %d",
                     *(self._topic, number, high, position),
                 )
-                self._assigned.add(number)
-                self._home.consumer.incremental_assign([TopicPartition(self._topic, number, high)])
-                continue  # what comes before the position is left out
+                self.assignment.add([number], high)  # what comes before the position is left out
+                continue
             elif position > high:
                 self.subscription.upstream[TOPIC_MADE_AGAIN] += 1
                 self._log.warning(
@@ -454,7 +327,7 @@ class TopicPartitions:
                     *(self._topic, number, high, position),
                 )
                 self._place({number: low})
-            self._assign({number})
+            self.assignment.add({number})
 
     def _awaits(self, position: int) -> bool:
         """Whether it is the offset that was asked for, which there may be one day."""

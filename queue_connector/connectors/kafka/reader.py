@@ -6,8 +6,7 @@ Its thread polls, sorts what came by topic, and hands each topic its messages, o
             away what was fetched ahead, so a short while is waited before
 * apart     of what one topic or broker does, the others see nothing; what is asked is asked in
             another thread (`cluster`), since calls on one consumer wait for each other
-* groups    what is settled is committed, for all topics of the group together (`bookmark`)
-* twice     a topic that two sources read is read by two consumers, as each has its own pace
+* groups    what is settled is committed, for all topics of the group together (`committing`)
 * source    librdkafka, CONFIGURATION.md; ``incremental_assign`` works outside groups
 """
 
@@ -16,25 +15,25 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-import attrs
 import trio
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ...model.errors import EndpointError
 from ...model.shared import Shared
 from ...runtime.inbox import ToTrio
 from ...runtime.lane import Lane
 from ...runtime.worker import TICK
-from .bookmark import REPEAT, Bookmark
-from .client import HOPELESS, STRANDED, describe, error_of
+from .bookmark import Bookmark
+from .client import STRANDED, describe, error_of
 from .cluster import LOOK_INTERVAL, Asker, Cluster, Found, Watcher
-from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
-from .subscription import Place, Subscription
+from .committing import Committing
+from .partitions import TopicPartitions
+from .subscription import Subscription
 
 FETCH_WAIT = 100
 """Milliseconds that a broker may hold back the answer that there is nothing.
@@ -51,47 +50,6 @@ _HOLD = 0.02  # s that a full source may hold up others before it is paused
 _HOLD_ALONE = 1.0  # s that it may when there are no others
 _UPKEEP = 0.5  # s between looks at everything else
 _SECOND_CHANCE = 6.0  # s for a client to be answered after all
-_LONGEST_CHECK = 0.1  # s that a look at what is committed may hold up the topics of the group
-_WARN_AGAIN = 60.0  # s between warnings that somebody else commits
-
-
-@attrs.frozen
-class ReaderKey:
-    """What sources have in common that share a consumer, and which of several it is."""
-
-    cluster: Cluster
-    group: str | None
-    number: int
-
-
-@asynccontextmanager
-async def reading(
-    shared: Shared,
-    cluster: Cluster,
-    group: str | None,
-    subscription: Subscription,
-    grace: Callable[[], float],
-) -> AsyncIterator[None]:
-    """Read the topic of *subscription* until the end, with a consumer that has not got it yet.
-
-    At the end what was settled is committed, for *grace* seconds at most.
-    """
-    async with AsyncExitStack() as stack:
-        number = 0
-        while True:
-            key = ReaderKey(cluster, group, number)
-            reader = await stack.enter_async_context(
-                shared.use(key, lambda: Reader(shared, cluster, group, subscription.log))
-            )
-            if reader.claim(subscription):
-                break
-            await stack.aclose()
-            number += 1
-        try:
-            yield
-        finally:
-            with trio.CancelScope(shield=True):  # bounded by the grace and a turn of the thread
-                await reader.leave(subscription, grace())
 
 
 class Reader(Watcher):
@@ -108,16 +66,14 @@ class Reader(Watcher):
         self._log = log
         self._claimed: set[str] = set()
         self._topics: dict[str, TopicPartitions] = {}
-        self._leaving: dict[str, Subscription] = {}
         self.unmarked: set[TopicPartitions] = set()
+        self._committing: Committing | None = None
         self._full: set[TopicPartitions] = set()
-        self._moved: deque[tuple[str, Mapping[int, Place]]] = deque()
         self._orders: deque[Callable[[], object]] = deque()
         self._consumer: Consumer | None = None
         self._heard_at = self._suspected_at = 0.0
-        self._next_upkeep = self._next_check = 0.0
+        self._next_upkeep = 0.0
         self._hurried_until = 0.0
-        self._warned: dict[str, float] = {}
         self._failure: Exception | None = None
         self._stack = AsyncExitStack()
 
@@ -129,6 +85,7 @@ class Reader(Watcher):
             )
             if self._group is not None:
                 self.bookmark = Bookmark(self._group, self.asker.trouble)
+                self._committing = Committing(self.bookmark, self._topics, self.unmarked, self.tell)
             self._lane = Lane("kafka-reads", turn=self._turn)
             await opening.enter_async_context(self._lane)
             await self._lane.run(self._connect)
@@ -147,8 +104,8 @@ class Reader(Watcher):
         if subscription.topic in self._claimed:
             return False
         self._claimed.add(subscription.topic)
-        if self._group is not None:
-            subscription.on_moved = partial(self._note_moved, subscription.topic)
+        if self._committing is not None:
+            subscription.on_moved = partial(self._committing.moved, subscription.topic)
         subscription.condition.waits(str(self._cluster))
         self._lane.post(partial(self._add, subscription))
         return True
@@ -156,15 +113,12 @@ class Reader(Watcher):
     async def leave(self, subscription: Subscription, grace: float) -> None:
         """Commit what was settled of the topic, and read it no more."""
         subscription.close()
-        if self._group is not None:
-            self._lane.post(partial(self._leaves, subscription))
+        if self._committing is not None:
+            self._lane.post(partial(self._committing.leaves, subscription))
             with trio.move_on_after(grace):
                 await subscription.committed.wait()
         await self._lane.run(self._remove, subscription)
         self._claimed.discard(subscription.topic)
-
-    def _note_moved(self, topic: str, places: Mapping[int, Place]) -> None:
-        self._moved.append((topic, places))
 
     # -- what partitions need ----------------------------------------------------------------------
 
@@ -223,21 +177,13 @@ class Reader(Watcher):
         self._hurried_until = time.monotonic() + 1.0
         self.asker.hurry()
 
-    def _leaves(self, subscription: Subscription) -> None:
-        self._leaving[subscription.topic] = subscription
-
     def _remove(self, subscription: Subscription) -> None:
-        self._leaving.pop(subscription.topic, None)
+        if self._committing is not None:
+            self._committing.left(subscription)
         topic = self._topics.pop(subscription.topic, None)
         if topic is not None:
             self._full.discard(topic)
             self.unmarked.discard(topic)
-            if self.bookmark is not None and self.bookmark.behind(subscription.topic):
-                subscription.log.warning(
-                    "Kafka topic %s: the position was not committed in time; some data will "
-                    "come again",
-                    subscription.topic,
-                )
             topic.close()
 
     def _turn(self) -> None:
@@ -260,8 +206,8 @@ class Reader(Watcher):
         if now >= self._next_upkeep:
             self._next_upkeep = now + _UPKEEP
             self._keep_up(now)
-        if self.bookmark is not None:
-            self._commit(self.bookmark)
+        if self._committing is not None:
+            self._committing.commit(self.consumer)
         if self._full and self._is_held_up(now):
             time.sleep(_BUSY)
             return
@@ -272,7 +218,8 @@ class Reader(Watcher):
 
     def _patience(self, now: float) -> float:
         """How long to poll: whatever else is wanted waits for the end of it."""
-        if self._leaving or self.unmarked or now < self._hurried_until:
+        urgent = self._committing is not None and self._committing.urgent
+        if urgent or now < self._hurried_until:
             return _BUSY
         return _IDLE if self._full or now - self._heard_at < 1.0 else TICK
 
@@ -296,15 +243,15 @@ class Reader(Watcher):
             if topic.subscription.has_room or topic.subscription.closing:
                 self._full.discard(topic)
                 topic.full_since = 0.0
-                if topic.paused:
-                    topic.resume()
-            elif not topic.paused:
+                if topic.assignment.paused:
+                    topic.assignment.resume()
+            elif not topic.assignment.paused:
                 topic.full_since = topic.full_since or now
                 patience = _HOLD if len(self._topics) > len(self._full) else _HOLD_ALONE
                 if now - topic.full_since < patience:
                     held = True
                 else:
-                    topic.pause()
+                    topic.assignment.pause()
         return held
 
     # -- now and then ------------------------------------------------------------------------------
@@ -331,9 +278,8 @@ class Reader(Watcher):
             topic.note_ends()
         if self._topics:
             self._renew_if_stranded(now)
-        if self.bookmark is not None and now >= self._next_check:
-            self._next_check = now + REPEAT
-            self._check(self.bookmark)
+        if self._committing is not None:
+            self._committing.check_if_due(self.consumer, now)
 
     def _renew_if_stranded(self, now: float) -> None:
         """Go on with another client where the cluster answers, but not this one."""
@@ -364,52 +310,4 @@ class Reader(Watcher):
                 self.tell(topic.subscription.fail, error)
             return
         for topic in self._topics.values():
-            topic.assign_anew()
-
-    # -- groups ------------------------------------------------------------------------------------
-
-    def _commit(self, bookmark: Bookmark) -> None:
-        while self._moved:
-            name, places = self._moved.popleft()
-            if (moved := self._topics.get(name)) is not None:
-                bookmark.settle(name, moved.valid(places))
-        for topic in list(self.unmarked):
-            topic.mark()
-            if bookmark.refusal is not None and bookmark.refusal.code() in HOPELESS:
-                topic.fail(bookmark.refusal)
-        bookmark.commit(self.consumer, at_once=bool(self.unmarked or self._leaving))
-        for name, subscription in list(self._leaving.items()):
-            if not bookmark.behind(name):
-                del self._leaving[name]
-                self.tell(subscription.committed.set)
-
-    def _check(self, bookmark: Bookmark) -> None:
-        """Notice positions that are gone, or that somebody else has committed."""
-        asked = [TopicPartition(*place) for place in bookmark.places]
-        try:
-            found = self.consumer.committed(asked, _LONGEST_CHECK) if asked else []
-        except KafkaException:
-            return  # the next time, maybe
-        gone, foreign = bookmark.compare(found)
-        for name in gone & set(self._topics):
-            self._topics[name].subscription.upstream[POSITION_GONE] += 1
-            self._warn(
-                name,
-                f"the position of the group {bookmark.group!r} was gone (expired, see "
-                "offsets.retention.minutes, or deleted): committed again",
-            )
-        for name in foreign.keys() & set(self._topics):
-            self._topics[name].subscription.upstream[POSITION_TAKEN] += 1
-            self._warn(
-                name,
-                f"the position of the group {bookmark.group!r} was committed by another, "
-                f"{foreign[name]!r}: give each connector a group_id of its own",
-            )
-        if gone or foreign:
-            bookmark.repeat()
-
-    def _warn(self, name: str, text: str) -> None:
-        now = time.monotonic()
-        if now - self._warned.get(name, -_WARN_AGAIN) >= _WARN_AGAIN:
-            self._warned[name] = now
-            self._topics[name].subscription.log.warning("Kafka topic %s: %s", name, text)
+            topic.assignment.anew()

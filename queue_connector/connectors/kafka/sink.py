@@ -31,10 +31,12 @@ from ...model.services import Client, Services
 from ...model.stream import DataSink
 from ...runtime.worker import Worker
 from .client import KafkaError, describe
-from .producer import ENVELOPE, MAX_MESSAGE_BYTES, key_of
+from .outgoing import MOST_BYTES, Outgoing
+from .producer import key_of
+from .producer_client import ENVELOPE, MAX_MESSAGE_BYTES
 from .timestamps import SENDING_TIME, TimestampError, TimestampOptions
 from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
-from .writer import MOST_BYTES, Outgoing, TopicWriter
+from .writer import TopicWriter
 
 ENCODE_BUDGET = 0.005
 """Seconds for which data are encoded before what there is is sent."""

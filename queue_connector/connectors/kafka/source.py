@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -37,7 +36,7 @@ from ...model.services import Client, Services
 from ...model.stream import DataSource, Provenance
 from ...runtime.worker import Worker
 from .cluster import Cluster
-from .reader import reading
+from .reading import reading
 from .subscription import Burst, Place, Start, Subscription
 from .topic import KafkaTopicDescriptor
 
@@ -60,26 +59,6 @@ COMMIT_GRACE = 5.0
 """Seconds that the last commit of a source gets when it stops."""
 
 MAX_OFFSET = 2**63 - 1
-
-
-def parse_start(written: int | str) -> Start:
-    """Where a configuration says that reading begins.
-
-    Raises:
-        ValueError: it is none of the words, no time, or a time without a zone.
-    """
-    if isinstance(written, int):
-        return Start("offset", written)
-    if written in ("latest", "earliest"):
-        return Start("latest" if written == "latest" else "earliest")
-    when = datetime.datetime.fromisoformat(written)
-    if when.tzinfo is None:
-        raise ValueError("the time has no zone")
-    since = when - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    milliseconds = since // datetime.timedelta(milliseconds=1)
-    if milliseconds < 0:
-        raise ValueError("Kafka has no time before 1970")
-    return Start("time", milliseconds)
 
 
 @sources.register("KafkaConsumerSource")
@@ -137,7 +116,7 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         """Also a start that is none."""
         yield from super().faults(spec)
         try:
-            start = parse_start(self.start)
+            start = Start.parse(self.start)
         except ValueError as error:
             yield Fault(
                 "$.start",
@@ -165,7 +144,7 @@ class KafkaConsumerSource(DataSource):
         self._topic = descriptor.topic
         self._group = descriptor.group_id
         self._cluster = descriptor.cluster
-        self._begin = parse_start(descriptor.start)
+        self._begin = Start.parse(descriptor.start)
         self._services = services
         self._worker = Worker()
         self._subscription: Subscription | None = None

@@ -7,6 +7,7 @@ thread that it should fetch nothing more for now.
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,26 @@ class Start:
     at: Literal["latest", "earliest", "offset", "time"] = "latest"
     value: int = 0
     """The offset, or the time in ms since the Unix epoch."""
+
+    @classmethod
+    def parse(cls, written: int | str) -> Start:
+        """What a configuration says.
+
+        Raises:
+            ValueError: it is none of the words, no time, or a time without a zone.
+        """
+        if isinstance(written, int):
+            return cls("offset", written)
+        if written in ("latest", "earliest"):
+            return cls("latest" if written == "latest" else "earliest")
+        when = datetime.datetime.fromisoformat(written)
+        if when.tzinfo is None:
+            raise ValueError("the time has no zone")
+        since = when - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        milliseconds = since // datetime.timedelta(milliseconds=1)
+        if milliseconds < 0:
+            raise ValueError("Kafka has no time before 1970")
+        return cls("time", milliseconds)
 
 
 @attrs.frozen

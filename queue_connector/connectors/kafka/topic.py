@@ -22,7 +22,8 @@ from ...model.errors import Fault
 from ...model.option import Descriptor, option
 from ...model.registry import UnknownNameError
 from ...model.services import Place
-from .options import OPTIONS_DOC, OptionsForm, absences_of_options, faults_of_options
+from .options import OPTIONS_DOC, OptionsForm, faults_of_options
+from .references import absences_of_options
 
 DEFAULT_PORT = 9092
 MAX_TOPIC_LENGTH = 249

@@ -1,6 +1,6 @@
 """Messages on their way to a topic, until each was accepted or refused.
 
-* window    `MOST` messages and `MOST_BYTES`, and one more, may be under way; then `send` waits
+* window    bounds what is under way, see `outgoing`; where it is full, `send` waits
 * outages   waited out for as long as it takes. What was cut off and not accepted may arrive or not,
             see `producer`
 * retries   librdkafka repeats what a broker did not take, once and in order. What it gives up, as
@@ -14,26 +14,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from operator import itemgetter
 
-import attrs
 import trio
 
 from ...model.errors import EndpointError
 from ...model.services import Services
 from ...runtime.backoff import Backoff
-from .client import HOPELESS, KafkaError, describe
+from .client import HOPELESS, REFUSALS, KafkaError, describe
+from .cluster import NO_SUCH_TOPIC
+from .outgoing import Outgoing, is_full
 from .producer import KafkaProducer, key_of
 from .round import Round
 from .topic import KafkaAddress
-
-MOST = 10_000
-"""Messages that may be under way from one writer."""
-
-MOST_BYTES = 16 * 2**20
-"""Bytes of messages beyond which a writer sends no more until some were accepted."""
 
 FLUSH_GRACE = 1.0
 """Seconds that what is under way gets for its acknowledgements once the writer is to stop."""
@@ -48,47 +43,9 @@ RETRY_MOST = 4.0
 SLOW = 3.0
 """Seconds without an acknowledgement after which a writer waits for one."""
 
-REFUSALS = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.INVALID_RECORD,
-    }
-)
-"""Errors that are a message's own, if it was sent alone."""
-
-_ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
-
-
-@attrs.define(eq=False)
-class Outgoing:
-    """Messages to be sent in order, and who is told what became of them, on the Trio thread.
-
-    ``told`` is called with places of messages and the errors of those that were refused for what
-    they are; ``failed`` with the reason for which nothing more will be told.
-    """
-
-    payloads: Sequence[Any]
-    """Bytes, arrays of bytes or, for tombstones, None."""
-    told: Callable[[Sequence[int], Mapping[int, KafkaError]], None]
-    failed: Callable[[EndpointError], None]
-    timestamps: Sequence[int] = ()
-    """In ms since the Unix epoch; none: the time of sending."""
-    key: bytes | None = None
-    headers: list[tuple[str, str | bytes | None]] | None = None
-    number: int = attrs.field(init=False, default=0)
-    left: int = attrs.field(init=False, default=0)
-    """Messages of which nothing was told yet."""
-    size: int = attrs.field(init=False)
-    """Bytes of all of them."""
-
-    @size.default
-    def _all_bytes(self) -> int:
-        return sum([len(payload or b"") for payload in self.payloads])
-
 
 _Message = tuple[int, int, Outgoing]
-"""Number of what it is sent with, its place there, and that; they sort in the order of sending."""
+"""Number of what it is sent with, its place there, and that; the first two say the order."""
 
 
 class TopicWriter:
@@ -203,7 +160,7 @@ class TopicWriter:
             while first < end:
                 while not self._may_send():
                     await self._changed.park()
-                last = self._fitting(outgoing, first)
+                last = outgoing.fitting(first, self._count, self._bytes)
                 self._take_on(outgoing, range(first, last))
                 first = last
         finally:
@@ -219,7 +176,7 @@ class TopicWriter:
     def send_nowait(self, outgoing: Outgoing) -> bool:
         """Send messages while it is free; False: not all of them fit, and none was sent."""
         end = len(outgoing.payloads)
-        if self._fitting(outgoing, 0) < end:
+        if outgoing.fitting(0, self._count, self._bytes) < end:
             return False
         self._take_on(outgoing, range(end))
         return True
@@ -229,23 +186,10 @@ class TopicWriter:
             raise self._failure
         if self._client is None:
             raise RuntimeError("the sink is not started")
-        if self._again or self._alone or self._by_itself:
-            return False
-        if self._count >= MOST or self._bytes >= MOST_BYTES:
+        held = self._again or self._alone or self._by_itself
+        if held or is_full(self._count, self._bytes):
             return False
         return self._client.may_send(self)
-
-    def _fitting(self, outgoing: Outgoing, first: int) -> int:
-        """Behind which message the window is full."""
-        payloads = outgoing.payloads
-        room, end = MOST_BYTES - self._bytes, min(len(payloads), first + MOST - self._count)
-        if _size(outgoing, range(first, end)) <= room:
-            return end
-        for place in range(first, end):
-            room -= len(payloads[place] or b"")
-            if room <= 0:
-                return place + 1
-        return end
 
     def _take_on(self, outgoing: Outgoing, places: range) -> None:
         if not outgoing.number:
@@ -254,7 +198,7 @@ class TopicWriter:
             self._open[outgoing] = None
         outgoing.left += len(places)
         self._count += len(places)
-        self._bytes += _size(outgoing, places)
+        self._bytes += outgoing.size_of(places)
         self._produce(outgoing, places)
 
     def _produce(self, outgoing: Outgoing, places: Sequence[int], *, alone: bool = False) -> None:
@@ -332,7 +276,7 @@ class TopicWriter:
         self, outgoing: Outgoing, places: Sequence[int], refused: Mapping[int, KafkaError]
     ) -> None:
         self._count -= len(places)
-        self._bytes -= _size(outgoing, places)
+        self._bytes -= outgoing.size_of(places)
         outgoing.left -= len(places)
         if not outgoing.left:
             self._open.pop(outgoing, None)
@@ -346,17 +290,17 @@ class TopicWriter:
             if (self._again or self._alone) and not self._rounds and not self._sought:
                 if self._again:
                     self._send_again()
-                elif client.go_alone(self):
+                elif client.writers.go_alone(self):
                     _, place, outgoing = self._alone.pop(0)
                     self._by_itself = True
                     self._produce(outgoing, [place], alone=True)
             if not self._alone and not self._by_itself:
-                client.go_together(self)
+                client.writers.go_together(self)
         if self._changed:
             self._changed.unpark_all()
 
     def _send_again(self) -> None:
-        waiting, self._again = sorted(self._again, key=_order), []
+        waiting, self._again = sorted(self._again, key=itemgetter(0, 1)), []
         while waiting:
             outgoing = waiting[0][2]
             places = [place for _, place, other in waiting if other is outgoing]
@@ -368,18 +312,15 @@ class TopicWriter:
         if error is not None and error.code() in HOPELESS:
             self.fail(describe(error))
         elif error is not None:
-            self._miss(error)
+            absent = ", which does not exist" if error.code() in NO_SUCH_TOPIC else ""
+            self._condition.waits(f"the topic {self.topic!r}{absent}", describe(error))
+            self._changed.unpark_all()
         else:
             self._answered = True
             self._sought = False
             if not self._again and not self._alone:
                 self._condition.is_well()
             self.proceed()
-
-    def _miss(self, error: KafkaError) -> None:
-        absent = ", which does not exist" if error.code() in _ABSENT else ""
-        self._condition.waits(f"the topic {self.topic!r}{absent}", describe(error))
-        self._changed.unpark_all()
 
     def gone(self, reason: str) -> None:
         """No broker answers."""
@@ -407,14 +348,3 @@ class TopicWriter:
             for outgoing in waiting:
                 outgoing.failed(self._failure)
         self._changed.unpark_all()
-
-
-def _order(message: _Message) -> tuple[int, int]:
-    return message[:2]
-
-
-def _size(outgoing: Outgoing, places: Sequence[int]) -> int:
-    payloads = outgoing.payloads
-    if len(places) == len(payloads):
-        return outgoing.size
-    return sum(len(payloads[place] or b"") for place in places)

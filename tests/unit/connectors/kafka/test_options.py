@@ -14,13 +14,10 @@ from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from queue_connector.configuration import document
 from queue_connector.connectors.kafka.librdkafka_settings import NAMES
-from queue_connector.connectors.kafka.options import (
-    MAX_REFERENCED_BYTES,
-    SETTINGS,
-    faults_of_options,
-    resolve,
-)
+from queue_connector.connectors.kafka.options import faults_of_options
 from queue_connector.connectors.kafka.producer import KafkaProducer
+from queue_connector.connectors.kafka.references import MAX_REFERENCED_BYTES, resolve
+from queue_connector.connectors.kafka.settings import SETTINGS
 from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
 from queue_connector.model.errors import ConfigError, EndpointError
 
@@ -387,7 +384,7 @@ def test_what_librdkafka_says_of_a_bad_secret_does_not_show_it(name, tmp_path, c
     options = {**TLS, **partners[name], name: "env:BAD"}
     producer = KafkaProducer("127.0.0.1:1", options, 1000, logging.getLogger("kafka"))
     with pytest.raises(EndpointError) as caught:
-        producer._open()
+        producer._client.open()
     assert "ssl.key" in str(caught.value)
     assert "hunter2" not in f"{caught.value!r} {caught.value} {caught.value.__dict__} {caplog.text}"
 

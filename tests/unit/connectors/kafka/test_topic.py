@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queue_connector.connectors.kafka.producer import MAX_MESSAGE_BYTES
+from queue_connector.connectors.kafka.producer_client import MAX_MESSAGE_BYTES
 from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor, TooLargeError
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor
 from queue_connector.connectors.kafka.topic import bootstrap_servers

@@ -1,0 +1,56 @@
+"""Which consumer reads a topic: one for all of a cluster, log-in and group that nobody reads twice.
+
+* twice     a topic that two sources read is read by two consumers, as each has its own pace
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import attrs
+import trio
+
+from ...model.shared import Shared
+from .cluster import Cluster
+from .reader import Reader
+from .subscription import Subscription
+
+
+@attrs.frozen
+class ReaderKey:
+    """What sources have in common that share a consumer, and which of several it is."""
+
+    cluster: Cluster
+    group: str | None
+    number: int
+
+
+@asynccontextmanager
+async def reading(
+    shared: Shared,
+    cluster: Cluster,
+    group: str | None,
+    subscription: Subscription,
+    grace: Callable[[], float],
+) -> AsyncIterator[None]:
+    """Read the topic of *subscription* until the end, with a consumer that has not got it yet.
+
+    At the end what was settled is committed, for *grace* seconds at most.
+    """
+    async with AsyncExitStack() as stack:
+        number = 0
+        while True:
+            key = ReaderKey(cluster, group, number)
+            reader = await stack.enter_async_context(
+                shared.use(key, lambda: Reader(shared, cluster, group, subscription.log))
+            )
+            if reader.claim(subscription):
+                break
+            await stack.aclose()
+            number += 1
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):  # bounded by the grace and a turn of the thread
+                await reader.leave(subscription, grace())
