@@ -182,9 +182,16 @@ def readable(value: Data) -> bytes:
 
 
 class DataSink(Endpoint):
-    """Where data go."""
+    """Where data go.
 
-    @abc.abstractmethod
+    Write `awrite`, for each datum by itself, or `awrite_batch`, where many together are cheaper.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.awrite is DataSink.awrite and cls.awrite_batch is DataSink.awrite_batch:
+            raise TypeError(f"{cls.__name__} has neither awrite nor awrite_batch")
+
     async def awrite(self, value: Data) -> None:
         """Deliver one datum; on return the endpoint has accepted it.
 
@@ -192,6 +199,10 @@ class DataSink(Endpoint):
             DataError: this datum cannot be delivered; the next one may be.
             EndpointError: the endpoint failed for good.
         """
+        delivery = Delivery([value])
+        await self.awrite_batch(delivery)
+        for error in delivery.refused.values():
+            raise error
 
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Deliver many data in order, and tell *delivery* of each whether it was accepted.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import queue_connector
+from tests import house
 
 PACKAGE = Path(queue_connector.__file__).parent
 FLOORS = [
@@ -133,3 +134,15 @@ def test_no_two_modules_import_each_other(name):
             continue
         seen.add(module)
         waiting += [inner for inner in _inside(module) if not gathers(inner, module)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_and_functions_are_short(name):
+    assert house.lines(MODULES[name]) <= 350
+    assert house.longest_function(MODULES[name]) <= 45
+
+
+def test_the_page_on_the_architecture_tells_how_many_rooms_and_arrows_there_are():
+    page = PACKAGE.parent / "docs" / "explanations" / "architecture.md"
+    rooms, flat, arrows, *_ = house.row(PACKAGE).split(" | ")
+    assert f"| now | {rooms} | {flat} | {arrows} |" in page.read_text("utf-8")

@@ -154,13 +154,6 @@ class KafkaProducerSink(DataSink):
         """Give what is under way a moment, then leave the broker."""
         await self._writer.stop()
 
-    async def awrite(self, value: Data) -> None:
-        """Send one datum; on return the broker has it for good."""
-        delivery = Delivery([value])
-        await self.awrite_batch(delivery)
-        for error in delivery.refused.values():
-            raise error
-
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Send all, then wait for every acknowledgement."""
         await self.begin(delivery)

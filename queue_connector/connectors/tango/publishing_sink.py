@@ -37,13 +37,6 @@ class PublishingSink(DataSink):
         """Do nothing: the attributes keep their last values until the group removes them."""
         await trio.lowlevel.checkpoint()
 
-    async def awrite(self, value: Data) -> None:
-        """Publish one datum; raises a `DataError` when it does not fit."""
-        delivery = Delivery([value])
-        await self.awrite_batch(delivery)
-        for error in delivery.refused.values():
-            raise error
-
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Publish the data that fit, in one job, and refuse the others."""
         values, refused = await self._take(delivery.values)

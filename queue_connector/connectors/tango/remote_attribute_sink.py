@@ -146,13 +146,6 @@ class TangoRemoteAttributeSink(DataSink):
         await self._worker.run(self._attribute.close)
         self._condition.closed()
 
-    async def awrite(self, value: Data) -> None:
-        """Write one value; on return the device has taken it."""
-        delivery = Delivery([value])
-        await self.awrite_batch(delivery)
-        for error in delivery.refused.values():
-            raise error
-
     async def awrite_batch(self, delivery: Delivery) -> None:
         """Write all values in order; waits for a device that is away."""
         backoff, done, unanswered = Backoff(RETRY_FIRST, RETRY_MOST), 0, 0

@@ -337,3 +337,14 @@ def check(ledger: Ledger, fates, values, rejected):
     bad = [value for value in over if not all(fate[value] for fate in fates)]
     assert sorted(rejected) == bad
     assert (ledger.delivered, ledger.skipped) == (len(over) - len(bad), len(bad))
+
+
+def test_a_sink_that_writes_nothing_is_no_sink():
+    with pytest.raises(TypeError, match="Nothing has neither awrite nor awrite_batch"):
+
+        class Nothing(DataSink):
+            async def start(self):
+                pass
+
+            async def stop(self):
+                pass
