@@ -189,17 +189,22 @@ class Writer:
     def drain(self, seconds: float) -> bool:
         """Wait until all is written, but no longer than *seconds*; whether it is."""
         with self._state:
-            return self._state.wait_for(lambda: not self._size, seconds)
+            return self._state.wait_for(lambda: not (self._size or self._untold), seconds)
+
+    @property
+    def _untold(self) -> int:
+        return self.lost - self._told
 
     def _write(self) -> None:
         while True:
             with self._state:
-                self._state.wait_for(lambda: self._texts)
+                self._state.wait_for(lambda: self._texts or self._untold)
+                if lost := self._untold:  # behind what was taken before it
+                    self._texts.append(self._gap(lost).encode("utf-8", "backslashreplace"))
+                    self._size += len(self._texts[-1])
+                    self._told = self.lost
                 data = b"".join(self._texts)
                 self._texts.clear()
-                lost, self._told = self.lost - self._told, self.lost
-            if lost:
-                data += self._gap(lost).encode("utf-8", "backslashreplace")
             self._deliver(data)
             with self._state:
                 self._size = sum(map(len, self._texts))

@@ -13,10 +13,10 @@ import trio.testing
 
 from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import (
+    outgoing,
     partitions,
     producer_client,
     source as source_module,
-    writer,
 )
 from queue_connector.connectors.kafka.sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
@@ -197,7 +197,7 @@ async def test_what_the_broker_refuses_for_its_size_is_a_data_error(broker, topi
 
 
 async def test_more_than_the_send_queue_holds_is_waited_for(broker, topic, monkeypatch):
-    monkeypatch.setattr(writer, "MOST_BYTES", 64 * 1024)
+    monkeypatch.setattr(outgoing, "MOST_BYTES", 64 * 1024)
     options = {"encoding": "utf-8", "message_max_bytes": 10_000}
     async with make_sink(broker, topic, DataSpec("str"), **options) as sink:
         values = [f"{number:08}" * 1000 for number in range(200)]

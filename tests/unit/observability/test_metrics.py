@@ -9,8 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from queue_connector import __version__
 from queue_connector.model.ledger import SKIPPED, Batch, Ledger
-from queue_connector.observability import metrics
-from queue_connector.observability.exposition import Exposition
+from queue_connector.observability.exposition import MIN_AGE, Exposition, text
 from queue_connector.observability.metrics import FAMILIES, Snapshot
 
 PART = {
@@ -69,7 +68,7 @@ def labelled(**labels):
 
 
 def test_every_count_of_every_part_is_a_sample_with_its_labels():
-    found = read(metrics.text(Snapshot(statistics=STATISTICS, groups=GROUPS)))
+    found = read(text(Snapshot(statistics=STATISTICS, groups=GROUPS)))
     prefix = "queue_connector_"
     for exchange, ledger in STATISTICS.items():
         at = {"group": exchange.rpartition("[")[0], "exchange": exchange}
@@ -98,7 +97,7 @@ def test_every_count_of_every_part_is_a_sample_with_its_labels():
 
 
 def test_the_condition_of_each_source_and_sink_is_told_in_numbers():
-    found = read(metrics.text(Snapshot(statistics={"g[0]": STATISTICS["a[b].c[11]"]})))
+    found = read(text(Snapshot(statistics={"g[0]": STATISTICS["a[b].c[11]"]})))
     at = {"group": "g", "exchange": "g[0]", "index": "0"}
     source, sink = ({**at, kind: part["name"]} for kind, part in (("source", PART), ("sink", SINK)))
     told = {
@@ -119,7 +118,7 @@ def test_the_condition_of_each_source_and_sink_is_told_in_numbers():
 
 
 def test_a_group_has_1_for_its_state_only_and_tells_whether_it_has_a_fault():
-    found = read(metrics.text(Snapshot(statistics={}, groups=GROUPS)))
+    found = read(text(Snapshot(statistics={}, groups=GROUPS)))
     states = found["queue_connector_group_state"]
     assert len(states) == 14
     shown = {dict(labels)["group"]: dict(labels)["state"] for labels in states if states[labels]}
@@ -131,27 +130,27 @@ def test_a_group_has_1_for_its_state_only_and_tells_whether_it_has_a_fault():
 
 
 def test_it_tells_of_log_lines_that_nobody_read():
-    found = read(metrics.text(Snapshot(statistics={}, lost_lines=4)))
+    found = read(text(Snapshot(statistics={}, lost_lines=4)))
     assert found["queue_connector_lost_log_lines_total"] == {(): 4.0}
-    assert "queue_connector_lost_log_lines_total" not in read(metrics.text(Snapshot(statistics={})))
+    assert "queue_connector_lost_log_lines_total" not in read(text(Snapshot(statistics={})))
 
 
 def test_it_tells_of_subscribers_that_are_slow_and_of_those_that_were_cut_off():
-    found = read(metrics.text(Snapshot(statistics={}, slow=2, cut=3)))
+    found = read(text(Snapshot(statistics={}, slow=2, cut=3)))
     assert found["queue_connector_slow_subscribers"] == {(): 2.0}
     assert found["queue_connector_cut_subscribers_total"] == {(): 3.0}
 
 
 @pytest.mark.parametrize("connected", [None, True, False])
 def test_it_tells_whether_the_configuration_database_is_seen_when_one_is_followed(connected):
-    found = read(metrics.text(Snapshot(statistics={}, connected=connected)))
+    found = read(text(Snapshot(statistics={}, connected=connected)))
     shown = found.get("queue_connector_configuration_database_connected")
     assert shown == (None if connected is None else {(): float(connected)})
     assert found["queue_connector_build_info"] == {labelled(version=__version__): 1}
 
 
 def test_what_a_device_does_not_count_has_no_sample_and_no_zero():
-    found = read(metrics.text(Snapshot(statistics={"default[0]": {"received": 1}})))
+    found = read(text(Snapshot(statistics={"default[0]": {"received": 1}})))
     counted = [name for name in found if not name.startswith("queue_connector_build")]
     assert counted == ["queue_connector_received_total"]
 
@@ -163,7 +162,7 @@ def test_a_real_ledger_is_told_as_it_is():
     ledger.sources[0].settle(batch, 1, SKIPPED)
     ledger.sources[1].drop("inbox full", 4)
     ledger.sinks[0].hold(1)
-    found = read(metrics.text(Snapshot(statistics={"default[0]": ledger.as_dict()})))
+    found = read(text(Snapshot(statistics={"default[0]": ledger.as_dict()})))
     at = {"group": "default", "exchange": "default[0]"}
     first = {**at, "source": "first", "index": "0"}
     second = {**at, "source": "second", "index": "1"}
@@ -188,7 +187,7 @@ def test_names_are_unique_and_in_the_form_that_prometheus_asks_for():
         assert family.name.endswith("_total") is (family.kind.__name__ == "CounterMetricFamily")
         assert family.doc.endswith(".")
         assert "{" not in family.doc
-    text = metrics.text(Snapshot(statistics=STATISTICS, groups=GROUPS, connected=True))
+    text = text(Snapshot(statistics=STATISTICS, groups=GROUPS, connected=True))
     told = {family.name: family for family in prometheus(text)}
     for family in FAMILIES:
         assert told[family.name.removesuffix("_total")].documentation == family.doc
@@ -226,7 +225,7 @@ async def test_many_who_ask_at_once_cost_one_answer_and_later_ones_get_later_num
         for _ in range(50):
             nursery.start_soon(exposition.answer, "")
     assert taken == 1
-    await trio.sleep(metrics.MIN_AGE)
+    await trio.sleep(MIN_AGE)
     found = read((await exposition.answer(""))[1].decode())
     at = labelled(group="default", exchange="default[0]")
     assert found["queue_connector_received_total"][at] == taken == 2

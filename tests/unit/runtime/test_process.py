@@ -61,6 +61,19 @@ def test_nobody_waits_for_a_reader_and_what_is_lost_is_counted_and_told(pipe, mo
     assert writer.drain(5)
 
 
+def test_what_was_lost_is_told_though_nothing_more_comes(pipe, monkeypatch):
+    monkeypatch.setattr(process, "MAX_UNWRITTEN", 10_000)
+    reading, writing = pipe
+    writer = Writer(writing, gap)
+    writer.put("x" * 9_999 + "\n")
+    first = os.read(reading, 1)  # it has taken the text, and waits for room
+    writer.put("y\n")
+    assert writer.lost == 1
+    assert read_until(reading, b"lost\n") == "x" * 9_998 + "\n1 lost\n"
+    assert first == b"x"
+    assert writer.drain(5)
+
+
 def test_a_reader_that_has_gone_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
