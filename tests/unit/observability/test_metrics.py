@@ -187,8 +187,8 @@ def test_names_are_unique_and_in_the_form_that_prometheus_asks_for():
         assert family.name.endswith("_total") is (family.kind.__name__ == "CounterMetricFamily")
         assert family.doc.endswith(".")
         assert "{" not in family.doc
-    text = text(Snapshot(statistics=STATISTICS, groups=GROUPS, connected=True))
-    told = {family.name: family for family in prometheus(text)}
+    written = text(Snapshot(statistics=STATISTICS, groups=GROUPS, connected=True))
+    told = {family.name: family for family in prometheus(written)}
     for family in FAMILIES:
         assert told[family.name.removesuffix("_total")].documentation == family.doc
 
@@ -251,8 +251,8 @@ async def test_a_large_answer_leaves_the_loop_to_the_streams():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream)
         started = trio.current_time()
-        _, text = await exposition.answer("")
+        _, written = await exposition.answer("")
         took = trio.current_time() - started
         ended = True
-    assert len(text) > 500_000
+    assert len(written) > 500_000
     assert longest < max(0.05, took / 2), (longest, took)
