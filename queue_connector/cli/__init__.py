@@ -21,6 +21,7 @@ from ..runtime.process import INTERRUPTED, release_signals
 
 COMMANDS = {
     "serve": "run the device without a Tango database",
+    "run": "run exchanges without any Tango device",
     "demo": "dishes, broker, pipeline and telescope on this machine, live",
     "validate": "check configuration files, and name every fault",
     "plan": "print what a configuration would change, without doing it",
@@ -43,6 +44,7 @@ examples:
   queue-connector validate my-config.json    find every mistake before it is deployed
   queue-connector serve my-config.json       run the device from a file, without a Tango database
   queue-connector serve --subarray 01        run the flows of a subarray
+  queue-connector run my-config.json         run it without a device, from topic to topic
   queue-connector plan my-config.json --device test-sdp/queueconnector/01
                                              what would change, without doing it
   queue-connector statistics test-sdp/queueconnector/01 --watch 1

@@ -6,31 +6,15 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from ..model import texts
+from .accounts import Part, parts_of, table
 from .common import DEFAULT_DEVICE, ask_device, failure, positive
 
 if TYPE_CHECKING:
     from .common import Commands
 
-COLUMNS = (
-    "received",
-    "delivered",
-    "filtered",
-    "dropped",
-    "failed",
-    "skipped",
-    "dead_lettered",
-    "in_flight",
-    "queued",
-)
-"""The keys of a ledger that a table shows, in this order."""
-
-NOT_COUNTED = "-"
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -79,7 +63,7 @@ def _once(options: argparse.Namespace) -> int:
     told = ask_device(options.device, "statistics", "groups", "versionId")
     try:
         statistics, groups = json.loads(told[0]), json.loads(told[1])
-        parts = list(_parts(statistics))
+        parts = list(parts_of(statistics))
         wrong = [part.imbalance for part in parts if part.imbalance]
         text = _text(options.format, statistics, groups, told[2], parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -91,7 +75,7 @@ def _once(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _text(format_: str, statistics: Any, groups: Any, version: str, parts: Sequence[_Part]) -> str:
+def _text(format_: str, statistics: Any, groups: Any, version: str, parts: Sequence[Part]) -> str:
     if format_ == "json":
         return json.dumps(statistics, indent=2)
     if format_ == "prometheus":
@@ -100,78 +84,4 @@ def _text(format_: str, statistics: Any, groups: Any, version: str, parts: Seque
 
         snapshot = Snapshot(statistics=statistics, groups=groups, version=version)
         return text(snapshot).rstrip("\n")
-    return "\n".join(_table(parts)) if parts else "nothing is configured"
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class _Part:
-    """An exchange, or with a ``kind`` one of its sources and sinks, and what it counts."""
-
-    exchange: str
-    kind: str
-    name: str
-    ledger: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"  {self.kind:6} {self.name}" if self.kind else self.exchange
-
-    @property
-    def cells(self) -> list[str]:
-        return [self._cell(key) for key in COLUMNS]
-
-    def _cell(self, key: str) -> str:
-        value = self.ledger.get(key, NOT_COUNTED)
-        return str(sum(value.values()) if isinstance(value, dict) else value)
-
-    @property
-    def imbalance(self) -> str:
-        """What does not balance, in words; empty when all does."""
-        ledger = self.ledger
-        dropped = sum(ledger["dropped"].values())
-        ends = ("delivered", "filtered", "failed", "in_flight")
-        settled = dropped + sum(ledger.get(end, 0) for end in ends)
-        if ledger["received"] == settled:
-            return ""
-        where = " ".join(filter(None, (self.exchange, self.kind, self.name)))
-        return (
-            f"{where}: does not balance: {ledger['received']} received, but delivered, filtered, "
-            f"dropped, failed and in flight are {settled}"
-        )
-
-
-def _parts(statistics: Mapping[str, Any]) -> Iterator[_Part]:
-    for name, ledger in statistics.items():
-        exchange = texts.name(name)
-        yield _Part(exchange, "", "", ledger)
-        for kind in ("source", "sink"):
-            for part in ledger.get(f"{kind}s", ()):
-                yield _Part(exchange, kind, texts.name(part["name"]), part)
-
-
-def _table(parts: Sequence[_Part]) -> Iterator[str]:
-    """A table for each exchange, all with the same columns, and what is to be said below it."""
-    titles = max(len(part.title) for part in parts)
-    heads = [key.replace("_", " ") for key in COLUMNS]
-    widths = [
-        max(len(head), *(len(part.cells[index]) for part in parts))
-        for index, head in enumerate(heads)
-    ]
-
-    def line(title: str, cells: Sequence[str]) -> str:
-        right = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        return "  ".join((title.ljust(titles), *right))
-
-    for exchange in dict.fromkeys(part.exchange for part in parts):
-        mine = [part for part in parts if part.exchange == exchange]
-        if exchange != parts[0].exchange:
-            yield ""
-        yield line("", heads)
-        yield from (line(part.title, part.cells) for part in mine)
-        for key, title in ("dropped", "dropped"), ("upstream", "before the sources"):
-            if told := {what: count for what, count in mine[0].ledger[key].items() if count}:
-                yield f"  {title}: " + ", ".join(f"{what} {told[what]}" for what in told)
-        yield from [f"  {part.imbalance}" for part in mine if part.imbalance] or ["  balances"]
+    return "\n".join(table(parts)) if parts else "nothing is configured"

@@ -102,7 +102,7 @@ async def test_what_an_aborted_transaction_leaves_is_not_lost_when_retention_tak
 async def test_a_position_that_is_gone_is_committed_again_and_said(
     servers, topic, monkeypatch, caplog
 ):
-    for room in ("bookmark", "reader"):
+    for room in ("bookmark", "committing"):
         monkeypatch.setattr(f"queue_connector.connectors.kafka.{room}.REPEAT", 0.5)
     create_topic(servers, topic)
     services = Services()
