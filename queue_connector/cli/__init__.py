@@ -28,6 +28,7 @@ COMMANDS = {
     "statistics": "print what became of every datum of a running device",
     "config": "write and read configurations in the configuration database",
     "flows": "print what the connector of a subarray would carry, and why not the rest",
+    "graph": "draw the exchanges of a configuration, or of a running device",
     "schema": "print the JSON Schema of configurations",
 }
 """Each command, which has a file of its own, and what it does in few words."""

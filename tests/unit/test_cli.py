@@ -446,6 +446,58 @@ def test_flows_are_written_listed_and_deleted_with_their_states(entities, files,
     assert capsys.readouterr().out == "/flow: no flow below names a queue connector\n"
 
 
+def topics(name, source, *sinks, **more):
+    kafka = {"servers": "h:9092", "encoding": "bytes"}
+    sources = [{"type": "KafkaConsumerSource", "topic": topic, **kafka} for topic in source]
+    ends = [{"type": "KafkaProducerSink", "topic": topic, **kafka} for topic in sinks]
+    return {name: [{"dtype": "bytes", "source": sources, "sink": ends, **more}]}
+
+
+def test_exchanges_are_drawn_for_a_terminal(files, capsys):
+    window = {"type": "BufferWithTimePipe", "timespan": 1.0}
+    groups = topics("one", ["a", "bb"], "c", "d") | topics("two", ["c"], "e")
+    groups["two"][0] |= {"dtype": "int64", "pipe": window}
+    for end in (*groups["two"][0]["source"], *groups["two"][0]["sink"]):
+        end["encoding"] = "npy"
+    assert status("graph", files.text(json.dumps({"exchanges": groups}))) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+one
+  [0] bytes
+      KafkaConsumerSource(a)  ─┐
+      KafkaConsumerSource(bb) ─┴─→ KafkaProducerSink(c)
+                               └─→ KafkaProducerSink(d)
+two
+  [0] int64
+      KafkaConsumerSource(c) ─→ BufferWithTimePipe ─→ KafkaProducerSink(e)
+"""
+    )
+
+
+def test_what_one_exchange_writes_and_another_reads_is_one_box(files, capsys):
+    groups = topics("one", ["a"], "b") | topics('t"wo', ["b"], "c")
+    file = files.text(json.dumps({"exchanges": groups}))
+    assert status("graph", "--format", "mermaid", file) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "flowchart LR"
+    assert '  subgraph "t#quot;wo"' in lines
+    assert [line.strip() for line in lines if "-->" in line] == [
+        "p0 --> e0",
+        "e0 --> p1",
+        "p1 --> e1",
+        "e1 --> p2",
+    ]
+    assert sum("the topic 'b'" in line for line in lines) == 1
+
+
+def test_only_what_is_there_and_valid_is_drawn(files, capsys):
+    assert status("graph", files.text("{")) == 1
+    assert "nothing was drawn" in capsys.readouterr().err
+    assert status("graph") == 2
+    assert status("graph", "x.json", "--running", "a/b/c") == 2
+
+
 def test_a_warning_is_told_and_refuses_nothing(path, files, capsys):
     attribute = {"attribute_name": "a", "dtype": "int64", "filter": 'type=="x"'}
     sink = {"type": "TangoObjectScatterAttributeSink", "attributes": [attribute]}
