@@ -99,8 +99,10 @@ class Codec(abc.ABC):
 
     def decode_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data | DecodeError]:
         """What `decode` gives for each of many payloads, in one go where they are alike."""
-        if len(payloads) > 1 and (values := self.read_batch(payloads, spec)) is not None:
-            return values
+        if len(payloads) > 1 and not spec.labels:  # a label is looked for at each number
+            values = self.read_batch(payloads, spec)
+            if values is not None:
+                return values
         found: list[Data | DecodeError] = []
         for payload in payloads:
             try:

@@ -1,8 +1,8 @@
 """``carray``: a raw row-major buffer, with no header and no shape on the wire.
 
 * wire      ``prod(shape) * itemsize`` bytes, row-major, in the byte order of the dtype
-* decode    a read-only view of the payload, zero-copy; one dimension of the shape may be
-            dynamic; a scalar is one item
+* decode    a read-only view of the payload, zero-copy; of many payloads of one length, a view of
+            them joined. One dimension of the shape may be dynamic; a scalar is one item
 * errors    `DecodeError` when the length does not fit, or a boolean or a character is none
 * source    numpy manual, "The N-dimensional array", internal memory layout
 """
@@ -41,11 +41,13 @@ class CArrayCodec(Codec):
         return array.tobytes()
 
     def read_batch(self, payloads: Sequence[bytes], spec: DataSpec) -> list[Data] | None:
-        if spec.shape or spec.kind not in (Kind.INT, Kind.FLOAT, Kind.COMPLEX):
+        if spec.dynamic or spec.kind not in (Kind.INT, Kind.FLOAT, Kind.COMPLEX):
             return None
-        if set(map(len, payloads)) != {spec.dtype.itemsize}:
+        size = math.prod(spec.shape) * spec.dtype.itemsize
+        if not size or set(map(len, payloads)) != {size}:
             return None
-        return list(np.frombuffer(b"".join(payloads), spec.dtype))
+        joined = np.frombuffer(b"".join(payloads), spec.dtype)
+        return list(joined.reshape(len(payloads), *spec.shape))
 
     def read(self, payload: bytes, spec: DataSpec) -> Data:
         shape = spec.shape

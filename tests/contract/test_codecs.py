@@ -283,8 +283,9 @@ FRAGMENTS = st.sampled_from(
 def test_a_batch_is_decoded_like_one_after_the_other(name, data):
     codec = codecs.lookup(name)()
     dtypes = ["float64", "float32", "int64", "uint8", "int16", "bool", "str", ">f8", "complex64"]
-    specs = [spec for d in dtypes if not codec.refusal(spec := DataSpec(d))]
-    spec = data.draw(st.sampled_from(specs))
+    specs = [DataSpec(dtype, shape) for dtype in dtypes for shape in ((), (2, 2), (-1,), (0,))]
+    specs.append(DataSpec("int16", labels=("low", "high")))
+    spec = data.draw(st.sampled_from([spec for spec in specs if not codec.refusal(spec)]))
     encoded = values(spec).map(lambda value: encoded_or_empty(codec, value, spec))
     payloads = data.draw(
         st.lists(FRAGMENTS, max_size=5) | st.lists(encoded | FRAGMENTS, max_size=5)

@@ -402,6 +402,20 @@ async def test_small_messages_are_decoded_many_at_a_time(broker, topic, monkeypa
     assert len(calls) < 200, "how many are there together depends on the broker"
 
 
+async def test_messages_of_a_few_kilobytes_are_one_batch_as_long_as_decoding_takes_no_time(
+    broker, topic, monkeypatch
+):
+    monkeypatch.setattr(source_module, "LOOP_BUDGET", LIMIT)
+    services = Services()
+    source = make_source(broker, topic, DataSpec("str"), encoding="utf-8", services=services)
+    texts = ["x" * 8000] * 50 + ["y" * (source_module.SMALL + 1)] * 2
+    async with source:
+        produce(broker, topic, [text.encode() for text in texts])
+        await arrived(services, 52)
+        batches = [(await source.receive_batch()).values for _ in range(2)]
+    assert batches == [texts[:50], texts[50:]], "what is large is not decoded on the Trio loop"
+
+
 async def test_a_source_resumes_where_another_one_stopped(broker, topic):
     async with make_sink(broker, topic) as sink:
         first, second = make_source(broker, topic), make_source(broker, topic)

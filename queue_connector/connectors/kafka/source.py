@@ -50,7 +50,7 @@ LOOP_BUDGET = 0.005
 """Seconds after which that happens where decoding is done on the Trio loop."""
 
 SMALL = 64 * 1024
-"""Bytes that are decoded on the Trio loop at a time, at most; the slowest codec takes 10 ms."""
+"""Bytes of a message that is decoded on the Trio loop, at most; the slowest codec takes 10 ms."""
 
 TOGETHER, TOGETHER_BYTES = 100, 4096
 """Messages, and their bytes, that are decoded in one go, at most: alike ones are cheaper so."""
@@ -271,9 +271,10 @@ class _Making:
         self._runs: dict[int, tuple[Place, int]] = {}
 
     def run(self, budget: float, most_bytes: int | None) -> None:
-        """Decode, at least one message, until *budget* seconds or *most_bytes* are used up.
+        """Decode, at least one message, until *budget* seconds are used up.
 
-        Nobody else takes messages meanwhile.
+        A later message that has more than *most_bytes* is left for the next batch. Nobody else
+        takes messages meanwhile.
         """
         until = time.monotonic() + budget
         burst: Burst | None = self._subscription.first
@@ -302,28 +303,29 @@ class _Making:
         )
 
     def _next(self, burst: Burst, most_bytes: int | None) -> list[Message[Any, Any]]:
-        """The next messages to decode together; none where *most_bytes* are used up."""
+        """The next messages to decode together; none where the first has over *most_bytes*."""
         messages: list[Message[Any, Any]] = []
         end = self.size + TOGETHER_BYTES
         while burst.messages and self.count < self._most and self.size < end:
             message = burst.messages[0]
             size = len(message.value() or b"")
-            if most_bytes is not None and self.count and self.size + size > most_bytes:
+            if most_bytes is not None and self.count and size > most_bytes:
                 break
             messages.append(burst.messages.popleft())
-            self._note(burst, message)
             self.count += 1
             self.size += size
             if len(messages) == TOGETHER:
                 break
+        self._note(burst, messages)
         return messages
 
-    def _note(self, burst: Burst, message: Message[Any, Any]) -> None:
-        number, end = message.partition() or 0, (message.offset() or 0) + 1
-        begin = burst.begins[number]
-        first, _ = self._runs.get(number, (begin, 0))
-        self._runs[number] = (first, end)
-        burst.begins[number] = Place(begin.life, end)
+    def _note(self, burst: Burst, messages: Sequence[Message[Any, Any]]) -> None:
+        ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in messages}
+        for number, end in ends.items():
+            begin = burst.begins[number]
+            first, _ = self._runs.get(number, (begin, 0))
+            self._runs[number] = (first, end)
+            burst.begins[number] = Place(begin.life, end)
 
     def _add(self, messages: Sequence[Message[Any, Any]]) -> None:
         for message, found in zip(messages, self._source.decode(messages), strict=True):

@@ -27,6 +27,22 @@ def test_reads_zero_copy_and_read_only():
     assert not array.flags.writeable
 
 
+def test_a_number_without_a_label_is_refused_in_a_batch_too():
+    spec = DataSpec("int16", labels=("low", "high"))
+    first, second = codec.decode_batch([b"\x01\x00", b"\x02\x00"], spec)
+    assert first == 1
+    assert isinstance(second, DecodeError)
+
+
+def test_arrays_of_a_batch_are_read_only():
+    payloads = [np.full((2, 2), number).tobytes() for number in (1.0, 2.0)]
+    for array, number in zip(
+        codec.decode_batch(payloads, DataSpec("f8", (2, 2))), (1, 2), strict=True
+    ):
+        assert array.tolist() == [[number, number]] * 2
+        assert not array.flags.writeable
+
+
 def test_other_memory_orders_are_written_row_major():
     array = np.asfortranarray(np.arange(6).reshape(2, 3))
     payload = codec.encode(array, DataSpec("int64", (2, 3)))
