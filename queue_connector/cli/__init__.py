@@ -26,6 +26,8 @@ COMMANDS = {
     "validate": "check configuration files, and name every fault",
     "plan": "print what a configuration would change, without doing it",
     "statistics": "print what became of every datum of a running device",
+    "doctor": "look whether all is there that a configuration needs",
+    "explain": "say why a stream of a running device does not flow",
     "config": "write and read configurations in the configuration database",
     "flows": "print what the connector of a subarray would carry, and why not the rest",
     "graph": "draw the exchanges of a configuration, or of a running device",

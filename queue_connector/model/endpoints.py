@@ -11,6 +11,7 @@ import attrs
 from .datatypes import DataSpec, Kind
 from .errors import ConfigWarning, Fault
 from .option import Descriptor, option
+from .probe import Probe
 from .registry import Registry
 from .services import Client, Place, PublishedAttribute, Services
 from .stream import DataPipe, DataSink, DataSource, ErrorPolicy, MergedSource
@@ -51,6 +52,10 @@ class EndpointDescriptor(Descriptor):
     def client(self) -> Client | None:
         """The client that it needs, where that is one with threads of its own."""
         return None
+
+    def probe(self) -> Iterator[Probe]:
+        """Look at its peer from outside, and change nothing; blocks, for some seconds at most."""
+        yield from ()
 
     def warnings(self) -> Iterator[ConfigWarning]:
         """What is likely not meant; paths are relative to this descriptor."""
@@ -210,6 +215,10 @@ class ErrorPolicyDescriptor(Descriptor):
     def place(self) -> Place | None:
         """Where it writes what another exchange may read; none: nowhere."""
         return None
+
+    def probe(self) -> Iterator[Probe]:
+        """Look at what it writes to from outside, as of an endpoint."""
+        yield from ()
 
     @property
     def client(self) -> Client | None:

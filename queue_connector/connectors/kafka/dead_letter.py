@@ -47,7 +47,8 @@ HEADERS = {
 class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
     """Bad data are written to a topic, with headers that say what was wrong, and left out."""
 
-    place = KafkaAddress.place  # the base of policies would say that they write nowhere
+    # The base of policies would say that they write nowhere.
+    place, probe = KafkaAddress.place, KafkaAddress.probe
 
     message_max_bytes: int = option(
         default=100_000_000,

@@ -17,12 +17,14 @@ import attrs
 from ...codecs import codec_for, codecs
 from ...model.complaint import shown
 from ...model.datatypes import DataSpec, Kind
-from ...model.endpoints import EndpointDescriptor, SinkDescriptor
+from ...model.endpoints import EndpointDescriptor, SinkDescriptor, SourceDescriptor
 from ...model.errors import Fault
 from ...model.option import Descriptor, option
+from ...model.probe import Probe
 from ...model.registry import UnknownNameError
 from ...model.services import Place
 from .options import OPTIONS_DOC, OptionsForm, faults_of_options
+from .probing import probe_topic
 from .references import absences_of_options
 
 DEFAULT_PORT = 9092
@@ -99,6 +101,11 @@ class KafkaAddress(Descriptor):
         """The topic, on each of the servers: as far as addresses tell."""
         keys = frozenset(("kafka", server, self.topic) for server in self.bootstrap.split(","))
         return Place("topic", f"the topic {self.topic!r}", keys)
+
+    def probe(self) -> Iterator[Probe]:
+        """Whether a broker answers, and has the topic."""
+        written = not isinstance(self, SourceDescriptor)
+        yield from probe_topic(self.bootstrap, self.topic, self.options, written=written)
 
     def address_faults(self, *, written: bool) -> Iterator[Fault]:
         """Addresses, topic names and settings that cannot be; whether the topic is *written*."""

@@ -31,6 +31,7 @@ from ...model.delivery import Delivery
 from ...model.endpoints import SinkDescriptor, sinks
 from ...model.errors import ConformError, DataError, EndpointError, Fault, untraced
 from ...model.option import option
+from ...model.probe import Probe
 from ...model.services import Place, Services
 from ...model.stream import DataSink
 from ...runtime.backoff import Backoff
@@ -38,6 +39,7 @@ from ...runtime.worker import Worker, check_cancelled
 from .client import thread_context
 from .directory import Directory
 from .locate import DeviceName, reach
+from .probing import probe_attribute
 from .remote_attribute import NoAnswerError, RefusedError, RemoteAttribute
 from .types import (
     TANGO_KINDS,
@@ -109,6 +111,10 @@ class TangoRemoteAttributeSinkDescriptor(SinkDescriptor):
         yield from type_faults(spec)
         yield from device_name_faults(self.device_name)
         yield from attribute_name_faults(self.attribute_name)
+
+    def probe(self) -> Iterator[Probe]:
+        """Whether the device answers, and has an attribute that can be written."""
+        yield from probe_attribute(self.device_name, self.attribute_name, None)
 
     def writes(self) -> Iterable[Hashable]:
         """The attribute, whatever device it is of."""

@@ -28,11 +28,13 @@ from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import DataError, Fault
 from ...model.ledger import Batch, Refusal
 from ...model.option import option
+from ...model.probe import Probe
 from ...model.services import Place, Services
 from ...model.stream import MergedSource, Provenance, readable
 from .client import event_types
 from .event_client import EventClient, event_client
 from .member import Member
+from .probing import probe_attribute
 from .readings import Outcome, converted
 from .types import (
     TANGO_KINDS,
@@ -97,6 +99,10 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
         yield from device_name_faults(self.device_name)
         yield from attribute_name_faults(self.attribute_name)
         yield from event_type_faults(self.etype)
+
+    def probe(self) -> Iterator[Probe]:
+        """Whether the device answers, and sends events of the attribute."""
+        yield from probe_attribute(self.device_name, self.attribute_name, self.event_type)
 
     def reads(self) -> Iterable[Hashable]:
         """The attribute, whatever device it is of: this one may be written in several ways."""
