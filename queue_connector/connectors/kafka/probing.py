@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from ...model.errors import EndpointError, counted
 from ...model.probe import Probe
-from .client import KafkaError, KafkaException, common_settings, describe, error_of
+from .client import KafkaError, KafkaException, common_settings, describe, error_of, make_client
 from .settings import Value
 
 VERSION: str = libversion()[0]
@@ -33,7 +33,7 @@ def probe_topic(
     try:
         settings = common_settings(servers, options, where, "looking")
         settings |= {"log_level": 0, "error_cb": note}
-        client = AdminClient(settings)
+        client = make_client(AdminClient, settings, where, "looking")
         # Of all topics: whoever asks for one may have it made by that.
         metadata = client.list_topics(timeout=PATIENCE)
     except EndpointError as error:
