@@ -111,8 +111,7 @@ def _of_ledger(exchange: str, ledger: Json) -> Iterator[Reason]:
             yield Reason(Weight.COSTS, exchange, what)
     for kind, number in ledger.get("upstream", {}).items():
         if number:
-            what = f"before the sources, {kind}: {number} times or messages"
-            yield Reason(Weight.COSTS, exchange, what)
+            yield Reason(Weight.COSTS, exchange, f"before its sources: {number} x {kind}")
     if ledger["received"] and ledger["filtered"] == ledger["received"]:
         yield Reason(Weight.STOPS, exchange, "its pipe has left out every datum until now")
 

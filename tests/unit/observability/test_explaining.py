@@ -90,7 +90,7 @@ def test_what_became_of_data_is_told_and_when_the_last_came():
     assert texts == [
         "g[0]: 2 data could not be used: 2 skipped, 0 dead-lettered",
         "g[0]: 1 datum given up: inbox full",
-        "g[0]: before the sources, gone: 4 times or messages",
+        "g[0]: before its sources: 4 x gone",
         "g[0]: 9 received, 9 delivered; the last came 120 s ago: its sources have sent nothing "
         "since",
     ]
