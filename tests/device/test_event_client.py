@@ -7,6 +7,7 @@ import tango
 import trio
 
 from queue_connector.connectors.tango import client, event_client, event_server
+from queue_connector.connectors.tango.subscription import Subscription
 from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
     TangoSubscriptionSourceDescriptor,
@@ -135,6 +136,33 @@ async def test_tango_calls_our_callback_without_a_wrapper_of_its_own(numbers):
         finally:
             proxy.unsubscribe_event(identifier)
     assert events[0].attr_value.value == 7
+
+
+async def test_python_remembers_the_thread_in_which_tango_brings_events(numbers):
+    here, seen = threading.local(), []
+
+    class Counting:
+        def put(self, _item):
+            here.events = getattr(here, "events", 0) + 1
+            seen.append(here.events)
+
+    kind, mode = tango.EventType.CHANGE_EVENT, tango.EventSubMode.Sync
+    subscription = Subscription(numbers.device_name, "DevLong_SCALAR", kind, Counting(), None)
+    proxy = tango.DeviceProxy(numbers.device_name)
+    with tango.EnsureOmniThread():
+        identifier = proxy.subscribe_event(
+            "DevLong_SCALAR", kind, client._receiver(subscription), mode
+        )
+        try:
+            await trio.sleep(0.1)
+            for number in range(11, 14):
+                before = len(seen)
+                await trio.to_thread.run_sync(numbers.ask, "DevLong_SCALAR", number)
+                with trio.fail_after(5):
+                    await until(lambda before=before: len(seen) > before)
+        finally:
+            proxy.unsubscribe_event(identifier)
+    assert seen[-3:] == [1, 2, 3], "else it is a new thread to Python at each event"
 
 
 @pytest.mark.parametrize("found", [{}, {1: (7, None, None)}, {1: (None,)}])

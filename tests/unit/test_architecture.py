@@ -37,7 +37,7 @@ CLIENT_LIBRARIES = {
     "prometheus_client": {"observability.exposition", "observability.metrics"},
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
-BRIDGES = {f"runtime.{room}" for room in ("worker", "lane", "inbox", "loop", "process")}
+BRIDGES = {f"runtime.{room}" for room in ("worker", "lane", "inbox", "loop", "process", "foreign")}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}
 
 

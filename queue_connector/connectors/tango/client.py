@@ -35,6 +35,7 @@ import numpy as np
 import tango
 
 from ...model.errors import EndpointError
+from ...runtime.foreign import remember_this_thread
 from ...runtime.worker import OneAtATime, check_cancelled
 from .failures import CONNECTION_LOST, endpoint_error, no_answer, told
 from .subscription import NoValue, Subscription
@@ -211,6 +212,7 @@ def _receiver(subscription: Subscription) -> Callable[[Any], None]:
     put = subscription.mailbox.put
 
     def receive(event: Any) -> None:
+        remember_this_thread()
         subscription.heard = True
         if event.err:
             error = NoValue(*told(event.errors))

@@ -117,7 +117,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
         spec: DataSpec,
         services: Sequence[Services],
     ) -> None:
-        super().__init__(descriptors, _VALUES, services)
+        super().__init__(descriptors, _VALUES, services, expected=_POINTING)
         self._dtype = spec.dtype
         names = {kind: name for name, kind in _fields(spec.dtype).items()}
         self._time = names[Kind.DATETIME]

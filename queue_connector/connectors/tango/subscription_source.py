@@ -136,10 +136,21 @@ class TangoSubscriptionSource(MergedSource):
         descriptors: Sequence[TangoSubscriptionSourceDescriptor],
         spec: DataSpec,
         services: Sequence[Services],
+        *,
+        expected: DataSpec | None = None,
     ) -> None:
+        """Of these subscriptions.
+
+        Args:
+            descriptors: What is subscribed to.
+            spec: What values are made to conform to.
+            services: For each of them.
+            expected: What values have the size of, by which so many may wait; none: *spec*.
+        """
+        size = expected or spec
         self._spec = spec
         self._members = [
-            Member(wanted.device_name, wanted.attribute_name, wanted.event_type, spec, each)
+            Member(wanted.device_name, wanted.attribute_name, wanted.event_type, size, each)
             for wanted, each in zip(descriptors, services, strict=True)
         ]
         self._needed = [not wanted.stateless for wanted in descriptors]

@@ -1,5 +1,6 @@
 """Events of the device's own attributes: the present value first, in order, bounded, counted."""
 
+import json
 import threading
 
 import numpy as np
@@ -8,6 +9,10 @@ import trio
 
 from queue_connector.connectors.tango.member import INBOX_BYTES
 from queue_connector.connectors.tango.own_events import OwnEvents, is_local
+from queue_connector.connectors.tango.pointing_source import (
+    USUAL_DTYPE,
+    TangoPointingSubscriptionSourceDescriptor,
+)
 from queue_connector.connectors.tango.subscription import Subscription
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
@@ -76,6 +81,20 @@ async def test_beyond_its_limit_the_oldest_are_dropped_and_counted(host):
         batch = await source.receive_batch()
     assert len(batch.values) == limit
     assert services.account.dropped["inbox full"] == 100 - limit
+
+
+async def test_so_many_pointings_may_wait_as_three_numbers_have_room(host):
+    spec, services = DataSpec(json.loads(USUAL_DTYPE)), Services(attributes=host)
+    source = TangoPointingSubscriptionSourceDescriptor(
+        device_name="a/b/c", attribute_name="Wanted"
+    ).build(spec, services)
+    async with source:
+        for number in range(5000):
+            host.events.show("wanted", np.array([8e8 + number, 1.0, 2.0]))
+        received = 0
+        while received < 5000:
+            received += len((await source.receive_batch()).values)
+    assert not services.account.dropped
 
 
 async def test_an_attribute_that_comes_and_goes_is_told(host):
