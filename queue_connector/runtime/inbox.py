@@ -123,14 +123,15 @@ class Mailbox(Generic[T]):
 
     The bell is an `Inbox` without a limit: a mailbox stands in it once, however much is inside,
     so that a burst of many origins costs one wake-up. Whoever answers the bell calls `heard`.
-    Beyond *limit* items the oldest is dropped and counted in ``overflowed``.
+    Beyond *limit* items the oldest are dropped and counted in ``overflowed``.
     """
 
     def __init__(self, bell: Inbox[Any], limit: int, arrived: Callable[[], None]) -> None:
         self.overflowed = 0
+        self.limit = limit
+        """How many items there may be; a lower one holds from the next item on."""
         self._bell = bell
         self._arrived = arrived
-        self._limit = limit
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
         self._rung = False
@@ -145,7 +146,7 @@ class Mailbox(Generic[T]):
             if self._closed:
                 return
             self._items.append(item)
-            if len(self._items) > self._limit:
+            while len(self._items) > self.limit:
                 self._items.popleft()
                 self.overflowed += 1
             if self._rung:

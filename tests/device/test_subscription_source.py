@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.connectors.tango import event_server, member as module
+from queue_connector.connectors.tango import event_server, inboxes
 from queue_connector.connectors.tango.subscription_source import (
     TangoSubscriptionSource,
     TangoSubscriptionSourceDescriptor,
@@ -189,7 +189,7 @@ async def test_a_value_that_does_not_fit_is_refused_with_its_position(device):
 
 
 async def test_a_full_inbox_drops_the_oldest_and_counts_them(device, monkeypatch):
-    monkeypatch.setattr(module, "_inbox_limit", lambda spec: 10)
+    monkeypatch.setattr(inboxes, "MOST_EVENTS", 10)
     services = Services()
     with trio.fail_after(20):
         async with source_of(device, "DevDouble_SCALAR", DataSpec("float64"), services) as source:

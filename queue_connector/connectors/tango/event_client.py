@@ -28,6 +28,7 @@ from ...runtime.worker import Worker
 from .client import thread_context
 from .directory import Directory
 from .event_server import Server, Workers
+from .inboxes import Inboxes
 from .locate import Address
 from .subscription import Subscription
 
@@ -49,6 +50,7 @@ class EventClient:
 
     def __init__(self) -> None:
         self.bell: Inbox[Mailbox[object]] = Inbox(math.inf)
+        self.inboxes = Inboxes()
         self._directory = Directory()
         self._servers: dict[Address, Server] = {}
         self._workers = Workers(
@@ -80,6 +82,7 @@ class EventClient:
             await server.remove([each for each in subscriptions if each in server.subscriptions])
         for subscription in subscriptions:
             subscription.mailbox.close()
+            self.inboxes.remove(subscription.mailbox)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -7,16 +7,15 @@ from typing import Any
 
 import trio
 
-from ...model.datatypes import DataSpec, Kind
+from ...model.datatypes import DataSpec
 from ...model.errors import EndpointError
 from ...model.services import Services
 from ...runtime.inbox import Mailbox
 from .event_client import EventClient
+from .inboxes import UNSIZED_EVENTS, size_of
 from .own_events import NOT_THERE, OwnEvents, not_there, own_events
 from .subscription import NoValue, Subscription
 
-INBOX_BYTES = 64 * 2**20
-"""Memory that events may take up while they wait to be received, where their size is known."""
 _MISSED = "API_MissedEvents"
 
 
@@ -37,7 +36,7 @@ class Member:
         self.position = f"{device}/{attribute}"
         self.account = services.account
         self.condition = services.condition
-        self._limit = _inbox_limit(spec)
+        self._size = size_of(spec)
         self._log = services.log
         self._exchange = services.exchange
         self._host = services.attributes
@@ -50,7 +49,8 @@ class Member:
 
     def subscribe(self, client: EventClient, arrived: Callable[[Member], None]) -> None:
         """Wish for the events; *arrived* is called whenever some are there."""
-        self.mailbox = Mailbox(client.bell, self._limit, lambda: arrived(self))
+        self.mailbox = Mailbox(client.bell, UNSIZED_EVENTS, lambda: arrived(self))
+        client.inboxes.add(self.mailbox, self._size)
         wish = self.subscription = Subscription(
             self.device, self._attribute, self._event_type, self.mailbox, self
         )
@@ -130,13 +130,3 @@ class Member:
             self._trouble = trouble
             self._log.warning("%s: %s: %s", self._exchange, self.position, trouble)
         self._said_until = now + 60.0
-
-
-def _inbox_limit(spec: DataSpec) -> int:
-    """How many events may wait, by the largest size that one can have."""
-    if spec.kind in (Kind.STR, Kind.BYTES) or spec.dynamic:
-        return 1000
-    size = spec.dtype.itemsize
-    for length in spec.shape:
-        size *= max(length, 1)
-    return max(2, min(10_000, INBOX_BYTES // size))

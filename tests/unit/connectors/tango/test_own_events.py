@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trio
 
-from queue_connector.connectors.tango.member import INBOX_BYTES
+from queue_connector.connectors.tango.inboxes import INBOX_BYTES
 from queue_connector.connectors.tango.own_events import OwnEvents, is_local
 from queue_connector.connectors.tango.pointing_source import (
     USUAL_DTYPE,
@@ -72,7 +72,7 @@ async def test_what_comes_before_it_is_stopped_can_still_be_received(host):
 async def test_beyond_its_limit_the_oldest_are_dropped_and_counted(host):
     spec = DataSpec("float64", (1_000_000,))
     source, services = source_of(host, spec)
-    limit = INBOX_BYTES // 8_000_000
+    limit = INBOX_BYTES // 8_000_144
     value = np.zeros(1_000_000)
     host.events.show("wanted", value)
     async with source:
