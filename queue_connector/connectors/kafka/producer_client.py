@@ -132,6 +132,7 @@ class ProducerClient:
             self.trouble.on_error(error)
 
     def open(self) -> None:
+        """Make it; raises `EndpointError` where its settings cannot be used."""
         largest = self._largest + ENVELOPE
         if self.request_limit is not None:
             largest = max(ENVELOPE, min(largest, self.request_limit - ENVELOPE))
@@ -153,17 +154,20 @@ class ProducerClient:
         self._producer = make_client(Producer, settings, self.endpoint, "writing")
 
     def purge(self) -> None:
+        """Take back what it has not sent, or is not told of; then say so."""
         if self._producer is not None:
             self._producer.purge()
         self._say("purged", None)
 
     def close(self) -> None:
+        """End it; what it was given is reported on before, as not accepted."""
         if self._producer is not None:
             self._producer.purge()
             self._producer.flush(_PURGE_TIMEOUT)
         self._producer = None  # joins librdkafka's threads
 
     def replace(self) -> None:
+        """Make another one in its place; then say whether that could be done."""
         self.close()
         try:
             self.open()
@@ -174,12 +178,14 @@ class ProducerClient:
             self._say("renewed", None)
 
     def list(self, topic: str | None, timeout: float) -> Topics:
+        """What the brokers say of a topic, or of all; raises ``KafkaException``."""
         if self._producer is None:
             raise KafkaException(KafkaError(KafkaError._DESTROY))
         topics: Topics = self._producer.list_topics(topic, timeout).topics
         return topics
 
     def ask_limit(self) -> None:
+        """Say how large a request the brokers take, unless none of them answers."""
         settings = common_settings(self.servers, self._options, self.endpoint, "writing")
         if is_answered(settings):  # else it is an outage
             self._say("limit", request_limit(settings))
