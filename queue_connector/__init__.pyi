@@ -17,6 +17,7 @@ from .engine.state import (
     State as State,
 )
 from .engine.supervisor import Supervisor as Supervisor
+from .model.condition import Condition as Condition
 from .model.datatypes import DataSpec as DataSpec, Kind as Kind
 from .model.delivery import Delivery as Delivery
 from .model.endpoints import (
@@ -51,16 +52,23 @@ from .model.ledger import (
     Refusal as Refusal,
 )
 from .model.option import option as option
-from .model.services import Services as Services
+from .model.probe import Probe as Probe
+from .model.services import (
+    Place as Place,
+    PublishedAttribute as PublishedAttribute,
+    Services as Services,
+)
 from .model.stream import (
     DataPipe as DataPipe,
     DataSink as DataSink,
     DataSource as DataSource,
     ErrorPolicy as ErrorPolicy,
+    MergedSource as MergedSource,
+    Provenance as Provenance,
 )
 from .runtime.inbox import Inbox as Inbox, Mailbox as Mailbox
 from .runtime.lane import Lane as Lane
 from .runtime.loop import TrioThread as TrioThread
-from .runtime.worker import Worker as Worker
+from .runtime.worker import Worker as Worker, check_cancelled as check_cancelled
 
 __version__: str

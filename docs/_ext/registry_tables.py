@@ -419,13 +419,24 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def _methods(cls: type) -> Iterator[str]:
-    body = [
-        (code(f"{name}{_signature(function)}"), (inspect.getdoc(function) or "").split("\n\n")[0])
-        for name, function in inspect.getmembers(cls, inspect.isfunction)
-        if not name.startswith("_")
-    ]
+    body = []
+    for name, member in inspect.getmembers_static(cls):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property):
+            body.append((code(name), _told(member.fget)))
+        elif isinstance(member, classmethod | staticmethod) or inspect.isfunction(member):
+            function = getattr(cls, name)
+            body.append((code(f"{name}{_signature(function)}"), _told(function)))
     if body:
-        yield from table(("method", "what it does"), body)
+        yield from table(("method or property", "what it does"), body)
+
+
+def _told(function: Any) -> str:
+    """The first paragraph of a docstring, and what it says of errors, in one line."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    raised = [each for each in paragraphs[1:] if each.startswith("Raises:")]
+    return " ".join(" ".join([paragraphs[0], *raised]).split())
 
 
 # -- Sphinx ----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from importlib import metadata
 import attrs
 
 from ..model import texts
+from ..model.declaration import check_registered, registered
 from ..model.errors import QueueConnectorError
 
 GROUPS = (
@@ -78,8 +79,10 @@ def _load(name: str) -> None:
         hint = "name the distribution that has them"
         raise PluginError(name, f"has no entry points of the groups {groups}", hint)
     for point in points:
+        before = registered()
         try:
             point.load()
+            check_registered(before)
         except Exception as error:  # of code that is not ours
             reason = texts.one_line(f"{type(error).__name__}: {error}", MAX_REASON)
             hint = "install another version of it, or leave it out"

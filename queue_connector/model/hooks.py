@@ -26,6 +26,7 @@ from .annotations import (
     words,
 )
 from .complaint import Complaint, describe, shown, unlike
+from .declaration import check_declaration
 from .endpoints import UNIONS
 from .option import Option, option_of, step
 from .registry import did_you_mean
@@ -189,8 +190,6 @@ def union_hook(annotation: Any, converter: cattrs.BaseConverter) -> Any:
     takes: dict[str, tuple[Any, Any]] = {}
     for member in get_args(annotation):
         for name in json_types(member):
-            if name in takes:
-                raise TypeError(f"two members of {annotation} take a JSON {name}")
             takes[name] = (converter.get_structure_hook(member), member)
 
     def hook(value: object, _: Any) -> Any:
@@ -229,6 +228,7 @@ def registered_hook(base: Any, converter: cattrs.BaseConverter) -> Any:
 
 def descriptor_hook(cls: Any, converter: cattrs.BaseConverter) -> Any:
     """An object with the keys of a descriptor and no others."""
+    check_declaration(cls)
     fields = {field.name: field for field in fields_of(cls)}
     overrides = {
         name: override(struct_hook=bounded(field, converter)) for name, field in fields.items()
@@ -260,8 +260,7 @@ def descriptor_hook(cls: Any, converter: cattrs.BaseConverter) -> Any:
         )
         for key in required:
             if key not in value:
-                expected = words(fields[key].type)
-                message = f"the key is missing; expected {expected}"
+                message = f"the key is missing; expected {words(fields[key].type)}"
                 errors.append(Complaint(message, option_of(fields[key]).doc, where=step(key)))
         try:
             result = take(value, cls)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -76,7 +77,7 @@ def option(
     unit: str = "",
     ge: float | None = None,
     gt: float | None = None,
-    choices: Callable[[], Sequence[str]] | None = None,
+    choices: Callable[[], Sequence[str]] | Sequence[str] | None = None,
     min_length: int | None = None,
     converter: Callable[[Any], Any] | None = None,
     form: Form | None = None,
@@ -89,12 +90,13 @@ def option(
         unit: of a number, e.g. ``"s"``.
         ge: the smallest number allowed.
         gt: the number that must be exceeded.
-        choices: gives the strings that may be written, when they are not free.
+        choices: the strings that may be written, when they are not free, or what gives them.
         min_length: of a text or list.
         converter: applied to what is given, by attrs.
         form: how it is written, where the annotation cannot say it.
     """
-    explained = Option(doc, unit, ge, gt, choices, min_length, form)
+    offered = choices if choices is None or callable(choices) else partial(tuple[str, ...], choices)
+    explained = Option(doc, unit, ge, gt, offered, min_length, form)
 
     def validate(_instance: object, field: attrs.Attribute[Any], value: Any) -> None:
         if complaint := explained.complaint(value):

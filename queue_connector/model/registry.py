@@ -32,6 +32,10 @@ def did_you_mean(written: object, known: Iterable[str], listed: Iterable[str] = 
     return f"did you mean {close!r}?" if close else f"known: {', '.join(listed or names)}"
 
 
+OF_A_PLUGIN = "one of a plugin needs the plugin's name: --plugins, QUEUE_CONNECTOR_PLUGINS"
+"""What else may be the reason that no entry has a name."""
+
+
 class UnknownNameError(LookupError):
     """No entry has this name; ``hint`` proposes the nearest one, or lists all."""
 
@@ -67,6 +71,11 @@ class Registry(Generic[T]):
 
         return add
 
+    def remove(self, name: str) -> None:
+        """Forget a class, and its older spellings."""
+        del self._entries[name]
+        self._aliases = {old: now for old, now in self._aliases.items() if now != name}
+
     def lookup(self, name: object) -> type[T]:
         """The class of this name.
 
@@ -84,8 +93,10 @@ class Registry(Generic[T]):
                 name = current
             if name in self._entries:
                 return self._entries[name]
-        known = [*self._entries, *self._aliases]
-        raise UnknownNameError(self.what, name, did_you_mean(name, known, self._entries))
+        hint = did_you_mean(name, [*self._entries, *self._aliases], self._entries)
+        if hint.startswith("known"):
+            hint = f"{hint}; {OF_A_PLUGIN}"
+        raise UnknownNameError(self.what, name, hint)
 
     def renamed(self, name: object) -> str | None:
         """What an older spelling is called now; None for every other name."""

@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Awaitable, Callable
 
 import trio
-import trio.testing
+
+from .clock import run_on_virtual_clock
 
 
 class _CancelAt(trio.abc.Instrument):
@@ -44,7 +45,6 @@ def cancel_at_every_step(scenario: Callable[[], Awaitable[None]], most: int = 50
 
     for step in itertools.count(1):
         assert step < most, "the scenario does not come to an end"
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        if not trio.run(run, step, clock=clock):
+        if not run_on_virtual_clock(run, step):
             return step - 1
     raise AssertionError

@@ -1,7 +1,8 @@
 """What sources, sinks, pipes and encodings owe, as tests: inherit a class, and say what to test.
 
-Each runs Trio by itself, on a virtual clock: a source that sleeps for an hour takes no time. What
-waits for a network or for a process needs tests of its own beside these.
+Each runs Trio by itself, on a virtual clock: a source that sleeps for an hour takes no time, and a
+`Worker` takes the time that it takes. What waits for a network or for a process needs tests of its
+own beside these.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import trio
-import trio.testing
 
 from ..codecs import Codec
 from ..engine.exchange import Exchange
@@ -23,6 +23,7 @@ from ..model.delivery import Delivery
 from ..model.errors import DecodeError
 from ..model.stream import STOP_GRACE, DataPipe, DataSink, DataSource, Endpoint
 from .checkpoints import cancel_at_every_step
+from .clock import run_on_virtual_clock
 from .endpoints import Keeper, Numbers, Recorded
 
 MUTATIONS = 2000
@@ -36,7 +37,7 @@ def run(function: Callable[[], Awaitable[None]]) -> None:
         with trio.fail_after(3600):
             await function()
 
-    trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+    run_on_virtual_clock(bounded)
 
 
 def same(one: Any, other: Any) -> bool:

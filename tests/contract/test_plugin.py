@@ -51,6 +51,7 @@ def test_a_configuration_may_name_what_it_offers_once_that_is_asked_for(installe
     done = run(tool, "validate", file, target=installed)
     assert done.returncode == 1
     assert "no source is called 'ClockSource'" in done.stdout
+    assert "one of a plugin needs the plugin's name: --plugins" in done.stdout
     for plugins, environment in (
         (["--plugins", NAME], {}),
         ([], {"QUEUE_CONNECTOR_PLUGINS": NAME}),
@@ -94,10 +95,11 @@ def broken(directory, name, module, group="queue_connector.codecs"):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("nowhere", "the plugin 'nowhere' is not installed here; installed: fails, queue-conn"),
+        ("nowhere", "the plugin 'nowhere' is not installed here; installed: fails, odd, queue"),
         ("fails", "the plugin 'fails' cannot be loaded: failing: ZeroDivisionError: division by"),
         ("others", "the plugin 'others' has no entry points of the groups queue_connector.conn"),
         ("taken", "the plugin 'taken' cannot be loaded: taking: ValueError: two encodings are"),
+        ("odd", "the plugin 'odd' cannot be loaded: oddity: TypeError: the field 'path' of the"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_told_by_its_name(installed, tmp_path, name, told):
@@ -108,6 +110,12 @@ def test_a_plugin_that_cannot_be_used_is_told_by_its_name(installed, tmp_path, n
     broken(tmp_path, "taken", "taking")
     (tmp_path / "taking.py").write_text(
         "import queue_connector as qc\n@qc.codecs.register('json')\nclass Taking(qc.Codec): ...\n"
+    )
+    broken(tmp_path, "odd", "oddity", group="queue_connector.connectors")
+    (tmp_path / "oddity.py").write_text(
+        "import pathlib, attrs, queue_connector as qc\n"
+        "@qc.sources.register('Odd')\n@attrs.frozen(kw_only=True)\n"
+        "class Odd(qc.SourceDescriptor):\n    path: pathlib.Path = qc.option(doc='x')\n"
     )
     done = run("queue_connector", "--plugins", f"{NAME},{name}", "schema", target=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -373,10 +373,3 @@ class TestAnnotations:
     def test_that_json_cannot_express_are_a_programming_error(self):
         with pytest.raises(TypeError, match="cannot have a field of the type"):
             json_types(set[int])
-
-        @attrs.frozen(kw_only=True)
-        class Ambiguous(Descriptor):
-            number: int | float = option(doc="x")
-
-        with pytest.raises(TypeError, match="two members"):
-            structure({"number": 1}, Ambiguous)

@@ -45,15 +45,21 @@ def test_asking_whether_a_name_is_an_older_spelling_does_not_warn(registry):
         assert registry.renamed(["a list"]) is None
 
 
+KNOWN = (
+    "known: KafkaProducerSink, TangoArrayScatterAttributeSink; "
+    "one of a plugin needs the plugin's name: --plugins, QUEUE_CONNECTOR_PLUGINS"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("KafkaProducerSnik", "did you mean 'KafkaProducerSink'?"),
         ("kafkaproducersink", "did you mean 'KafkaProducerSink'?"),
         ("TangoSplitAtributeSink", "did you mean 'TangoSplitAttributeSink'?"),
-        ("Teapot", "known: KafkaProducerSink, TangoArrayScatterAttributeSink"),
-        (None, "known: KafkaProducerSink, TangoArrayScatterAttributeSink"),
-        ({"type": "x"}, "known: KafkaProducerSink, TangoArrayScatterAttributeSink"),
+        ("Teapot", KNOWN),
+        (None, KNOWN),
+        ({"type": "x"}, KNOWN),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_or_all(registry, name, hint):
@@ -69,6 +75,14 @@ def test_a_name_or_older_spelling_is_given_once(registry, taken):
     with pytest.raises(ValueError, match=f"two sinks are called '{taken}'"):
         registry.register("New", alias=taken)(Base)
     assert "New" not in list(registry)
+
+
+def test_what_is_removed_is_known_no_longer_by_any_spelling(registry):
+    registry.remove("TangoArrayScatterAttributeSink")
+    assert list(registry) == ["KafkaProducerSink"]
+    for name in ("TangoArrayScatterAttributeSink", "TangoSplitAttributeSink"):
+        with pytest.raises(UnknownNameError):
+            registry.lookup(name)
 
 
 def test_a_very_long_name_does_not_fill_the_message(registry):
