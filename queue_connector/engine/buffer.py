@@ -27,7 +27,7 @@ import trio
 from ..model.exchanges import BufferPolicy
 from ..model.ledger import BUFFER_FULL, SUPERSEDED, Batch, Outcome, joined
 from .outlets import MOST
-from .window import Window, size_of
+from .window import WAITING, Window, size_of
 
 BUFFER_BYTES = 64 * 2**20
 """Bytes that may wait in a `buffer` that is configured, about."""
@@ -39,23 +39,23 @@ class StreamBuffer:
     def __init__(
         self, policy: BufferPolicy, size: int, writers: int, most_bytes: int = BUFFER_BYTES
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._size = size
         self._most_bytes = most_bytes
         self._writers = writers
         self._waiting: deque[Batch] = deque()
-        self._window = Window(size, most_bytes)
+        self.window = Window(size, most_bytes)
         self._arrived = trio.lowlevel.ParkingLot()
 
     @property
     def count(self) -> int:
         """Data that wait."""
-        return self._window.count
+        return self.window.count
 
     async def room(self) -> None:
         """Wait for room as `put` would; it is no checkpoint where there is some."""
-        if self._policy == "block":
-            await self._window.room()
+        if self.policy == "block":
+            await self.window.room()
 
     async def put(self, batch: Batch) -> None:
         """Bring in a batch of one source, which has values; of several sources with ``block``.
@@ -63,10 +63,10 @@ class StreamBuffer:
         Cancelled before there was room for it, the batch is not in. It is no checkpoint where it
         need not wait.
         """
-        batch.size = batch.size or size_of(batch.values)
-        match self._policy:
+        batch.size = WAITING + (batch.size or size_of(batch.values))
+        match self.policy:
             case "block":
-                await self._window.enter(len(batch.values), batch.size)
+                await self.window.enter(len(batch.values), batch.size)
                 self._waiting.append(batch)
                 self._arrived.unpark()
                 return
@@ -81,7 +81,7 @@ class StreamBuffer:
                     return
         if batch.values:
             self._waiting.append(batch)
-            self._window.add(len(batch.values), batch.size)
+            self.window.add(len(batch.values), batch.size)
             self._arrived.unpark()
 
     def writer_left(self) -> None:
@@ -115,7 +115,7 @@ class StreamBuffer:
             taken.append(self._waiting.popleft())
             count += len(taken[-1].values)
             size += taken[-1].size
-        self._window.leave(count, size)
+        self.window.leave(count, size)
         return joined(taken)
 
     def _supersede(self, batch: Batch) -> bool:
@@ -124,7 +124,7 @@ class StreamBuffer:
             if waiting.account is batch.account:
                 self._settle(waiting, 1, SUPERSEDED)
                 self._waiting[index] = batch
-                self._window.add(0, batch.size - waiting.size)
+                self.window.add(0, batch.size - waiting.size)
                 return True
         return False
 
@@ -134,16 +134,16 @@ class StreamBuffer:
         return max(1, min(len(batch.values), self._size, self._most_bytes // each))
 
     def _make_room(self, batch: Batch) -> None:
-        while self._waiting and not self._window.has_room(len(batch.values), batch.size):
+        while self._waiting and not self.window.has_room(len(batch.values), batch.size):
             oldest = self._waiting[0]
-            excess = self._window.count + len(batch.values) - self._size
+            excess = self.window.count + len(batch.values) - self._size
             if 0 < excess < len(oldest.values):
                 before = oldest.size
                 self._drop_first(oldest, excess, BUFFER_FULL)
-                self._window.leave(excess, before - oldest.size)
+                self.window.leave(excess, before - oldest.size)
             else:
                 self._waiting.popleft()
-                self._window.leave(len(oldest.values), oldest.size)
+                self.window.leave(len(oldest.values), oldest.size)
                 self._settle(oldest, len(oldest.values), BUFFER_FULL)
 
     def _drop_first(self, batch: Batch, count: int, outcome: Outcome) -> None:
@@ -153,8 +153,8 @@ class StreamBuffer:
 
     def _drop_last(self, batch: Batch) -> None:
         each = max(1, batch.size // len(batch.values))
-        room = min(self._size - self._window.count, (self._most_bytes - self._window.size) // each)
-        fitting = max(room, 0 if self._window.count else 1)
+        room = min(self._size - self.window.count, (self._most_bytes - self.window.size) // each)
+        fitting = max(room, 0 if self.window.count else 1)
         if (count := len(batch.values) - fitting) > 0:
             self._keep(batch, slice(len(batch.values) - count))
             self._settle(batch, count, BUFFER_FULL)

@@ -37,7 +37,7 @@ from .inlets import Inlet, Inlets, Marks, build_inlets
 from .outlets import Outlets, Refused
 from .piping import piped
 from .rejection import Rejected, Rejection
-from .window import MOST_BYTES, MOST_DATA, Window
+from .window import MOST_BYTES, MOST_DATA, Window, sharing
 
 
 class Exchange:
@@ -59,6 +59,7 @@ class Exchange:
         conditions: Sequence[Condition] = (),
         buffer: Buffer | None = None,
         window: Window | None = None,
+        shared: Shared | None = None,
         on_fault: Callable[[ExchangeError], None] | None = None,
     ) -> None:
         """An exchange between ends that exist.
@@ -68,11 +69,10 @@ class Exchange:
             sinks: Where each datum goes; all of them get it.
             pipe: What is done to the data in between, one after the other.
             name: Told in errors and log lines.
-            ledger: What is counted, with an account for each source and sink; *conditions* are
-                those of the sinks.
+            ledger: An account for each source and sink; *conditions* are those of the sinks.
             rejection: What becomes of data that cannot be used; else the first one ends it.
             buffer: What waits in front of the pipe, and what is dropped when that is full.
-            window: How much may be under way to the sinks.
+            window: How much may be under way to the sinks, of the room of all with this *shared*.
             on_fault: Told of the first bad datum at once; `run` raises it when all is drained.
         """
         self._sinks = sinks = [sinks] if isinstance(sinks, DataSink) else sinks
@@ -82,14 +82,14 @@ class Exchange:
         self._on_fault = on_fault
         self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog, self._room)
         self._pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
-        self._policy = buffer.policy if buffer is not None else "block"
+        self._shared = shared or Shared()
+        self._windows = [window if window is not None else Window()]
         self._buffer = self._built(buffer)
         self._outlets = Outlets(
             *(sinks, ledger.sinks, conditions or [Condition() for _ in sinks], self._refused),
-            *(window or Window(), rejection.backlog),
+            *(self._windows[0], rejection.backlog),
             direct=self._buffer is not None or len(self._inlets.all) == 1,
         )
-        self._feeding = len(self._inlets.all)
         self._ends = AsyncExitStack()
 
     def _built(self, buffer: Buffer | None) -> StreamBuffer | None:
@@ -98,7 +98,9 @@ class Exchange:
             return StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
         if all(each.transparent for each in self._pipes):
             return None
-        return StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
+        plain = StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
+        self._windows.append(plain.window)
+        return plain
 
     @classmethod
     def build(
@@ -144,6 +146,7 @@ class Exchange:
             rejection=rejection,
             conditions=[its.condition for its in of_sinks],
             buffer=descriptor.buffer,
+            shared=common,
             on_fault=on_fault,
         )
 
@@ -182,6 +185,7 @@ class Exchange:
         sources = [inlet.source for inlet in self._inlets.all]
         try:
             async with AsyncExitStack() as opening:
+                await opening.enter_async_context(sharing(self._shared, self._windows))
                 for end in (self._rejection.policy, *self._sinks, *sources):
                     await opening.enter_async_context(end)
                 self._ends = opening.pop_all()
@@ -212,6 +216,7 @@ class Exchange:
             ExchangeError: a datum or an endpoint stopped it; all that was accepted before a bad
                 datum has been delivered.
         """
+        self._feeding = len(self._inlets.all)
         try:
             async with trio.open_nursery() as self._nursery:
                 for inlet in self._inlets.all:
@@ -262,9 +267,9 @@ class Exchange:
     async def _transform(self, buffer: StreamBuffer) -> None:
         upstream = piped(self._pipes, buffer, lambda path: partial(self._spoilt, path))
         while True:
-            if self._policy == "latest":  # what is further on is not superseded
+            if buffer.policy == "latest":  # what is further on is not superseded
                 await self._outlets.all_told()
-            elif self._policy != "block":  # what is further on is not dropped
+            elif buffer.policy != "block":  # what is further on is not dropped
                 await self._outlets.all_taken()
             try:
                 batch = await upstream.receive()

@@ -25,7 +25,7 @@ from ..model.delivery import Delivery
 from ..model.errors import DataError
 from ..model.ledger import DELIVERED, REFUSED, Account, Batch, runs_of, settle, settle_run
 from ..model.stream import DataSink
-from .window import Window, size_of
+from .window import UNDER_WAY, Window, size_of
 
 MOST = 1000
 """Values that go to a sink together, unless more were handed on together."""
@@ -129,7 +129,7 @@ class Outlets:
 
     async def put(self, batch: Batch) -> None:
         """Hand a batch on to every sink once there is room; cancelled, it was not."""
-        count, size = len(batch.values), batch.size or size_of(batch.values)
+        count, size = len(batch.values), UNDER_WAY + (batch.size or size_of(batch.values))
         await self._window.enter(count, size)
         load = _Load(batch, size, len(self._outlets), count)
         for outlet in self._outlets:

@@ -1,24 +1,40 @@
 """How much may be under way in an exchange, by number and by bytes.
 
-* size      what values take up is told by their source, or estimated by `size_of`
+* size      what values take up is told by their source, or estimated by `size_of`; what a batch
+            takes up beside them is `UNDER_WAY`
+* share     the more exchanges a device has, the less may be under way in each, see `ALL_BYTES`:
+            what does not come in waits at its source, where it takes up least
 * limits    whoever brings more than there is room for waits, first come, first served; what comes
             together is let in whole as soon as nothing is under way, however much it is
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 
 import numpy as np
 import trio
 
 from ..model.datatypes import Data
+from ..model.shared import Shared
+from ..model.shares import Shares
 
 MOST_DATA = 10_000
 """Data that may be under way between pipe and sinks, and as many that may wait in front of them."""
 
 MOST_BYTES = 8 * 2**20
 """Their bytes, about: of large data, more than one under way is memory and no speed."""
+
+ALL_BYTES = 64 * 2**20
+"""Bytes, about, that may be under way in all exchanges of a device; each has its share of it."""
+
+UNDER_WAY = 4096
+"""Bytes that one batch on its way takes up beside its values, about: most of it is what a sink and
+its client keep until it is acknowledged. Measured with single data under way to Kafka."""
+
+WAITING = 512
+"""Bytes that one batch takes up beside its values while it waits in front of a pipe, about."""
 
 OVERHEAD = 64
 """Bytes of one Python object and the reference to it, about."""
@@ -31,8 +47,14 @@ class Window:
         self.count = 0
         self.size = 0
         self._most = count
-        self._most_bytes = size
+        self._most_bytes = self._own_bytes = size
         self._waiting = trio.lowlevel.ParkingLot()
+
+    def resize(self, share: int) -> None:
+        """Have this share of the room of all, in bytes; not more than it was made for."""
+        self._most_bytes = min(share, self._own_bytes)
+        if self._waiting:
+            self._waiting.unpark()
 
     def has_room(self, count: int, size: int) -> bool:
         """Whether so much may come in now."""
@@ -70,6 +92,19 @@ class Window:
         self.size -= size
         if self._waiting:
             self._waiting.unpark()
+
+
+@asynccontextmanager
+async def sharing(shared: Shared, windows: Sequence[Window]) -> AsyncIterator[None]:
+    """These windows have their share of the room that all exchanges of a device have."""
+    async with shared.use(Shares, lambda: nullcontext(Shares(ALL_BYTES))) as shares:
+        for window in windows:
+            shares.add(window, window.resize)
+        try:
+            yield
+        finally:
+            for window in windows:
+                shares.remove(window)
 
 
 def size_of(values: Sequence[Data]) -> int:

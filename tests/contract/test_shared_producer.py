@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+import psutil
 import pytest
 import trio
 from confluent_kafka import Producer
@@ -15,11 +16,13 @@ from queue_connector.connectors.kafka.dead_letter import (
     DeadLetterPolicyDescriptor,
 )
 from queue_connector.connectors.kafka.producer import KafkaProducer
+from queue_connector.engine.window import ALL_BYTES, UNDER_WAY
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
+from queue_connector.testing.endpoints import Numbers, Recorded, exchange
 from tests.kafka_topics import librdkafka_threads, make_sink, read_all
 from tests.services.process import freeze
 from tests.waiting import until
@@ -237,6 +240,31 @@ async def test_many_sinks_without_a_broker_start_soon_and_cost_next_to_nothing(
     await stop_all(sinks)
     assert time.monotonic() - began < 5
     assert librdkafka_threads() == []
+
+
+async def test_many_thin_streams_to_a_broker_that_is_away_take_up_bounded_memory(topic, shared):
+    count, seconds = 200, 5.0
+    services = [with_shared(shared) for _ in range(count)]
+    sinks = [make_sink(NOBODY, f"{topic}-{n}", services=each) for n, each in enumerate(services)]
+    record = Recorded()
+    streams = [exchange([Numbers(record, period=0.02)], [sink], shared=shared) for sink in sinks]
+    before = psutil.Process().memory_info().rss
+    most = 0
+
+    async def stream(one):
+        async with one:
+            await one.run()
+
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for one in streams:
+                nursery.start_soon(stream, one)
+            while True:
+                await trio.sleep(0.5)
+                most = max(most, sum(one.ledger.in_flight for one in streams))
+    grown = (psutil.Process().memory_info().rss - before) / 2**20
+    assert ALL_BYTES // UNDER_WAY // 4 < most <= ALL_BYTES // UNDER_WAY + count
+    assert grown < 200, f"{grown:.0f} MiB for {most} data under way"
 
 
 async def test_many_sinks_find_their_topics_and_are_well_when_the_broker_comes(own_broker, shared):

@@ -5,6 +5,7 @@ whatever is made anew for each stream or each datum, in whatever library, shows 
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -32,9 +33,10 @@ class Work:
         process = psutil.Process(pid)
         woken = 0
         for task in Path(f"/proc/{pid}/task").iterdir():
-            for line in (task / "status").read_text().splitlines():
-                if line.startswith("voluntary_ctxt_switches"):
-                    woken += int(line.split()[1])
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                for line in (task / "status").read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches"):
+                        woken += int(line.split()[1])
         connections = [each for each in process.net_connections("tcp") if each.raddr]
         return cls(process.num_threads(), len(connections), woken)
 

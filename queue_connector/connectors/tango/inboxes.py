@@ -1,7 +1,6 @@
 """How many events may wait for each subscription, so that those of all have room together.
 
-* share     the more subscriptions a connector has, the fewer events may wait for each; it is
-            divided anew each time that their number has doubled, or is a quarter
+* share     the more subscriptions a connector has, the fewer events may wait for each
 * unknown   texts and arrays of any length are taken to be small
 """
 
@@ -11,6 +10,7 @@ import math
 from typing import Any
 
 from ...model.datatypes import DataSpec, Kind
+from ...model.shares import Shares
 from ...runtime.inbox import Mailbox
 
 INBOX_BYTES = 192 * 2**20
@@ -37,29 +37,23 @@ class Inboxes:
     """The mailboxes of all subscriptions of a connector; used on the Trio thread."""
 
     def __init__(self) -> None:
-        self._sizes: dict[Mailbox[Any], int | None] = {}
-        self._shares = 1
+        self._shares = Shares(INBOX_BYTES)
 
     def add(self, mailbox: Mailbox[Any], size: int | None) -> None:
         """One more, with events of so many bytes."""
-        self._sizes[mailbox] = size
-        mailbox.limit = self._limit(size)
-        if len(self._sizes) > self._shares:
-            self._divide(2 * self._shares)
+
+        def resize(share: int) -> None:
+            mailbox.limit = _limit(size, share)
+
+        self._shares.add(mailbox, resize)
 
     def remove(self, mailbox: Mailbox[Any]) -> None:
         """One less; what waits in it stays."""
-        if mailbox in self._sizes:
-            del self._sizes[mailbox]
-            if 1 < self._shares >= 4 * len(self._sizes):
-                self._divide(self._shares // 2)
+        self._shares.remove(mailbox)
 
-    def _divide(self, shares: int) -> None:
-        self._shares = shares
-        for mailbox, size in self._sizes.items():
-            mailbox.limit = self._limit(size)
 
-    def _limit(self, size: int | None) -> int:
-        if size is None:
-            return UNSIZED_EVENTS
-        return max(_LEAST, min(MOST_EVENTS, INBOX_BYTES // self._shares // size))
+def _limit(size: int | None, share: int) -> int:
+    """How many events of so many bytes may take up a *share* of the memory."""
+    if size is None:
+        return UNSIZED_EVENTS
+    return max(_LEAST, min(MOST_EVENTS, share // size))

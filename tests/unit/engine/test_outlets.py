@@ -7,11 +7,12 @@ from hypothesis import given, strategies as st
 
 from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.outlets import MOST, Outlets
-from queue_connector.engine.window import Window, size_of
+from queue_connector.engine.window import ALL_BYTES, MOST_BYTES, UNDER_WAY, Window, size_of
 from queue_connector.model.condition import Condition
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
 from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
+from queue_connector.model.shared import Shared
 from queue_connector.model.stream import DataSink
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Keeper, Numbers, Pipelined, Recorded, exchange
@@ -116,7 +117,7 @@ async def test_several_sources_have_their_data_go_on_together(autojump_clock):
     assert len(sink.begun) <= 20
 
 
-@pytest.mark.parametrize("window", [Window(count=10), Window(size=10 * size_of([1]))])
+@pytest.mark.parametrize("window", [Window(count=10), Window(size=10 * (UNDER_WAY + size_of([1])))])
 async def test_what_is_under_way_is_bounded_by_number_and_by_bytes(window, autojump_clock):
     record = Recorded()
     source, sink = Numbers(record), Pipelined(record, period=1)
@@ -125,6 +126,41 @@ async def test_what_is_under_way_is_bounded_by_number_and_by_bytes(window, autoj
         await run(stream)
     assert len(sink.kept) == 200
     assert 0 <= len(source.handed) - 210 <= 1
+
+
+async def test_exchanges_of_one_device_share_the_room_for_what_is_under_way(autojump_clock):
+    record, shared = Recorded(), Shared()
+    streams = [
+        exchange([Numbers(record, period=0.01)], [Pipelined(record, period=1e6)], shared=shared)
+        for _ in range(60)
+    ]
+
+    def under_way():
+        return sum(stream.ledger.in_flight for stream in streams)
+
+    async with trio.open_nursery() as nursery:
+        for stream in streams:
+            await nursery.start(opened, stream)
+        await trio.sleep(60)
+        most = ALL_BYTES // (UNDER_WAY + size_of([1]))
+        assert most // 2 - 60 <= under_way() <= most + 60  # and one of each that waits to come in
+        for stream in streams[1:]:
+            stream.closing.set()
+        await trio.sleep(60)
+        assert streams[0].ledger.in_flight == pytest.approx(
+            MOST_BYTES // (UNDER_WAY + size_of([1])), abs=1
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def opened(stream, task_status):
+    """Let it stream until it is closed."""
+    stream.closing = trio.Event()
+    async with stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.run)
+        task_status.started()
+        await stream.closing.wait()
+        nursery.cancel_scope.cancel()
 
 
 async def test_one_datum_may_be_larger_than_what_may_be_under_way(autojump_clock):
