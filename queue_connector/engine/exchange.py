@@ -76,7 +76,7 @@ class Exchange:
             on_fault: Told of the first bad datum at once; `run` raises it when all is drained.
         """
         self._sinks = sinks = [sinks] if isinstance(sinks, DataSink) else sinks
-        self._name = name if isinstance(name, ExchangeName) else ExchangeName(name)
+        self._name = ExchangeName.of(name)
         self.ledger = ledger = ledger if ledger is not None else _ledger_of(sources, sinks)
         self._rejection = rejection = rejection or _first_ends(self._name)
         self._on_fault = on_fault
@@ -119,11 +119,10 @@ class Exchange:
 
         *conditions* are those of its sources, of its sinks, and of its error policy.
         """
-        live = name if isinstance(name, ExchangeName) else ExchangeName(name)
-        common = shared or Shared()
+        live, shared = ExchangeName.of(name), shared or Shared()
         accounts = (*ledger.sources, *ledger.sinks, Account())
         services = [
-            Services(live, account, condition, common, attributes, log)
+            Services(live, account, condition, shared, attributes, log)
             for account, condition in zip(
                 accounts, conditions or [Condition() for _ in accounts], strict=True
             )
@@ -146,7 +145,7 @@ class Exchange:
             rejection=rejection,
             conditions=[its.condition for its in of_sinks],
             buffer=descriptor.buffer,
-            shared=common,
+            shared=shared,
             on_fault=on_fault,
         )
 

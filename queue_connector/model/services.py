@@ -60,6 +60,11 @@ class ExchangeName:
 
     text: str = "exchange"
 
+    @classmethod
+    def of(cls, name: ExchangeName | str) -> ExchangeName:
+        """That name, or one of this text."""
+        return name if isinstance(name, ExchangeName) else cls(name)
+
     def __str__(self) -> str:
         return self.text
 
