@@ -22,12 +22,13 @@ from queue_connector.engine.exchange import Exchange
 from queue_connector.model.datatypes import dtype_name
 from queue_connector.model.endpoints import pipes, sinks, sources
 from queue_connector.model.errors import ConfigError
+from queue_connector.model.shared import Shared
 from tests import matrix
 from tests.matrix import KAFKA, MEMORY, PIPED, identical, values
 
 CELLS = list(matrix.cells())
-AT_ONCE = 32
-"""Exchanges with clients of Kafka that are open at a time."""
+AT_ONCE = 200
+"""Cells whose exchanges are open at a time; they share their clients, as in a device."""
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +128,9 @@ def misses(cell, found):
     return [f"{cell}: found {found!r}, expected {wanted!r}"[:1000]]
 
 
-def build(name, descriptor):
-    return Exchange.build(name, descriptor, ConfiguredExchange(descriptor).ledger, None, log)
+def build(name, descriptor, shared=None):
+    ledger = ConfiguredExchange(descriptor).ledger
+    return Exchange.build(name, descriptor, ledger, None, log, shared=shared)
 
 
 async def carry_in_memory(cell):
@@ -179,11 +181,12 @@ async def carry_over_kafka(cell, sending, receiving, wrong):
 async def test_kafka_carries(matrix_broker, encoding):
     carried = [cell for cell in of(KAFKA, encoding) if not cell.refused]
     exchanges = exchanges_of(carried, servers=matrix_broker)
-    wrong, limit = [], trio.CapacityLimiter(AT_ONCE)
+    wrong, limit, shared = [], trio.CapacityLimiter(AT_ONCE), Shared()
 
     async def one(cell, *descriptors):
         async with limit:
-            await carry_over_kafka(cell, *[build(str(cell), d) for d in descriptors], wrong)
+            ends = [build(str(cell), descriptor, shared) for descriptor in descriptors]
+            await carry_over_kafka(cell, *ends, wrong)
 
     with trio.fail_after(90):
         async with trio.open_nursery() as nursery:
