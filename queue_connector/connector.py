@@ -19,7 +19,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from . import configdb
+from . import configdb, connectors
 from .engine.state import Health, State
 from .engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
 from .model.errors import QueueConnectorError, StateError
@@ -327,6 +327,7 @@ async def open_connector(
         metrics_host: The address of it.
     """
     failure: Exception | None = None
+    connectors.import_clients()
     async with trio.open_nursery() as nursery:
         connector = Connector(
             nursery, name=name, publisher=publisher, announce=announce, database=database

@@ -10,11 +10,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from queue_connector.connectors.kafka.sink import KafkaProducerSink, KafkaProducerSinkDescriptor
-from queue_connector.connectors.kafka.source import (
-    KafkaConsumerSource,
-    KafkaConsumerSourceDescriptor,
-)
+from queue_connector.connectors.kafka.consumer_source import KafkaConsumerSource
+from queue_connector.connectors.kafka.producer_sink import KafkaProducerSink
+from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
+from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.services import Services
 

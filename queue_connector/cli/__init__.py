@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .. import __version__
 from ..model.errors import leaves
 from ..runtime.process import INTERRUPTED, release_signals
 
@@ -105,6 +104,8 @@ def main(
 
 def _load_plugins(written: str) -> int:
     """Load those that are asked for; the exit status, which is not 0 when one cannot be."""
+    if not written and "QUEUE_CONNECTOR_PLUGINS" not in os.environ:
+        return 0
     from ..configuration import plugins  # late, as it is seldom needed
 
     errors = plugins.load(plugins.asked_for([written]))
@@ -122,6 +123,16 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
+class _Version(argparse.Action):
+    """Tells the version, which takes long to find out: not before somebody wants to know."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from .. import __version__
+
+        print(__version__)
+        parser.exit()
+
+
 def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The parser; of commands that are not among the *names* it knows no more than that they are.
 
@@ -133,7 +144,13 @@ def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show program's version number and exit",
+    )
     parser.add_argument(
         "--plugins",
         default="",

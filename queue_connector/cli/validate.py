@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,7 +12,6 @@ import trio
 from ..configdb import View
 from ..configuration import attributes, document
 from ..model.errors import ConfigError, ConfigWarning, Fault, counted
-from ..reconfiguration.flows import checking
 from .common import add_device, contents, unreadable, warn
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ def _check(name: str, options: argparse.Namespace) -> Sequence[Fault]:
     if options.attributes:
         return attributes.faults_of(text)
     try:
-        if checking.is_flow_file(document.load(text)):
-            return _check_flows(name, checking.entities_of(text), options.device)
+        if any(key.startswith("/") for key in document.load(text)):  # no configuration's does
+            return _check_flows(name, text, options.device)
     except ConfigError as error:
         return error.faults
     reading = document.examine(text)
@@ -84,8 +83,10 @@ def _check(name: str, options: argparse.Namespace) -> Sequence[Fault]:
     return reading.faults
 
 
-def _check_flows(name: str, entities: Mapping[str, bytes], device: str) -> Sequence[Fault]:
-    view = checking.with_entities(View(0), entities)
+def _check_flows(name: str, text: bytes, device: str) -> Sequence[Fault]:
+    from ..reconfiguration.flows import checking  # late, as it is seldom needed
+
+    view = checking.with_entities(View(0), checking.entities_of(text))
     judged = trio.run(checking.examine, view, device)
     warn(name, (ConfigWarning(key.path, one.waits) for key, one in judged.items() if one.waits))
     return checking.faults_of(judged)

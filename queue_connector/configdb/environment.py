@@ -25,13 +25,15 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..model.errors import ConfigError, Fault
 from .database import ConfigDatabase
-from .etcd import EtcdDatabase
-from .gateway import Credentials, Gateway
 from .memory import MemoryDatabase
 from .sdp import SdpDatabase
+
+if TYPE_CHECKING:
+    from .gateway import Credentials
 
 BACKENDS = ("etcd3", "memory", "ska-sdp-config")
 PROTOCOLS = ("http", "https")
@@ -59,6 +61,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> ConfigData
     reader.finish()
     if backend == "ska-sdp-config":
         return SdpDatabase.installed(secrets=[credentials.password] if credentials else [])
+    # Late: httpx takes long, and who only checks a configuration asks no database.
+    from .etcd import EtcdDatabase
+    from .gateway import Gateway
+
     return EtcdDatabase(Gateway(endpoints, credentials=credentials, tls=tls))
 
 
@@ -108,7 +114,11 @@ class _Reader:
         if bool(username) is not bool(password):
             missing = "PASSWORD" if username else "USERNAME"
             self._fault(missing, "not set", "set both, or neither")
-        return Credentials(username, password) if username and password else None
+        if not username or not password:
+            return None
+        from .gateway import Credentials
+
+        return Credentials(username, password)
 
     def tls(self) -> ssl.SSLContext | None:
         name = self._get("CERT")

@@ -12,11 +12,8 @@ import trio
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from queue_connector.configuration.reading import read
-from queue_connector.connectors.kafka.dead_letter import (
-    HEADERS,
-    DeadLetterPolicy,
-    DeadLetterPolicyDescriptor,
-)
+from queue_connector.connectors.kafka.dead_letter import HEADERS, DeadLetterPolicyDescriptor
+from queue_connector.connectors.kafka.dead_letters import DeadLetterPolicy
 from queue_connector.engine.configured import ConfiguredExchange
 from queue_connector.engine.exchange import Exchange
 from queue_connector.model.errors import DataError, EndpointError

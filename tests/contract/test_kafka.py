@@ -13,12 +13,12 @@ import trio.testing
 
 from queue_connector.codecs import Codec, codecs
 from queue_connector.connectors.kafka import (
+    consumer_source as source_module,
     outgoing,
     partitions,
-    producer_client,
-    source as source_module,
+    sharing,
 )
-from queue_connector.connectors.kafka.sink import TooLargeError
+from queue_connector.connectors.kafka.producer_sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import ConformError, DecodeError, EndpointError
@@ -190,7 +190,7 @@ async def test_a_value_that_does_not_fit_or_is_too_large_is_refused_alone(broker
 async def test_what_the_broker_refuses_for_its_size_is_a_data_error(broker, topic, monkeypatch):
     async with make_sink(broker, topic, DataSpec("str"), encoding="utf-8") as sink:
         monkeypatch.setattr(sink, "_limit", 10**9)  # so that librdkafka is who refuses
-        delivery = Delivery(["a", "b" * (producer_client.LARGE + 1024), "c"])
+        delivery = Delivery(["a", "b" * (sharing.LARGE + 1024), "c"])
         await sink.awrite_batch(delivery)
     assert delivery.accepted == [True, False, True]
     assert "max.message.bytes" in str(delivery.refused[1])

@@ -189,7 +189,7 @@ async def test_a_broker_that_is_away_at_the_stop_costs_no_more_than_the_grace(
 ):
     from queue_connector.demo.embedded_broker import embedded_broker
 
-    monkeypatch.setattr("queue_connector.connectors.kafka.source.COMMIT_GRACE", 0.5)
+    monkeypatch.setattr("queue_connector.connectors.kafka.consumer_source.COMMIT_GRACE", 0.5)
     with embedded_broker() as servers:
         async with make_sink(servers, topic) as sink:
             source = grouped(servers, topic)

@@ -11,10 +11,8 @@ import trio
 from confluent_kafka import Producer
 
 from queue_connector.connectors.kafka import outgoing, writer
-from queue_connector.connectors.kafka.dead_letter import (
-    DeadLetterPolicy,
-    DeadLetterPolicyDescriptor,
-)
+from queue_connector.connectors.kafka.dead_letter import DeadLetterPolicyDescriptor
+from queue_connector.connectors.kafka.dead_letters import DeadLetterPolicy
 from queue_connector.connectors.kafka.producer import KafkaProducer
 from queue_connector.engine.window import ALL_BYTES, UNDER_WAY
 from queue_connector.model.datatypes import DataSpec
@@ -197,7 +195,7 @@ async def test_a_message_of_one_sink_that_is_refused_is_no_fault_of_another_one(
 ):
     """Both write to one topic, so that their messages go in the same batches."""
     services = with_shared(shared)
-    monkeypatch.setattr("queue_connector.connectors.kafka.producer_client.LARGE", 10_000)
+    monkeypatch.setattr("queue_connector.connectors.kafka.sharing.LARGE", 10_000)
     options = {"encoding": "utf-8", "services": services, "message_max_bytes": 9_000}
     first, second = (make_sink(broker, topic, DataSpec("str"), **options) for _ in range(2))
     async with first, second:

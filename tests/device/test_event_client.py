@@ -7,11 +7,9 @@ import tango
 import trio
 
 from queue_connector.connectors.tango import client, event_client, event_server
+from queue_connector.connectors.tango.event_source import TangoSubscriptionSource
 from queue_connector.connectors.tango.subscription import Subscription
-from queue_connector.connectors.tango.subscription_source import (
-    TangoSubscriptionSource,
-    TangoSubscriptionSourceDescriptor,
-)
+from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from queue_connector.configuration.document import examine
-from queue_connector.connectors.tango import remote_attribute_sink as module
+from queue_connector.connectors.tango import attribute_writer as module
 from queue_connector.connectors.tango.remote_attribute import RefusedError
 from queue_connector.connectors.tango.remote_attribute_sink import (
     TangoRemoteAttributeSinkDescriptor,

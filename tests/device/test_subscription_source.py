@@ -8,10 +8,8 @@ import pytest
 import trio
 
 from queue_connector.connectors.tango import event_server, inboxes
-from queue_connector.connectors.tango.subscription_source import (
-    TangoSubscriptionSource,
-    TangoSubscriptionSourceDescriptor,
-)
+from queue_connector.connectors.tango.event_source import TangoSubscriptionSource
+from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConformError, EndpointError
 from queue_connector.model.services import Services

@@ -8,7 +8,7 @@ import time
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from queue_connector.connectors.kafka.source import MAX_BATCH
+from queue_connector.connectors.kafka.consumer_source import MAX_BATCH
 from queue_connector.connectors.kafka.subscription import MAX_WAITING
 from tests.faults.guarantees import Account, add_bad, check_pair, check_streaming
 from tests.faults.rig import KAFKA_ROUTES, ROUTES, Rig, eventually, routes_to

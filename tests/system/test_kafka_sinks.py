@@ -8,7 +8,7 @@ import time
 import pytest
 import trio
 
-from queue_connector.connectors.kafka.sink import TooLargeError
+from queue_connector.connectors.kafka.producer_sink import TooLargeError
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services

@@ -1,7 +1,7 @@
 """One librdkafka producer for all topics of a cluster and login that a device writes to.
 
 * shared    by every `Writer` with the same servers and options; those with large messages
-            have another one, so that nobody's small messages wait behind them, see `key_of`
+            have another one, so that nobody's small messages wait behind them, see `sharing`
 * threads   `produce` is called on the Trio thread: it never waits, but copies with the GIL held,
             18 ms for 32 MiB. One lane polls, another one asks the broker what has to be asked
 * bursts    few messages are given to librdkafka once all tasks have had their turn, with those of
@@ -21,7 +21,7 @@ import math
 import time
 import weakref
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -31,12 +31,13 @@ from confluent_kafka import KafkaError
 from ...model.errors import EndpointError
 from ...runtime.inbox import Bell
 from ...runtime.lane import Lane
-from . import client, producer_client
+from . import client
 from .client import HOPELESS, describe
 from .inquiry import Inquiry
-from .producer_client import BATCH, ENVELOPE, ProducerClient
+from .producer_client import BATCH, ProducerClient
 from .round import Round, Ticket, Writer
 from .settings import Value
+from .sharing import ENVELOPE
 from .writers import Writers
 
 _SUSPECT = 5.0  # s that messages stand before it is asked whether they are too large
@@ -45,16 +46,6 @@ _SUSPECT_AGAIN = 60.0  # s until it is asked again
 _FEW, _SMALL = 10, 4096  # messages, and their bytes, that go with those of others
 _SEND_BUDGET = 0.005  # s for which they are given to librdkafka, before others have their turn
 _REVIEW = 1.0  # s between two looks at what has been under way for long
-
-
-def key_of(servers: str, options: Mapping[str, Value], message_max_bytes: int) -> Hashable:
-    """Writers with the same key share a client."""
-    return (
-        KafkaProducer,
-        servers,
-        tuple(sorted(options.items())),
-        message_max_bytes > producer_client.LARGE,
-    )
 
 
 class KafkaProducer:

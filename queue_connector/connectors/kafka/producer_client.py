@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ...model.errors import EndpointError
 from ...runtime.worker import TICK
+from . import sharing
 from .client import (
     Trouble,
     common_settings,
@@ -29,15 +30,7 @@ from .client import (
 from .inquiry import Topics
 from .round import Round
 from .settings import Value
-
-MAX_MESSAGE_BYTES = 999_000_000
-"""The largest message that librdkafka can be told to send, less its envelope."""
-
-LARGE = 16 * 2**20
-"""Bytes of a message beyond which a writer shares its client with its like only."""
-
-ENVELOPE = 1024
-"""More than the bytes that Kafka's requests and batches add to one payload."""
+from .sharing import ENVELOPE, MAX_MESSAGE_BYTES
 
 _NO_LIMIT = 2**31 - 1  # of librdkafka's queue: each writer bounds what it has under way
 _PURGE_TIMEOUT = 1.0  # s for the reports of what was purged; they are made at once
@@ -67,7 +60,8 @@ class ProducerClient:
         """Bytes of the largest request that the brokers take, where it was too small for us."""
         self.servers = servers
         self._options = options
-        self._largest = MAX_MESSAGE_BYTES if message_max_bytes > LARGE else LARGE
+        large = message_max_bytes > sharing.LARGE
+        self._largest = MAX_MESSAGE_BYTES if large else sharing.LARGE
         self._log = log
         self._say = say
         self._producer: Any = None

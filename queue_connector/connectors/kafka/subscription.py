@@ -11,14 +11,16 @@ import datetime
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import trio
-from confluent_kafka import Message
 
 from ...model.condition import Condition
 from .settled import SettledOffsets
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 MAX_WAITING = 2000
 """Messages that wait for a source, beyond which nothing more is fetched for it."""

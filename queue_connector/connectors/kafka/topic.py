@@ -24,7 +24,6 @@ from ...model.probe import Probe
 from ...model.registry import UnknownNameError
 from ...model.services import Place
 from .options import OPTIONS_DOC, OptionsForm, faults_of_options
-from .probing import probe_topic
 from .references import absences_of_options
 
 DEFAULT_PORT = 9092
@@ -104,6 +103,8 @@ class KafkaAddress(Descriptor):
 
     def probe(self) -> Iterator[Probe]:
         """Whether a broker answers, and has the topic."""
+        from .probing import probe_topic
+
         written = not isinstance(self, SourceDescriptor)
         yield from probe_topic(self.bootstrap, self.topic, self.options, written=written)
 

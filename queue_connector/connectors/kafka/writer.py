@@ -26,8 +26,9 @@ from ...runtime.backoff import Backoff
 from .client import HOPELESS, REFUSALS, KafkaError, describe
 from .cluster import NO_SUCH_TOPIC
 from .outgoing import Outgoing, is_full
-from .producer import KafkaProducer, key_of
+from .producer import KafkaProducer
 from .round import Round
+from .sharing import key_of
 from .topic import KafkaAddress
 
 FLUSH_GRACE = 1.0
@@ -42,7 +43,6 @@ RETRY_MOST = 4.0
 
 SLOW = 3.0
 """Seconds without an acknowledgement after which a writer waits for one."""
-
 
 _Message = tuple[int, int, Outgoing]
 """Number of what it is sent with, its place there, and that; the first two say the order."""

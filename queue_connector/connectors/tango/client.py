@@ -44,13 +44,6 @@ from .types import from_tango
 CALL_TIMEOUT = 3.0
 """Seconds that a device has for an answer, such as the value that an attribute has."""
 
-VALUE_EVENTS = ("CHANGE_EVENT", "PERIODIC_EVENT", "ARCHIVE_EVENT", "USER_EVENT", "ALARM_EVENT")
-
-event_types: dict[str, int] = {
-    name: int(tango.EventType.names[name]) for name in VALUE_EVENTS if name in tango.EventType.names
-}
-"""The types of event that carry a value, by name: those that this Tango has."""
-
 thread_context = tango.EnsureOmniThread
 """What a thread must be inside while it calls Tango."""
 

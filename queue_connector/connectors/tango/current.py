@@ -68,6 +68,7 @@ class Current:
         """As PyTango's ``add_attribute`` takes it."""
         spec, static = self.attribute.spec, self.static
         keys: dict[str, Any] = {"fget": read, **dimensions(spec)}
+        keys["dformat"] = tango.AttrDataFormat.names[keys["dformat"]]
         if static is not None:
             keys["access"] = getattr(tango.AttrWriteType, static.access)
             if static.access == "WRITE":
@@ -78,7 +79,8 @@ class Current:
                 keys |= {"memorized": True, "hw_memorized": True}
             told = {"unit": static.unit, "label": static.label, "doc": static.description}
             keys |= {key: text for key, text in told.items() if text}
-        return tango_attribute(name=self.attribute.name, dtype=tango_type(spec), **keys)
+        keys["dtype"] = tango.CmdArgType.names[tango_type(spec)]
+        return tango_attribute(name=self.attribute.name, **keys)
 
     def misfit(self) -> str:
         """What Tango made otherwise than it was declared; empty when nothing is."""

@@ -19,14 +19,13 @@ from tango.test_context import get_server_host_port
 from ...model.datatypes import Data
 from ...model.errors import EndpointError
 from ...runtime.worker import OneAtATime
-from .client import event_types
 from .locate import DeviceName
 from .subscription import NoValue, Subscription
-from .types import OWN_ATTRIBUTES
+from .types import EVENT_TYPES, OWN_ATTRIBUTES
 
 NOT_THERE = NoValue("API_AttrNotFound", "the device has no such attribute at present")
 
-_LOCAL = frozenset({event_types["CHANGE_EVENT"], event_types["ARCHIVE_EVENT"]})
+_LOCAL = frozenset({EVENT_TYPES["CHANGE_EVENT"], EVENT_TYPES["ARCHIVE_EVENT"]})
 _OWN = frozenset(name.lower() for name in OWN_ATTRIBUTES)
 
 

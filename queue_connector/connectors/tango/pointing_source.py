@@ -15,34 +15,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from ...model.datatypes import Data, DataSpec, Kind, dtype_name
+from ...model.datatypes import DataSpec, Kind, dtype_name
 from ...model.endpoints import sources
-from ...model.errors import ConformError, DataError, Fault
+from ...model.errors import Fault
 from ...model.services import Services
-from ...model.timescale import TimeError, ska_ticks, tai_of_ska
-from .member import Member
-from .readings import Outcome, converted, one_by_one
-from .subscription_source import TangoSubscriptionSource, TangoSubscriptionSourceDescriptor
+from .subscription_source import TangoSubscriptionSourceDescriptor
+
+if TYPE_CHECKING:
+    from .pointings import TangoPointingSubscriptionSource
 
 USUAL_DTYPE = (
     '[["antenna_name", "<U8"], ["ts", "datetime64[ns]"], ["az", "float64"], ["el", "float64"]]'
 )
 """The dtype of pointings in JSON, as most configurations have it."""
 
-Array = np.ndarray[Any, Any]
-
-_POINTING = DataSpec("float64", (3,))
-_VALUES = DataSpec("float64", (-1,))  # takes any length and broadcasts nothing
-_ANGLES = ("az", "el")
-_FEW = 20
-"""Pointings up to which each is made alone: what numpy takes for one array is more than that."""
+ANGLES = ("az", "el")
 _DISH = re.compile(r"(ska|mkt)\d{3}", re.IGNORECASE | re.ASCII)
 
 
@@ -71,20 +63,20 @@ class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescripto
                 yield Fault("$", complaint, f"the usual dtype is {USUAL_DTYPE}")
 
     def _complaints(self, dtype: np.dtype[Any]) -> Iterator[str]:
-        fields = _fields(dtype)
+        fields = fields_of(dtype)
         for name, kind in fields.items():
             base, shape = dtype[name].base, dtype[name].shape
             if shape:
                 yield f"the field {name!r} has a shape, and a pointing has one value for it"
-            elif name in _ANGLES and (kind is not Kind.FLOAT or base.itemsize != 8):
+            elif name in ANGLES and (kind is not Kind.FLOAT or base.itemsize != 8):
                 yield f"expected float64 for the angle {name!r}, found {dtype_name(base)!r}"
-            elif name not in _ANGLES and kind not in (Kind.DATETIME, Kind.STR):
+            elif name not in ANGLES and kind not in (Kind.DATETIME, Kind.STR):
                 yield f"a pointing has nothing for the field {name!r} of {dtype_name(base)!r}"
-        for name in _ANGLES:
+        for name in ANGLES:
             if name not in fields:
                 yield f"expected a field {name!r} for the angle, found {list(fields)}"
         times, texts = (
-            [name for name, found in fields.items() if found is kind and name not in _ANGLES]
+            [name for name, found in fields.items() if found is kind and name not in ANGLES]
             for kind in (Kind.DATETIME, Kind.STR)
         )
         if len(times) != 1:
@@ -105,68 +97,11 @@ class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescripto
         services: Sequence[Services],
     ) -> TangoPointingSubscriptionSource:
         """The sources of these, as one."""
+        from .pointings import TangoPointingSubscriptionSource
+
         return TangoPointingSubscriptionSource(descriptors, spec, services)
 
 
-class TangoPointingSubscriptionSource(TangoSubscriptionSource):
-    """Runtime side of `TangoPointingSubscriptionSourceDescriptor`: of one, or of several dishes."""
-
-    def __init__(
-        self,
-        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
-        spec: DataSpec,
-        services: Sequence[Services],
-    ) -> None:
-        super().__init__(descriptors, _VALUES, services, expected=_POINTING)
-        self._dtype = spec.dtype
-        names = {kind: name for name, kind in _fields(spec.dtype).items()}
-        self._time = names[Kind.DATETIME]
-        self._name = names.get(Kind.STR)
-        self._ticks = spec.dtype[self._time]
-        made = (self._time, *_ANGLES, self._name)
-        self._in_order = itemgetter(*(made.index(name) for name in spec.dtype.names or ()))
-        self._dishes = {member: dish_name(member.device) for member in self._members}
-
-    def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
-        """The pointings of all dishes that are there, as one array if they are all right."""
-        values = [value for _, several in found for value in several]
-        dishes = [self._dishes[member] for member, several in found for _ in several]
-        if values and all(
-            type(each) is np.ndarray and each.shape == (3,) and each.dtype == "f8"
-            for each in values
-        ):
-            try:
-                if len(values) <= _FEW:
-                    return list(map(self._one, values, dishes))
-                return list(self._structs(np.array(values), dishes))
-            except TimeError:
-                pass  # of some, which is to be found out
-        outcomes: list[Outcome] = []
-        for value, dish in zip(converted(values, _VALUES), dishes, strict=True):
-            outcomes += one_by_one(partial(self._struct, dish), [value])
-        return outcomes
-
-    def _struct(self, dish: str, value: Any) -> Data:
-        if isinstance(value, DataError):
-            raise value
-        if value.shape != (3,):
-            raise ConformError(_POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
-        return self._one(value, dish)
-
-    def _one(self, value: Array, dish: str) -> Data:
-        seconds, az, el = value.tolist()
-        made = (ska_ticks(seconds, self._ticks), az, el, dish)
-        return np.array(self._in_order(made), self._dtype)[()]
-
-    def _structs(self, values: Array, dishes: Sequence[str]) -> Array:
-        made = np.empty(len(values), self._dtype)
-        made[self._time] = tai_of_ska(values[:, 0], self._dtype[self._time])
-        made["az"], made["el"] = values[:, 1], values[:, 2]
-        if self._name is not None:
-            made[self._name] = dishes
-        return made
-
-
-def _fields(dtype: np.dtype[Any]) -> dict[str, Kind]:
+def fields_of(dtype: np.dtype[Any]) -> dict[str, Kind]:
     """The fields of a struct and their kinds."""
     return {name: DataSpec(dtype[name].base).kind for name in dtype.names or ()}

@@ -5,6 +5,7 @@
             length is ``max_dim_x``, the first ``max_dim_y``
 * text      Tango's strings are Latin-1 and end at the first NUL; other text is a data error
 * errors    `ConformError` for a value that Tango cannot carry
+* light     Tango itself is not imported: its types and formats are told by their names
 * source    Tango Controls RFC 4 (attributes), 9 (data types) and 16 (resource locators)
 """
 
@@ -16,29 +17,37 @@ from typing import Any
 
 import attrs
 import numpy as np
-from tango import AttrDataFormat, CmdArgType
 
 from ...model.conform import conform
 from ...model.datatypes import Data, DataSpec, Kind
 from ...model.errors import ConformError, Fault
 from ...model.services import Place
 
+EVENT_TYPES = {
+    "CHANGE_EVENT": 0,
+    "PERIODIC_EVENT": 2,
+    "ARCHIVE_EVENT": 3,
+    "USER_EVENT": 4,
+    "ALARM_EVENT": 9,
+}
+"""The types of event that carry a value, by name, with the number that Tango has for each."""
+
 TANGO_KINDS = frozenset({Kind.BYTES, Kind.STR, Kind.BOOL, Kind.INT, Kind.FLOAT})
 """The kinds of dtype that an attribute may have."""
 
 _NUMBERS = {
-    "b1": CmdArgType.DevBoolean,
-    "u1": CmdArgType.DevUChar,
-    "i2": CmdArgType.DevShort,
-    "u2": CmdArgType.DevUShort,
-    "i4": CmdArgType.DevLong,
-    "u4": CmdArgType.DevULong,
-    "i8": CmdArgType.DevLong64,
-    "u8": CmdArgType.DevULong64,
-    "f4": CmdArgType.DevFloat,
-    "f8": CmdArgType.DevDouble,
+    "b1": "DevBoolean",
+    "u1": "DevUChar",
+    "i2": "DevShort",
+    "u2": "DevUShort",
+    "i4": "DevLong",
+    "u4": "DevULong",
+    "i8": "DevLong64",
+    "u8": "DevULong64",
+    "f4": "DevFloat",
+    "f8": "DevDouble",
 }
-_FORMATS = (AttrDataFormat.SCALAR, AttrDataFormat.SPECTRUM, AttrDataFormat.IMAGE)
+_FORMATS = ("SCALAR", "SPECTRUM", "IMAGE")
 
 _MEMBER = r"[^\s/#:]+"
 _DEVICE_NAME = re.compile(
@@ -51,20 +60,20 @@ MAX_ATTRIBUTE_NAME = 255
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 
 
-def tango_type(spec: DataSpec) -> Any:
-    """The ``CmdArgType`` of an attribute that carries *spec*, or None where Tango has none."""
+def tango_type(spec: DataSpec) -> str | None:
+    """The type of an attribute that carries *spec*, ``DevDouble``, or None where there is none."""
     if spec.labels:
-        return CmdArgType.DevEnum
+        return "DevEnum"
     match spec.kind:
         case Kind.STR:
-            return CmdArgType.DevString
+            return "DevString"
         case Kind.BYTES:
-            return CmdArgType.DevEncoded
+            return "DevEncoded"
     return _NUMBERS.get(f"{spec.dtype.kind}{spec.dtype.itemsize}")
 
 
 def dimensions(spec: DataSpec) -> dict[str, Any]:
-    """Format and largest dimensions of an attribute, as PyTango's ``attribute`` takes them."""
+    """Format, by its name, and largest dimensions of an attribute, by PyTango's keys of them."""
     described: dict[str, Any] = {"dformat": _FORMATS[len(spec.shape)]}
     for name, length in zip(("max_dim_x", "max_dim_y"), reversed(spec.shape), strict=False):
         described[name] = max(length, 1)  # Tango wants room for one; `conform` keeps it empty

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -24,11 +23,6 @@ def unreadable(entities: Mapping[str, bytes]) -> list[Fault]:
     """Why values are no objects of JSON, each with its path."""
     found = ((path, Entity.of(Versioned(text, 0)).fault) for path, text in entities.items())
     return [attrs.evolve(fault, path=f"{path} {fault.path}") for path, fault in found if fault]
-
-
-def is_flow_file(content: Mapping[str, Any]) -> bool:
-    """Whether an object is one; no key of a configuration begins with a slash."""
-    return any(key.startswith("/") for key in content)
 
 
 def entities_of(text: bytes) -> dict[str, bytes]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from queue_connector.connectors.kafka.producer_client import MAX_MESSAGE_BYTES
-from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor, TooLargeError
+from queue_connector.connectors.kafka.producer_sink import TooLargeError
+from queue_connector.connectors.kafka.sharing import MAX_MESSAGE_BYTES
+from queue_connector.connectors.kafka.sink import KafkaProducerSinkDescriptor
 from queue_connector.connectors.kafka.source import KafkaConsumerSourceDescriptor
 from queue_connector.connectors.kafka.topic import bootstrap_servers
 from queue_connector.model.datatypes import DataSpec

@@ -1,10 +1,18 @@
-"""The form of attributes' names."""
+"""The form of attributes' names, and the words for types."""
 
 from __future__ import annotations
 
 import pytest
+import tango
 
-from queue_connector.connectors.tango.types import MAX_ATTRIBUTE_NAME, published_name_faults
+from queue_connector.connectors.tango.types import (
+    EVENT_TYPES,
+    MAX_ATTRIBUTE_NAME,
+    dimensions,
+    published_name_faults,
+    tango_type,
+)
+from queue_connector.model.datatypes import DataSpec
 
 
 @pytest.mark.parametrize("name", ["a", "_a", "pointing_cal_SKA001", "a.b-c", "x" * 255])
@@ -22,3 +30,12 @@ def test_a_name_that_is_too_long_is_a_fault_that_does_not_repeat_it():
     [fault] = published_name_faults("x" * 1_000_000)
     assert fault.path == "$.attribute_name"
     assert fault.message == f"expected at most {MAX_ATTRIBUTE_NAME} characters, found 1000000"
+
+
+def test_types_and_events_are_called_as_tango_calls_them():
+    for name, number in EVENT_TYPES.items():
+        assert int(tango.EventType.names[name]) == number
+    for dtype in ("str", "bytes", "bool", "uint8", "int16", "uint64", "float32"):
+        assert tango_type(DataSpec(dtype)) in tango.CmdArgType.names
+    for shape in ((), (2,), (2, 3)):
+        assert dimensions(DataSpec("int16", shape))["dformat"] in tango.AttrDataFormat.names
