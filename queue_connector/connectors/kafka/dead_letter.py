@@ -19,8 +19,9 @@ import trio
 
 from ...model.endpoints import Ends, TolerantPolicyDescriptor, error_policies
 from ...model.errors import EndpointError, Fault
-from ...model.ledger import DEAD_LETTERED, Refusal
+from ...model.ledger import Refusal
 from ...model.option import option
+from ...model.outcome import DEAD_LETTERED
 from ...model.services import Client, Services
 from ...model.stream import ErrorPolicy
 from ...model.timescale import utc_now

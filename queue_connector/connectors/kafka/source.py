@@ -32,8 +32,9 @@ from ...model.endpoints import SourceDescriptor, sources
 from ...model.errors import DecodeError, Fault
 from ...model.ledger import Batch, Refusal
 from ...model.option import option
+from ...model.provenance import Provenance
 from ...model.services import Client, Services
-from ...model.stream import DataSource, Provenance
+from ...model.stream import DataSource
 from ...runtime.worker import Worker
 from .cluster import Cluster
 from .reading import reading

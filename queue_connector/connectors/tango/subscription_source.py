@@ -29,8 +29,9 @@ from ...model.errors import DataError, Fault
 from ...model.ledger import Batch, Refusal
 from ...model.option import option
 from ...model.probe import Probe
+from ...model.provenance import Provenance, readable
 from ...model.services import Place, Services
-from ...model.stream import MergedSource, Provenance, readable
+from ...model.stream import MergedSource
 from .client import event_types
 from .event_client import EventClient, event_client
 from .member import Member
@@ -206,6 +207,12 @@ class TangoSubscriptionSource(MergedSource):
         while True:
             if batches := await self._receive(_BATCH):
                 return batches
+
+    def collect(self) -> None:
+        """Count what had no room, although nobody receives."""
+        if self._client is not None:
+            for member in self._members:
+                member.collect()
 
     def provenance(self, value: Data, raw: Any) -> Provenance:
         """The value as text, device and attribute."""
