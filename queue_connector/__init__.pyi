@@ -53,6 +53,7 @@ from .model.ledger import (
 )
 from .model.option import option as option
 from .model.probe import Probe as Probe
+from .model.provenance import Provenance as Provenance
 from .model.services import (
     Place as Place,
     PublishedAttribute as PublishedAttribute,
@@ -64,7 +65,6 @@ from .model.stream import (
     DataSource as DataSource,
     ErrorPolicy as ErrorPolicy,
     MergedSource as MergedSource,
-    Provenance as Provenance,
 )
 from .runtime.inbox import Inbox as Inbox, Mailbox as Mailbox
 from .runtime.lane import Lane as Lane

@@ -6,6 +6,7 @@ property ``attributes`` says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import metadata
 from typing import ClassVar
 
@@ -17,12 +18,16 @@ from .. import __version__
 from ..configuration import document
 from ..connector import Connector
 from ..connectors.tango.administrator import Administrator
+from ..engine.operations import Operations
 from ..engine.state import State
 from ..engine.supervisor import STOP_GRACE, Supervisor
 from ..model.errors import EndpointError, QueueConnectorError
 from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import LoggingLevel, logging_level, set_logging_level
+from .requests import exchange_named
 from .trio_device import TrioDevice, dev_failed, fault_in_words
+
+ONE_EXCHANGE = 'The present name of an exchange: g[1], or {"exchange": "g[1]"}.'
 
 RESTARTING = 0.05
 """Seconds between two looks at whether ``RestartServer`` has done what it does."""
@@ -237,6 +242,33 @@ class SDPQueueConnector(TrioDevice):
     def Reset(self) -> None:
         """Leave FAULT; the groups that were in it have no configuration afterwards."""
         self._ask("Reset", Connector.reset)
+
+    @command(dtype_in=str, doc_in=ONE_EXCHANGE)
+    def Pause(self, exchange: str) -> None:
+        """Have one exchange take in nothing; it delivers what it has, and its group stays ON."""
+        self._operate("Pause", exchange, Operations.pause)
+
+    @command(dtype_in=str, doc_in=ONE_EXCHANGE)
+    def Resume(self, exchange: str) -> None:
+        """Have an exchange that was paused go on where it was."""
+        self._operate("Resume", exchange, Operations.resume)
+
+    @command(dtype_in=str, doc_in=ONE_EXCHANGE)
+    def Restart(self, exchange: str) -> None:
+        """Stop one exchange in order and start it again where it was, beside the others."""
+        self._operate("Restart", exchange, Operations.restart)
+
+    @command
+    def ResetStatistics(self) -> None:
+        """Count from zero, in every exchange; what is in flight stays received."""
+        self._operate("ResetStatistics", "", lambda do, _: do.reset_statistics())
+
+    def _operate(self, name: str, argument: str, act: Callable[[Operations, str], None]) -> None:
+        async def operate(connector: Connector) -> None:
+            await trio.lowlevel.checkpoint()
+            act(connector.supervisor.operations, exchange_named(argument))
+
+        self._ask(name, operate)
 
     # -- attributes --------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ from collections import deque
 import trio
 
 from ..model.exchanges import BufferPolicy
-from ..model.ledger import BUFFER_FULL, SUPERSEDED, Batch, Outcome, joined
+from ..model.ledger import Batch, joined
+from ..model.outcome import BUFFER_FULL, SUPERSEDED, Outcome
 from .outlets import MOST
 from .window import WAITING, Window, size_of
 

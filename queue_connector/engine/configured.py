@@ -18,10 +18,11 @@ from ..model import texts
 from ..model.condition import Condition
 from ..model.errors import ExchangeError
 from ..model.exchanges import ExchangeDescriptor
-from ..model.ledger import ABORTED, Account, Ledger
+from ..model.ledger import Account, Ledger
+from ..model.outcome import ABORTED
 from ..model.services import AttributeHost, ExchangeName
 from ..model.shared import Shared
-from ..model.timescale import utc_text
+from ..model.timescale import utc_now, utc_text
 from .exchange import Exchange
 from .inlets import Marks
 
@@ -52,6 +53,12 @@ class ConfiguredExchange:
     """The exchange at work, while one is."""
     streaming: bool = False
     """Whether it has begun to stream."""
+    paused: str = ""
+    """Since when it takes in nothing, as it was told to; ISO 8601 in UTC."""
+    restarting: bool = False
+    """Whether it was told to stop and to begin anew, and has not begun yet."""
+    restarts: int = 0
+    """How often it has begun anew, as it was told to, since its ledger counts."""
     started: trio.Event = attrs.field(factory=trio.Event)
     """Everything of it is there, or it has ended."""
     ended: trio.Event = attrs.field(factory=trio.Event)
@@ -95,7 +102,7 @@ class ConfiguredExchange:
             shared=shared,
             conditions=self.conditions,
         )
-        self.exchange.take_up(marks)
+        self.exchange.inlets.take_up(marks)
 
     async def run(
         self,
@@ -122,12 +129,13 @@ class ConfiguredExchange:
                     await exchange.run()
         finally:
             self.exchange = None
+            self.paused = ""
             for condition in self.conditions:
                 condition.closed()
                 condition.gauges.clear()
             self.started.set()
             self.ended.set()
-            if lost := self.ledger.dropped[ABORTED.detail] - before:
+            if (lost := self.ledger.dropped[ABORTED.detail] - before) > 0:
                 grace = " after the stop grace" if self.scope.cancelled_caught else ""
                 told = f"{lost} data in flight were not delivered, as far as is known"
                 log.warning("%s: cut off%s: %s", self.name, grace, told)
@@ -139,6 +147,30 @@ class ConfiguredExchange:
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace)
         else:
             self.scope.cancel()
+
+    def pause(self) -> None:
+        """Take in nothing until `resume`, or until it stops; what was taken in is delivered."""
+        if self.exchange is not None and not self.paused:
+            self._set_paused(utc_now())
+            self.exchange.inlets.pause()
+
+    def resume(self) -> None:
+        """Take in again what comes, and what the sources have held meanwhile."""
+        if self.exchange is not None and self.paused:
+            self._set_paused("")
+            self.exchange.inlets.go_on()
+
+    def _set_paused(self, since: str) -> None:
+        self.paused = since
+        for condition in self.conditions[: len(self.ledger.sources)]:
+            condition.paused = since
+
+    def reset_statistics(self) -> None:
+        """Count from zero; what is in flight stays received."""
+        if self.exchange is not None:
+            self.exchange.collect()
+        self.ledger.reset()
+        self.restarts = 0
 
     # -- how it is ---------------------------------------------------------------------------------
 
@@ -205,6 +237,9 @@ class ConfiguredExchange:
             part["condition"] = found = condition_of(account, condition)
             part["queued"] = found.get("queued", 0)
         told["queued"] = sum(part["queued"] for part in told["sources"])
+        told["latency"] = self.ledger.latency.as_dict()
+        told["paused"] = self.paused
+        told["restarts"] = self.restarts
         told["buffered"] = self.exchange.buffered if self.exchange is not None else 0
         return told
 

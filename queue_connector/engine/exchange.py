@@ -33,7 +33,7 @@ from ..model.services import AttributeHost, ExchangeName, Services
 from ..model.shared import Shared
 from ..model.stream import DataPipe, DataSink, DataSource, ErrorPolicy
 from .buffer import StreamBuffer
-from .inlets import Inlet, Inlets, Marks, build_inlets
+from .inlets import Inlet, Inlets, build_inlets
 from .outlets import Outlets, Refused
 from .piping import piped
 from .rejection import Rejected, Rejection
@@ -80,7 +80,7 @@ class Exchange:
         self.ledger = ledger = ledger if ledger is not None else _ledger_of(sources, sinks)
         self._rejection = rejection = rejection or _first_ends(self._name)
         self._on_fault = on_fault
-        self._inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog, self._room)
+        self.inlets = Inlets(sources, ledger.sources, self._reject, rejection.backlog, self._room)
         self._pipes = [pipe] if isinstance(pipe, DataPipe) else pipe
         self._shared = shared or Shared()
         self._windows = [window if window is not None else Window()]
@@ -88,17 +88,17 @@ class Exchange:
         self._outlets = Outlets(
             *(sinks, ledger.sinks, conditions or [Condition() for _ in sinks], self._refused),
             *(self._windows[0], rejection.backlog),
-            direct=self._buffer is not None or len(self._inlets.all) == 1,
+            direct=self._buffer is not None or len(self.inlets.all) == 1,
         )
         self._ends = AsyncExitStack()
 
     def _built(self, buffer: Buffer | None) -> StreamBuffer | None:
         """What waits in front of the pipe, where anything has to."""
         if buffer is not None:
-            return StreamBuffer(buffer.policy, buffer.size, len(self._inlets.all))
+            return StreamBuffer(buffer.policy, buffer.size, len(self.inlets.all))
         if all(each.transparent for each in self._pipes):
             return None
-        plain = StreamBuffer("block", MOST_DATA, len(self._inlets.all), MOST_BYTES)
+        plain = StreamBuffer("block", MOST_DATA, len(self.inlets.all), MOST_BYTES)
         self._windows.append(plain.window)
         return plain
 
@@ -164,16 +164,9 @@ class Exchange:
         return self._buffer.count if self._buffer is not None else 0
 
     def collect(self) -> None:
-        """Bring the ledger up to date with what sinks know in other threads."""
+        """Bring the ledger up to date with what sources and sinks know in other threads."""
+        self.inlets.collect()
         self._outlets.collect()
-
-    def leave_off(self, marks: Marks) -> None:
-        """Note where the sources have stopped, for others of the same origin to go on."""
-        self._inlets.leave_off(marks)
-
-    def take_up(self, marks: Marks) -> None:
-        """Go on, at the next start, where sources of the same origins have stopped."""
-        self._inlets.take_up(marks)
 
     async def start(self) -> None:
         """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
@@ -181,7 +174,7 @@ class Exchange:
         Raises:
             ExchangeError: one of them cannot be started; those that were are stopped again.
         """
-        sources = [inlet.source for inlet in self._inlets.all]
+        sources = [inlet.source for inlet in self.inlets.all]
         try:
             async with AsyncExitStack() as opening:
                 await opening.enter_async_context(sharing(self._shared, self._windows))
@@ -204,7 +197,7 @@ class Exchange:
 
     def request_stop(self) -> None:
         """End in order: `run` returns once what the sources hold has been delivered."""
-        self._inlets.finish()
+        self.inlets.finish()
 
     async def run(self) -> None:
         """Stream until the end.
@@ -215,10 +208,10 @@ class Exchange:
             ExchangeError: a datum or an endpoint stopped it; all that was accepted before a bad
                 datum has been delivered.
         """
-        self._feeding = len(self._inlets.all)
+        self._feeding = len(self.inlets.all)
         try:
             async with trio.open_nursery() as self._nursery:
-                for inlet in self._inlets.all:
+                for inlet in self.inlets.all:
                     self._nursery.start_soon(self._feed, inlet)
                 if self._buffer is not None:
                     self._nursery.start_soon(self._transform, self._buffer)
@@ -239,7 +232,7 @@ class Exchange:
     # -- from the sources --------------------------------------------------------------------------
 
     async def _feed(self, inlet: Inlet) -> None:
-        await self._inlets.feed(inlet, self._put)
+        await self.inlets.feed(inlet, self._put)
         self._feeding -= 1
         if self._buffer is not None:
             self._buffer.writer_left()
@@ -306,7 +299,7 @@ class Exchange:
 
     def _refusal(self, error: DataError, part: Batch, index: int, path: str) -> Refusal:
         """What is to be told of a datum of a source's batch."""
-        source = self._inlets.source_of(part)
+        source = self.inlets.source_of(part)
         raw = None if part.raw is None else part.raw[index]
         return source.provenance(part.values[index], raw).refusal(error, path)
 

@@ -57,7 +57,7 @@ class Group:
         self._resources = resources
         self.shown: Any = None
         """How `overview` shows it; None: that has to be found out again."""
-        self._tell = on_change
+        self._on_change = on_change
         self._log = resources.log
         self._claim = claim
         self._defined: list[PublishedAttribute] = []
@@ -92,16 +92,17 @@ class Group:
         for index, stream in enumerate(self.streams):
             stream.name.text = f"{self.name}[{index}]"
 
-    def _on_change(self) -> None:
+    def tell(self) -> None:
+        """Something of it is not as it was."""
         self.shown = None
-        self._tell()
+        self._on_change()
 
     def _advance(self, trigger: Trigger) -> None:
         state = advance(self.state, trigger)
         if state is not self.state:
             self._log.info("group %s: %s -> %s", self.name, self.state, state)
         self.state = state
-        self._on_change()
+        self.tell()
 
     # -- configuration -----------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class Group:
         self._log.error("group %s%s: %s", self.name, manner, error)
         self.fault = FaultRecord.of(error, revision)  # of several, the last is what stands there
         if streaming:
-            self._on_change()
+            self.tell()
         else:
             self._advance(Trigger.FAIL)
 
@@ -140,7 +141,7 @@ class Group:
         """What is configured is well again: a fault that did not stop it is over."""
         if self.state is not State.FAULT:
             self.fault = None
-        self._on_change()
+        self.tell()
 
     async def reconfigure(self, exchanges: Sequence[ExchangeDescriptor]) -> None:
         """Take on other exchanges in whatever state, and stream them.
@@ -208,7 +209,7 @@ class Group:
             self._look()
             self.fault = None
             completed = True
-            self._on_change()
+            self.tell()
 
         self._claiming = trio.CancelScope()
         await session.change(change)
@@ -241,7 +242,7 @@ class Group:
         if self._resources.attributes is not None:
             await self._resources.attributes.define(self.name, wanted)
         self._defined = list(wanted)
-        self._on_change()
+        self.tell()
 
     # -- streaming ---------------------------------------------------------------------------------
 
@@ -251,6 +252,13 @@ class Group:
         self._advance(Trigger.START)
         self._session = session = Session(self._resources, self._fail_exchange, self._look)
         self._nursery.start_soon(self._run, session, marks or {}, name=f"group {self.name}")
+
+    async def restart(self, stream: ConfiguredExchange) -> None:
+        """Stop one exchange in order and start it again, beside the others; see `operations`."""
+        async with self.changing:
+            session = self._session
+            if self._at_work and session and session.running and stream in self.streams:
+                await session.restart(stream, self.streams, lambda: self._at_work)
 
     def request_stop(self) -> None:
         """End the session in order: CLOSE now, OFF by itself once drained and closed.
@@ -316,7 +324,7 @@ class Group:
         if self.state is State.OPEN and all(stream.started.is_set() for stream in self.streams):
             self._advance(Trigger.OPENED)
         elif self.state is State.ON:
-            self._on_change()
+            self.tell()
 
     # -- how it is ---------------------------------------------------------------------------------
 

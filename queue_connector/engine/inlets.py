@@ -2,6 +2,8 @@
 
 * interrupted  until its source is told to finish, a task is in one cancel scope: none is made for a
                batch. What is in hand when that scope is left still goes on
+* paused     a task that waits for its source is interrupted, and takes in nothing until it goes on;
+             what is in hand then still goes on, and what comes meanwhile stays with the source
 * merged       sources with the same `SourceDescriptor.merge_key` are one, with an account each
 """
 
@@ -37,6 +39,8 @@ class Inlet:
     """What it has handed over and nobody has taken yet."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Of the time until it is to finish."""
+    admission: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Of the time until it is paused."""
 
 
 class Inlets:
@@ -63,6 +67,7 @@ class Inlets:
         self._reject = reject
         self._backlog = backlog
         self._room = room
+        self._paused: trio.Event | None = None
         self._sources: dict[Account, DataSource] = {}
         for inlet in self.all:
             for place in inlet.places:
@@ -86,6 +91,24 @@ class Inlets:
             if marks.get(inlet.origin):
                 inlet.source.resume(marks[inlet.origin].popleft())
 
+    def pause(self) -> None:
+        """Take in nothing until `go_on`; the sources stay open."""
+        if self._paused is None:
+            self._paused = trio.Event()
+            for inlet in self.all:
+                inlet.admission.cancel()
+
+    def go_on(self) -> None:
+        """Take in again what comes, and what the sources have held meanwhile."""
+        if self._paused is not None:
+            self._paused.set()
+            self._paused = None
+
+    def collect(self) -> None:
+        """Bring the accounts up to date with what sources know in other threads."""
+        for inlet in self.all:
+            inlet.source.collect()
+
     def finish(self) -> None:
         """Take in nothing more; what the sources hold still comes."""
         for inlet in self.all:
@@ -99,8 +122,7 @@ class Inlets:
         try:
             with inlet.scope:
                 while True:
-                    await self._receive(inlet)
-                    await put(inlet.in_hand)
+                    await self._feed_until_paused(inlet, put)
             await inlet.source.finish()  # first: what is in hand may have to wait for room
             await put(inlet.in_hand)
             while True:
@@ -108,6 +130,17 @@ class Inlets:
                 await put(inlet.in_hand)
         except trio.EndOfChannel:
             return
+
+    async def _feed_until_paused(
+        self, inlet: Inlet, put: Callable[[list[Batch]], Awaitable[None]]
+    ) -> None:
+        while self._paused is not None:
+            await self._paused.wait()
+        with trio.CancelScope() as inlet.admission:
+            while True:
+                await self._receive(inlet)
+                await put(inlet.in_hand)
+        await put(inlet.in_hand)
 
     async def _receive(self, inlet: Inlet) -> None:
         await self._backlog.room()

@@ -23,7 +23,8 @@ from ..model.condition import Condition
 from ..model.datatypes import Data
 from ..model.delivery import Delivery
 from ..model.errors import DataError
-from ..model.ledger import DELIVERED, REFUSED, Account, Batch, runs_of, settle, settle_run
+from ..model.ledger import Account, Batch, runs_of, settle, settle_run
+from ..model.outcome import DELIVERED, REFUSED
 from ..model.stream import DataSink
 from .window import UNDER_WAY, Window, size_of
 

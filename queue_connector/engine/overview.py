@@ -66,6 +66,8 @@ def _show(group: Group) -> Shown:
     degraded = ", degraded" if troubles and at_work else ""
     fault = f": {texts.one_line(group.fault.message, MAX_FAULT_LINE)}" if group.fault else ""
     more = texts.first(troubles, MAX_TROUBLES, "more endpoints wait")
+    paused = [f"{each.name} is paused since {each.paused}" for each in group.streams if each.paused]
+    more += texts.first(paused, MAX_TROUBLES, "more exchanges are paused")
     first = f"{texts.name(group.name)}: {group.state}{degraded}, {exchanges}{fault}"
     health = Health.DEGRADED if troubles or group.fault else Health.OK
     if group.state is State.FAULT:
@@ -108,6 +110,7 @@ def group_as_dict(group: Group, most: int = MAX_ENDPOINTS) -> dict[str, Any]:
         "fault": attrs.asdict(group.fault) if group.fault else None,
         "exchanges": [stream.name.text for stream in group.streams],
         "notes": list(group.notes),
+        "paused": [stream.name.text for stream in group.streams if stream.paused],
         "opening": [stream.name.text for stream in group.streams if stream.opening],
         "endpoints": endpoints[:most],
         "endpoints_left_out": max(0, len(endpoints) - most),

@@ -20,7 +20,8 @@ import trio
 
 from ..model.datatypes import Data
 from ..model.errors import DataError, untraced
-from ..model.ledger import FILTERED, Batch, Span, runs_of, settle_run
+from ..model.ledger import Batch, Span, runs_of, settle_run
+from ..model.outcome import FILTERED
 from ..model.stream import DataPipe, Upstream
 from ..runtime.worker import Worker
 

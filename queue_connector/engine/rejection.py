@@ -17,7 +17,8 @@ import trio
 
 from ..model.endpoints import Breaker
 from ..model.errors import DataError, QueueConnectorError
-from ..model.ledger import FAULTED, Batch, Outcome, Refusal
+from ..model.ledger import Batch, Refusal
+from ..model.outcome import FAULTED, Outcome
 from ..model.services import ExchangeName
 from ..model.stream import ErrorPolicy
 from .window import Window

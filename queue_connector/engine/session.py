@@ -105,7 +105,25 @@ class Session:
         self.request_stop([each for each, _ in leaving])
         for each, exchange in leaving:
             await each.ended.wait()
-            exchange.leave_off(marks)
+            exchange.inlets.leave_off(marks)
+
+    async def restart(
+        self,
+        exchange: ConfiguredExchange,
+        beside: Sequence[ConfiguredExchange],
+        still: Callable[[], bool],
+    ) -> None:
+        """Stop one exchange in order and start it where it has stopped, if it is *still* wanted."""
+
+        async def again() -> None:
+            marks: Marks = {}
+            await self.stop([exchange], marks)
+            if still():
+                self.launch([exchange], beside, marks)
+                exchange.restarts += 1
+                self._on_progress()
+
+        await self.change(again)
 
     async def change(self, make: Callable[[], Awaitable[None]]) -> None:
         """Do something in the session, so that it lasts as long as that, and ends with it."""

@@ -23,6 +23,7 @@ from . import overview
 from .following import Following, Wanted
 from .group import Group
 from .groups import Groups
+from .operations import Operations
 from .plan import same
 from .state import Health, State, Trigger, aggregate, allowed
 
@@ -46,6 +47,7 @@ class Supervisor:
         self._log = log = log or logging.getLogger("queue_connector")
         self.groups = Groups(nursery, attributes, on_change, log, stop_grace)
         self._following = Following(nursery, self.groups, attributes, log)
+        self.operations = Operations(nursery, self.groups, Group.tell, log)
         self._commands = trio.Lock()
         self._closed = False
 

@@ -31,6 +31,8 @@ class Condition:
     """Since when it waits, ISO 8601 in UTC."""
     error: str = ""
     """The latest thing that went wrong; it stays when all is well again."""
+    paused: str = ""
+    """Since when a source hands over nothing, as it was told to; ISO 8601 in UTC. It is well."""
     gauges: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     """Numbers of the moment: ``queued``, ``under_way``, ``pending``, ``end_offset``, ``lag``."""
 
@@ -51,7 +53,7 @@ class Condition:
     def closed(self) -> None:
         """It was stopped: it waits for nothing, and is not connected."""
         self.connected = False
-        self.waiting_for = self.since = ""
+        self.waiting_for = self.since = self.paused = ""
 
     def numbers(self) -> dict[str, int]:
         """What the gauges say now; one that cannot be asked is left out, and harms nobody."""
@@ -68,5 +70,6 @@ class Condition:
             "waiting_for": self.waiting_for,
             "since": self.since,
             "error": self.error,
+            "paused": self.paused,
             **self.numbers(),
         }

@@ -1,13 +1,14 @@
 """The exception tree: whose fault it is, where it is, and what to do about it.
 
-=====================  ==============================================================
-`ConfigError`          the configuration says something that cannot be done
-`DataError`            one datum does not fit; the next one may
-`EndpointError`        a broker, device or database refused or cannot be reached
-`StateError`           a command came in a state that does not allow it
-`ClosedError`          a command came while the connector was being closed
-`ExchangeError`        one of the above, with the exchange that met it
-=====================  ==============================================================
+=======================  ==============================================================
+`ConfigError`            the configuration says something that cannot be done
+`DataError`              one datum does not fit; the next one may
+`EndpointError`          a broker, device or database refused or cannot be reached
+`UnknownExchangeError`   a command names an exchange that is not there
+`StateError`             a command came in a state that does not allow it
+`ClosedError`            a command came while the connector was being closed
+`ExchangeError`          one of the above, with the exchange that met it
+=======================  ==============================================================
 
 Facts stand in fields; ``str(error)`` is the sentence for the person who must act.
 """
@@ -148,6 +149,15 @@ class StateError(QueueConnectorError):
             f"{self.command} is not allowed in state {self.state}; "
             f"it is allowed in {', '.join(self.allowed)}"
         )
+
+
+class UnknownExchangeError(QueueConnectorError):
+    """A command names an exchange that is not there; ``hint`` says which are."""
+
+    def __init__(self, exchange: str, hint: str) -> None:
+        self.exchange = exchange
+        self.hint = hint
+        super().__init__(f"no exchange is called {exchange!r} ({hint})")
 
 
 class ClosedError(QueueConnectorError):

@@ -17,36 +17,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from .datatypes import Data
 from .errors import DataError
-
-
-@attrs.frozen
-class Outcome:
-    """What has become of a datum.
-
-    ``detail`` is the reason for which it was dropped, or what a policy did with one that failed.
-    One that is ``final`` need not come again; another one should, where its source can repeat it.
-    """
-
-    kind: Literal["delivered", "filtered", "failed", "dropped"]
-    detail: str = ""
-    final: bool = True
-
-
-DELIVERED = Outcome("delivered")
-FILTERED = Outcome("filtered")
-REFUSED = Outcome("failed")
-FAULTED = Outcome("failed", final=False)
-SKIPPED = Outcome("failed", "skipped")
-DEAD_LETTERED = Outcome("failed", "dead_lettered")
-ABORTED = Outcome("dropped", "aborted", final=False)
-BUFFER_FULL = Outcome("dropped", "buffer full")
-SUPERSEDED = Outcome("dropped", "superseded")
+from .latency import Latency
+from .outcome import ABORTED, DEAD_LETTERED, SKIPPED, Outcome
 
 
 @attrs.frozen(eq=False)
@@ -91,6 +69,8 @@ class Batch:
     """How many of the data that a source handed over with it have not come to their end."""
     final: bool = True
     """Whether none of those that have should come again."""
+    arrived: float = 0.0
+    """When the source handed it over, by `time.monotonic`."""
 
     @property
     def count(self) -> int:
@@ -188,6 +168,8 @@ class Account:
     """Data that are in a buffer, a pipe or a sink."""
     last: float = 0.0
     """When a source handed over its last datum, or a sink accepted it: Unix time, s; 0: never."""
+    latency: Latency | None = attrs.field(default=None, repr=False)
+    """Of a source: how long its data take to be delivered; exchanges share one over theirs."""
     on_settled: Callable[[Batch], None] | None = attrs.field(default=None, repr=False)
     """Called with each batch that has come to its end, where no datum of it should come again."""
 
@@ -203,6 +185,7 @@ class Account:
         batch.in_flight = count = len(batch.values) + len(batch.refused)
         self.hold(count)
         self.last = time.time()
+        batch.arrived = time.monotonic()
         if not count:
             self._release(batch)
 
@@ -224,6 +207,8 @@ class Account:
             there = f"a batch that has {batch.in_flight} in flight"
             raise RuntimeError(f"{count} data were settled of {there}")
         self.close(count, outcome)
+        if outcome.kind == "delivered" and self.latency is not None:
+            self.latency.observe(time.monotonic() - batch.arrived, count)
         batch.in_flight -= count
         batch.final &= outcome.final
         if not batch.in_flight:
@@ -251,6 +236,13 @@ class Account:
         if self.in_flight:
             self.close(self.in_flight, ABORTED)
 
+    def reset(self) -> None:
+        """Count from zero; what is in flight has been received."""
+        self.received = self.in_flight
+        self.delivered = self.filtered = self.failed = self.skipped = self.dead_lettered = 0
+        self.dropped.clear()
+        self.upstream.clear()
+
     def as_dict(self) -> dict[str, Any]:
         """The counts, for people and for JSON."""
         return {"name": self.name, **_counts(self)}
@@ -265,7 +257,8 @@ class Ledger:
 
     def __init__(self, sources: Sequence[str] = ("",), sinks: Sequence[str] = ("",)) -> None:
         """An account for each of these names."""
-        self.sources = tuple(map(Account, sources))
+        self.latency = Latency()
+        self.sources = tuple(Account(name, latency=self.latency) for name in sources)
         self.sinks = tuple(map(Account, sinks))
 
     @property
@@ -322,6 +315,12 @@ class Ledger:
         """Whatever is still in flight is dropped: the stream was cut off."""
         for account in (*self.sinks, *self.sources):
             account.abandon()
+
+    def reset(self) -> None:
+        """Count from zero, in every account."""
+        self.latency.reset()
+        for account in (*self.sinks, *self.sources):
+            account.reset()
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, for people and for JSON."""

@@ -15,14 +15,15 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-import attrs
 import numpy as np
 import trio
 
 from .datatypes import Data, DataSpec
 from .delivery import Delivery
 from .errors import DataError, untraced
-from .ledger import FAULTED, Batch, Outcome, Refusal
+from .ledger import Batch, Refusal
+from .outcome import FAULTED, Outcome
+from .provenance import Provenance, readable
 
 STOP_GRACE = 15.0
 """Seconds that releasing one source or sink may take before it is given up."""
@@ -66,24 +67,6 @@ class Endpoint(abc.ABC):
             await self.stop()
 
 
-@attrs.frozen
-class Provenance:
-    """What a datum was before it was one: its bytes as they came, and where they stood.
-
-    What else came with them is there too, so that the message can be sent again as it was.
-    """
-
-    payload: bytes | None = b""
-    """None: a message without a value, which in Kafka is a tombstone."""
-    position: str = ""
-    key: bytes | None = None
-    headers: Sequence[tuple[str, str | bytes | None]] = ()
-
-    def refusal(self, error: DataError, path: str = "") -> Refusal:
-        """That the datum cannot be used, and why; *path* leads to what refused it."""
-        return Refusal(error, self.payload, self.position, path, self.key, self.headers)
-
-
 class DataSource(Endpoint):
     """Where data come from.
 
@@ -111,6 +94,9 @@ class DataSource(Endpoint):
 
         Called once for each such batch, not always in the order in which they were received.
         """
+
+    def collect(self) -> None:
+        """Bring the account up to date with what other threads have counted: somebody reads it."""
 
     def provenance(self, value: Data, raw: Any) -> Provenance:
         """Where a value comes from, given what stands for it in `Batch.raw`.
@@ -173,12 +159,6 @@ class MergedSource(DataSource):
             trio.EndOfChannel: no datum will ever come again, of any of them.
             EndpointError: one of them failed for good.
         """
-
-
-def readable(value: Data) -> bytes:
-    """A datum as text for people, UTF-8: what Python writes for it, arrays as lists."""
-    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    return repr(plain).encode(errors="backslashreplace")
 
 
 class DataSink(Endpoint):

@@ -80,11 +80,14 @@ def _of_exchanges(group: Json, statistics: Json, now: datetime.datetime) -> Iter
             continue
         if exchange in opening:
             yield Reason(Weight.STOPS, exchange, "something of it is not there yet, see below")
+        if since := ledger.get("paused"):
+            what = f"paused since {since}: the command Resume has it go on where it was"
+            yield Reason(Weight.STOPS, exchange, what)
         for kind in ("source", "sink"):
             for end in ledger.get(f"{kind}s", ()):
                 yield from _of_end(f"{exchange} {kind} {end['name']}", end)
         yield from _of_ledger(exchange, ledger)
-        if group["state"] == "ON":
+        if group["state"] == "ON" and not ledger.get("paused"):
             yield from _of_flow(exchange, ledger, now)
 
 

@@ -1,8 +1,9 @@
 """The numbers of a device as Prometheus and OpenMetrics read them.
 
-`FAMILIES` is the one table of names, labels and help texts. A `Snapshot` is what all samples of one
-answer are made from, so that the ledger's law holds in each: for an exchange, a source and a sink,
-received is delivered, filtered, dropped, failed and in flight together.
+`FAMILIES` is the one table of names, labels and help texts; most of it is in `of_exchanges`. A
+`Snapshot` is what all samples of one answer are made from, so that the ledger's law holds in each:
+for an exchange, a source and a sink, received is delivered, filtered, dropped, failed and in flight
+together.
 
 * units     data, as the source hands them over; a counter starts from zero with its ledger
 * source    https://prometheus.io/docs/practices/naming, the OpenMetrics specification 1.0
@@ -10,8 +11,7 @@ received is delivered, filtered, dropped, failed and in flight together.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -23,22 +23,8 @@ from prometheus_client.metrics_core import (
 
 from .. import __version__
 from ..engine.state import State
-
-PREFIX = "queue_connector_"
-
-Sample = tuple[tuple[str, ...], float]
-"""The values of a family's labels, in their order, and the number."""
-
-
-@attrs.frozen
-class Family:
-    """One metric: its name as the text format writes it, what it counts, how it is labelled."""
-
-    name: str
-    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
-    doc: str
-    labels: tuple[str, ...]
-    samples: Callable[[Snapshot], Iterable[Sample]]
+from .family import PREFIX, Family, Sample, add
+from .of_exchanges import OF_EXCHANGES
 
 
 @attrs.frozen(kw_only=True)
@@ -65,153 +51,8 @@ class Snapshot:
         for family in FAMILIES:
             metric = family.kind(family.name, family.doc, labels=family.labels)
             for labels, value in family.samples(self):
-                metric.add_metric(labels, value)
+                add(metric, labels, value)
             yield metric
-
-
-# -- the ledgers -----------------------------------------------------------------------------------
-
-
-def _exchanges(snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    for exchange, ledger in snapshot.statistics.items():
-        yield (exchange.rpartition("[")[0], exchange), ledger
-
-
-def _parts(
-    key: str,
-) -> Callable[[Snapshot], Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]]:
-    def find(snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-        for labels, ledger in _exchanges(snapshot):
-            for index, part in enumerate(ledger.get(key, ())):
-                yield (*labels, part["name"], str(index)), part
-
-    return find
-
-
-@attrs.frozen
-class _Scope:
-    """Whose ledgers: how they are named, labelled, called in help texts, and found."""
-
-    prefix: str
-    labels: tuple[str, ...]
-    whose: str
-    find: Callable[[Snapshot], Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]]
-
-
-_EXCHANGE = _Scope("", ("group", "exchange"), "an exchange", _exchanges)
-_SOURCE = _Scope(
-    "source_", ("group", "exchange", "source", "index"), "one source", _parts("sources")
-)
-_SINK = _Scope("sink_", ("group", "exchange", "sink", "index"), "one sink", _parts("sinks"))
-_ALL = (_EXCHANGE, _SOURCE, _SINK)
-_NO_SINK = (_EXCHANGE, _SOURCE)
-
-
-@attrs.frozen
-class _Count:
-    """A key of a ledger; with ``by``, the label that tells the keys of its mapping apart."""
-
-    key: str
-    doc: str
-    scopes: tuple[_Scope, ...] = _ALL
-    by: str = ""
-    kind: type[CounterMetricFamily] | type[GaugeMetricFamily] = CounterMetricFamily
-    name: str = ""
-
-    def families(self) -> Iterator[Family]:
-        suffix = "" if self.kind is GaugeMetricFamily else "_total"
-        for scope in self.scopes:
-            yield Family(
-                f"{PREFIX}{scope.prefix}{self.name or self.key}{suffix}",
-                self.kind,
-                self.doc.format(whose=scope.whose),
-                (*scope.labels, self.by) if self.by else scope.labels,
-                self._samples(scope),
-            )
-
-    def _samples(self, scope: _Scope) -> Callable[[Snapshot], Iterator[Sample]]:
-        def samples(snapshot: Snapshot) -> Iterator[Sample]:
-            for labels, ledger in scope.find(snapshot):
-                if self.key not in ledger:  # nothing is said of what is not counted
-                    continue
-                if not self.by:
-                    yield labels, ledger[self.key]
-                    continue
-                for reason, number in ledger[self.key].items():
-                    yield (*labels, reason), number
-
-        return samples
-
-
-_COUNTS = (
-    _Count("received", "Data that came to {whose}: all that the others account for."),
-    _Count("delivered", "Data of {whose} that were accepted for good."),
-    _Count("filtered", "Data of {whose} that a pipe left out, as it was told to.", _NO_SINK),
-    _Count("dropped", "Data of {whose} that were given up, by reason.", by="reason"),
-    _Count("failed", "Data of {whose} that could not be used."),
-    _Count("in_flight", "Data of {whose} that are on their way right now.", kind=GaugeMetricFamily),
-    _Count("skipped", "Failed data of {whose} that the error policy skipped.", _NO_SINK),
-    _Count("dead_lettered", "Failed data of {whose} that went to the dead-letter topic.", _NO_SINK),
-    _Count(
-        "upstream",
-        "Trouble before {whose}, which is no datum and not in the balance, by kind.",
-        _NO_SINK,
-        by="kind",
-        name="upstream_trouble",
-    ),
-    _Count(
-        "queued",
-        "Data that wait in the queue of {whose}: before a source hands them over they are in no "
-        "account, before a sink they are in flight.",
-        kind=GaugeMetricFamily,
-    ),
-)
-
-
-# -- the conditions --------------------------------------------------------------------------------
-
-
-def _told(
-    key: str, doc: str, scope: _Scope, number: Callable[[Any], float] = float, name: str = ""
-) -> Family:
-    """A key of the condition of each source or sink, as a number."""
-
-    def samples(snapshot: Snapshot) -> Iterator[Sample]:
-        for labels, part in scope.find(snapshot):
-            value = part.get("condition", {}).get(key)
-            if value is not None:
-                yield labels, number(value)
-
-    doc = doc.format(whose=scope.whose)
-    return Family(
-        f"{PREFIX}{scope.prefix}{name or key}", GaugeMetricFamily, doc, scope.labels, samples
-    )
-
-
-def _timestamp(written: str) -> float:
-    return datetime.datetime.fromisoformat(written).timestamp() if written else 0.0
-
-
-_CONDITIONS = (
-    *(
-        family
-        for scope in (_SOURCE, _SINK)
-        for family in (
-            _told("connected", "1 while the peer of {whose} answers.", scope),
-            _told("waiting_for", "1 while {whose} cannot go on.", scope, bool, "waiting"),
-            _told(
-                "last_datum",
-                "When the last datum of {whose} came or was accepted, Unix time; 0 for never.",
-                scope,
-                _timestamp,
-                "last_datum_timestamp_seconds",
-            ),
-        )
-    ),
-    _told("end_offset", "Where the topic of {whose} ends, over its partitions.", _SOURCE),
-    _told("lag", "Messages in the topic of {whose} that it has not handed over yet.", _SOURCE),
-    _told("pending", "Subscriptions of {whose} that are not there yet.", _SOURCE),
-)
 
 
 # -- the device ------------------------------------------------------------------------------------
@@ -259,8 +100,7 @@ def _lost_lines(snapshot: Snapshot) -> Iterator[Sample]:
 
 
 FAMILIES: tuple[Family, ...] = (
-    *(family for count in _COUNTS for family in count.families()),
-    *_CONDITIONS,
+    *OF_EXCHANGES,
     Family(
         f"{PREFIX}group_state",
         GaugeMetricFamily,

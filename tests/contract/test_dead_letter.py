@@ -255,7 +255,7 @@ def test_what_may_be_written_wrong_is_told(on_error, path, told):
 
 
 def test_arrays_are_readable_in_a_dead_letter_of_tango():
-    from queue_connector.model.stream import readable
+    from queue_connector.model.provenance import readable
 
     assert readable(np.array([1.5, np.nan])) == b"[1.5, nan]"
     assert readable(np.int16(3)) == b"3"

@@ -31,9 +31,11 @@ from queue_connector.model.endpoints import (
 )
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.exchanges import Buffer, ExchangeDescriptor
-from queue_connector.model.ledger import DEAD_LETTERED, Batch, Refusal
+from queue_connector.model.ledger import Batch, Refusal
+from queue_connector.model.outcome import DEAD_LETTERED
+from queue_connector.model.provenance import Provenance
 from queue_connector.model.services import PublishedAttribute, Services
-from queue_connector.model.stream import DataPipe, DataSink, DataSource, ErrorPolicy, Provenance
+from queue_connector.model.stream import DataPipe, DataSink, DataSource, ErrorPolicy
 from tests.schedules.plan import BreakerPlan, ExchangePlan, SetAside, Skip, Window
 
 

@@ -35,7 +35,10 @@ CLIENT_LIBRARIES = {
     },
     "httpx": {"configdb"},
     "h11": {"observability.http_server"},
-    "prometheus_client": {"observability.exposition", "observability.metrics"},
+    "prometheus_client": {
+        *("observability.exposition", "observability.family"),
+        *("observability.metrics", "observability.of_exchanges"),
+    },
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
 BRIDGES = {f"runtime.{room}" for room in ("worker", "lane", "inbox", "loop", "process", "foreign")}

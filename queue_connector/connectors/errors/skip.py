@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ...model.endpoints import TolerantPolicyDescriptor, error_policies
-from ...model.ledger import SKIPPED
+from ...model.outcome import SKIPPED
 from ...model.services import Services
 from ...model.stream import ErrorPolicy
 

@@ -29,8 +29,9 @@ from ...engine.window import OVERHEAD
 from ...model.datatypes import Data, DataSpec
 from ...model.errors import DecodeError
 from ...model.ledger import Batch, Refusal
+from ...model.provenance import Provenance
 from ...model.services import Services
-from ...model.stream import DataSource, Provenance
+from ...model.stream import DataSource
 from ...runtime.worker import Worker
 from .cluster import Cluster
 from .reading import reading

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from ...model.errors import EndpointError
-from ...model.ledger import DEAD_LETTERED, Refusal
+from ...model.ledger import Refusal
+from ...model.outcome import DEAD_LETTERED
 from ...model.services import Services
 from ...model.stream import ErrorPolicy
 from ...model.timescale import utc_now

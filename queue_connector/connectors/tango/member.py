@@ -94,10 +94,7 @@ class Member:
     def take(self, most: int) -> list[Any]:
         """The values that are there; what else events said is counted."""
         items = self.mailbox.take(most)
-        if self.mailbox.overflowed > self._overflowed:
-            lost = self.mailbox.overflowed - self._overflowed
-            self._overflowed += lost
-            self.account.drop("inbox full", lost)
+        self.collect()
         if self._own is not None and self.subscription.wanted:
             self._follow(items)
         if not any(type(item) is NoValue for item in items):
@@ -106,6 +103,13 @@ class Member:
             if type(item) is NoValue:
                 self._count(item)
         return [item for item in items if type(item) is not NoValue]
+
+    def collect(self) -> None:
+        """Count what had no room in the mailbox."""
+        if self.mailbox.overflowed > self._overflowed:
+            lost = self.mailbox.overflowed - self._overflowed
+            self._overflowed += lost
+            self.account.drop("inbox full", lost)
 
     def _follow(self, items: Iterable[Any]) -> None:
         """See by what came whether the attribute is there."""

@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from queue_connector.engine.buffer import StreamBuffer
 from queue_connector.engine.outlets import MOST
 from queue_connector.engine.window import OVERHEAD, WAITING
-from queue_connector.model.ledger import DELIVERED, Account, Batch, settle
+from queue_connector.model.ledger import Account, Batch, settle
+from queue_connector.model.outcome import DELIVERED
 
 POLICIES = ["block", "drop_oldest", "drop_newest", "latest"]
 

@@ -11,7 +11,8 @@ from queue_connector.engine.window import ALL_BYTES, MOST_BYTES, UNDER_WAY, Wind
 from queue_connector.model.condition import Condition
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import DataError, EndpointError, ExchangeError
-from queue_connector.model.ledger import SKIPPED, Account, Batch, Ledger, joined
+from queue_connector.model.ledger import Account, Batch, Ledger, joined
+from queue_connector.model.outcome import SKIPPED
 from queue_connector.model.shared import Shared
 from queue_connector.model.stream import DataSink
 from queue_connector.testing.checkpoints import cancel_at_every_step

@@ -9,7 +9,8 @@ from queue_connector.connectors.errors.skip import SkipPolicy
 from queue_connector.engine.rejection import LOG_PERIOD, Rejection, TooManyError
 from queue_connector.model.endpoints import Breaker
 from queue_connector.model.errors import DataError, EndpointError
-from queue_connector.model.ledger import DEAD_LETTERED, Account, Batch, Refusal
+from queue_connector.model.ledger import Account, Batch, Refusal
+from queue_connector.model.outcome import DEAD_LETTERED
 from queue_connector.model.services import ExchangeName
 from queue_connector.model.stream import ErrorPolicy
 

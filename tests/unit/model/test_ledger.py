@@ -2,20 +2,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from queue_connector.model.errors import DataError
-from queue_connector.model.ledger import (
+from queue_connector.model.latency import BOUNDS
+from queue_connector.model.ledger import Account, Batch, Ledger, Refusal, joined, settle, settle_run
+from queue_connector.model.outcome import (
     ABORTED,
     BUFFER_FULL,
     DEAD_LETTERED,
     DELIVERED,
     FAULTED,
     SKIPPED,
-    Account,
-    Batch,
-    Ledger,
-    Refusal,
-    joined,
-    settle,
-    settle_run,
 )
 
 OUTCOMES = [DELIVERED, FAULTED, SKIPPED, DEAD_LETTERED, ABORTED, BUFFER_FULL]
@@ -153,3 +148,35 @@ def test_it_balances_at_every_instant(steps):
     assert account.received == expected
     assert account.failed >= account.skipped + account.dead_lettered
     assert len(told) <= len(steps)
+
+
+def test_what_is_delivered_is_observed_once_for_all_data_that_end_together(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("queue_connector.model.ledger.time.monotonic", lambda: now[0])
+    ledger = Ledger()
+    batch = Batch([1, 2, 3, 4])
+    ledger.sources[0].receive(batch)
+    now[0] += 0.02
+    settle_run(batch, 0, 2, DELIVERED)
+    now[0] += 2
+    settle_run(batch, 2, 1, SKIPPED)
+    settle_run(batch, 3, 1, DELIVERED)
+    told = ledger.latency.as_dict()
+    assert told["sum"] == pytest.approx(2.06)
+    assert [told["counts"][BOUNDS.index(bound)] for bound in (0.025, 2.5)] == [2, 1]
+    assert sum(told["counts"]) == ledger.delivered == 3
+
+
+def test_a_ledger_that_is_reset_counts_from_what_is_in_flight():
+    ledger = Ledger()
+    first, second = Batch([1, 2]), Batch([3])
+    for batch in (first, second):
+        ledger.sources[0].receive(batch)
+    settle(first, DELIVERED)
+    ledger.sources[0].drop("inbox full")
+    ledger.reset()
+    assert (ledger.received, ledger.delivered, ledger.dropped, ledger.in_flight) == (1, 0, {}, 1)
+    assert ledger.balanced
+    settle(second, DELIVERED)
+    assert (ledger.received, ledger.delivered) == (1, 1)
+    assert ledger.balanced

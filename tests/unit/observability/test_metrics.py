@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import trio
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from queue_connector import __version__
-from queue_connector.model.ledger import SKIPPED, Batch, Ledger
+from queue_connector.model.latency import Latency
+from queue_connector.model.ledger import Batch, Ledger
+from queue_connector.model.outcome import SKIPPED
 from queue_connector.observability.exposition import MIN_AGE, Exposition, text
 from queue_connector.observability.metrics import FAMILIES, Snapshot
 
@@ -205,7 +208,8 @@ async def test_a_client_gets_the_format_that_it_asks_for_with_the_same_numbers()
         if name.startswith("queue_connector_")
     }
     theirs = read(opened.decode(), openmetrics)
-    assert len(ours) == len(FAMILIES) - 4  # no database, no subscriber and no log
+    assert len(ours) == len(FAMILIES) - 7
+    # no database, two of subscribers, no log, no pause, no restart, no latency
     assert {name: theirs[name] for name in ours} == ours
     assert theirs["process_resident_memory_bytes"][()] > 1e6
 
@@ -256,3 +260,36 @@ async def test_a_large_answer_leaves_the_loop_to_the_streams():
         ended = True
     assert len(written) > 500_000
     assert longest < max(0.05, took / 2), (longest, took)
+
+
+def test_an_exchange_tells_its_pause_its_restarts_and_when_its_last_datum_came():
+    ledger = {**STATISTICS["default[0]"], "paused": "2026-01-31T12:00:00.000Z", "restarts": 2}
+    other = {**STATISTICS["a[b].c[11]"], "paused": "", "restarts": 0}
+    found = read(text(Snapshot(statistics={"default[0]": ledger, "b[1]": other})))
+    first = labelled(group="default", exchange="default[0]")
+    second = labelled(group="b", exchange="b[1]")
+    assert found["queue_connector_paused"] == {first: 1, second: 0}
+    assert found["queue_connector_restarts_total"] == {first: 2, second: 0}
+    assert set(found["queue_connector_last_datum_timestamp_seconds"].values()) == {1769860801.5}
+
+
+@pytest.mark.parametrize("parser", [prometheus, openmetrics])
+def test_the_latency_is_a_histogram_that_counts_from_below(parser):
+    latency = Latency()
+    latency.observe(0.0001, 2)
+    latency.observe(0.03, 1000)
+    latency.observe(99, 1)
+    ledger = {**STATISTICS["default[0]"], "latency": latency.as_dict()}
+    snapshot = Snapshot(statistics={"default[0]": ledger})
+    written = openmetrics_text(snapshot).decode() if parser is openmetrics else text(snapshot)
+    found = read(written, parser)
+    at = {"group": "default", "exchange": "default[0]"}
+    buckets = found["queue_connector_latency_seconds_bucket"]
+    assert buckets[labelled(**at, le="0.0005")] == 2
+    assert buckets[labelled(**at, le="0.025")] == 2
+    assert buckets[labelled(**at, le="0.05")] == 1002
+    assert buckets[labelled(**at, le="30.0")] == 1002
+    assert buckets[labelled(**at, le="+Inf")] == 1003
+    assert found["queue_connector_latency_seconds_count"] == {labelled(**at): 1003}
+    total = found["queue_connector_latency_seconds_sum"][labelled(**at)]
+    assert total == pytest.approx(0.0002 + 30 + 99)
