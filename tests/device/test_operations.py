@@ -107,12 +107,12 @@ def test_a_paused_kafka_source_keeps_its_position(tmp_path):
             eventually(lambda: delivered(running, "default[0]") == 100)
             proxy.Pause("default[0]")
             produce(servers, "numbers", [b"%d" % number for number in range(100, MANY)])
-            behind = eventually(lambda: source(running).get("lag", 0) == MANY - 100 or None)
+            behind = eventually(lambda: source(running).get("lag", 0) == MANY - 100 or None, 30)
             assert behind
             assert delivered(running, "default[0]") == 100
             assert proxy.copy == 99
             proxy.Restart("default[0]")
-            eventually(lambda: delivered(running, "default[0]") == MANY)
+            eventually(lambda: delivered(running, "default[0]") == MANY, 30)
             assert proxy.copy == MANY - 1
             part = running.statistics()["default[0]"]
             assert part["received"] == MANY
