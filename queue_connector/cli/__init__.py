@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """Each command, which has a file of its own, and what it does in few words."""
 
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+"""The shells that can complete command lines."""
+
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 """What the system says of an output that cannot be written."""
 
@@ -133,6 +136,18 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _PrintCompletion(argparse.Action):
+    """Tells what has a shell complete command lines, for which every command is looked at."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _options: object, shell: object, *_: object
+    ) -> None:
+        from .completion import script  # late, as it is seldom needed
+
+        print(script(_parser(), str(shell)))
+        parser.exit()
+
+
 def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The parser; of commands that are not among the *names* it knows no more than that they are.
 
@@ -158,6 +173,14 @@ def _parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
         help="installed distributions whose sources, sinks, pipes and encodings may be used too, "
         "separated by commas: their code is run. The environment variable "
         "QUEUE_CONNECTOR_PLUGINS does the same",
+    )
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        default=argparse.SUPPRESS,
+        help=f"print what has a shell complete commands, options and files: {', '.join(SHELLS)}",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, words in COMMANDS.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import math
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import trio
 
@@ -33,6 +35,9 @@ _ASKED_WRONG = (
     "is it running, and is that its name? Without a Tango database it is what serve prints: "
     "tango://HOST:PORT/a/b/c#dbase=no"
 )
+
+
+_COLOURS = {"red": 31, "green": 32, "yellow": 33}
 
 
 def misuse(message: str) -> NoReturn:
@@ -94,6 +99,21 @@ def warn(name: str, warnings: Iterable[Finding]) -> None:
     """Name what is likely not meant in a file, on stderr."""
     for warning in warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """What ``--json`` asks for: one value on stdout, and nothing else there."""
+    print(json.dumps(value, indent=2))
+
+
+def tinted(text: str, colour: Literal["red", "green", "yellow"]) -> str:
+    """Text that stands out on stdout where that is a terminal; as it is elsewhere.
+
+    The environment variable ``NO_COLOR`` switches it off, as no-color.org has it.
+    """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
+        return text
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
 def ask_device(device: str, *attributes: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -22,7 +21,7 @@ from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.probe import Probe
 from ..runtime.process import MANY_THREADS, spare_threads
 from ..runtime.worker import Worker
-from .common import ENVIRONMENT, read, tell, warn
+from .common import ENVIRONMENT, print_json, read, tell, tinted, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -62,22 +61,23 @@ def run(options: argparse.Namespace) -> int:
         descriptor = reading.descriptor
     probes = [*_machine(), *trio.run(_look, descriptor)]
     if options.json:
-        print(json.dumps([attrs.asdict(probe) for probe in probes], indent=2))
+        print_json([attrs.asdict(probe) for probe in probes])
     else:
-        for line in _lines(probes):
-            print(texts.printable(line))
+        print("\n".join(_lines(probes)))
     return 1 if any(probe.problem for probe in probes) else 0
 
 
 def _lines(probes: Iterable[Probe]) -> Iterator[str]:
     for probe in probes:
         if not probe.problem:
-            yield f"  well  {probe.what}: {probe.found}"
+            found = texts.printable(f"{probe.what}: {probe.found}")
+            yield f"  {tinted('well', 'green')}  {found}"
             continue
+        mark = tinted("WAITS", "yellow") if probe.awaited else tinted("WRONG", "red")
         found = f" ({probe.found})" if probe.found else ""
-        yield f"  {'WAITS' if probe.awaited else 'WRONG'} {probe.what}{found}: {probe.problem}"
+        yield f"  {mark} {texts.printable(f'{probe.what}{found}: {probe.problem}')}"
         if probe.hint:
-            yield f"        {probe.hint}"
+            yield f"        {texts.printable(probe.hint)}"
 
 
 def _machine() -> Iterator[Probe]:

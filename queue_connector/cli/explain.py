@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from ..model import texts
 from ..observability.explaining import Reason, Weight, explain
-from .common import DEFAULT_DEVICE, ask_device, failure
+from .common import DEFAULT_DEVICE, ask_device, failure, print_json, tinted
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -21,6 +21,9 @@ HEADS = {
     Weight.COSTS: "what costs data:",
     Weight.TELLS: "what else is known:",
 }
+
+
+COLOURS: dict[Weight, Literal["red", "yellow"]] = {Weight.STOPS: "red", Weight.COSTS: "yellow"}
 
 
 def add_to(commands: Commands, words: str) -> None:
@@ -56,13 +59,13 @@ def run(options: argparse.Namespace) -> int:
             failure(f"{options.device}: there is no group or exchange {options.name!r}")
     reasons = explain(groups, statistics, datetime.datetime.now(datetime.UTC))
     if options.json:
-        print(json.dumps([_as_json(reason) for reason in reasons], indent=2))
+        print_json([_as_json(reason) for reason in reasons])
     else:
         if not groups:
             print(f"{options.device} has no groups; it says: {texts.one_line(told[2])}")
         for weight, head in HEADS.items():
             if mine := [reason for reason in reasons if reason.weight is weight]:
-                print(head)
+                print(tinted(head, COLOURS[weight]) if weight in COLOURS else head)
                 for reason in mine:
                     print(f"  {texts.printable(str(reason))}")
     return 1 if any(reason.weight is Weight.STOPS for reason in reasons) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +15,7 @@ from ..model.errors import ConfigError
 from ..reconfiguration.flows.checking import entities_of, with_entities
 from ..reconfiguration.flows.entities import LEVELS
 from ..reconfiguration.flows.reading import FlowReader
-from .common import ENVIRONMENT, add_device, misuse, read, route, tell, with_database
+from .common import ENVIRONMENT, add_device, misuse, print_json, read, route, tell, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -56,9 +55,9 @@ def run(options: argparse.Namespace) -> int:
         reader = FlowReader(options.subarray, options.device)
         wanted = await reader.wanted(view)
         if options.json:
-            print(json.dumps(_as_json(reader, wanted), indent=2))
+            print_json(_as_json(reader, wanted))
         elif options.configuration:
-            print(json.dumps({"exchanges": _exchanges(reader)}, indent=2))
+            print_json({"exchanges": _exchanges(reader)})
         else:
             for line in _lines(options.subarray, reader, wanted):
                 print(texts.printable(line))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,7 +12,7 @@ from ..configuration import document
 from ..model import texts
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.services import Place
-from .common import add_device, ask_device, misuse, read, tell
+from .common import add_device, ask_device, misuse, print_json, read, tell
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -35,9 +35,16 @@ def add_to(commands: Commands, words: str) -> None:
     add_device(graph, "of a file: whose the attributes are")
     graph.add_argument(
         "--format",
-        choices=("text", "mermaid"),
+        choices=("text", "mermaid", "json"),
         default="text",
-        help="for a terminal, or for a page: %(default)s",
+        help="for a terminal, for a page, or for a program: %(default)s",
+    )
+    graph.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
     )
     graph.set_defaults(run=run)
 
@@ -56,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
         if reading.descriptor is None:
             return tell(options.config, reading.faults, "nothing was drawn")
         descriptor = reading.descriptor
+    if options.format == "json":
+        print_json(as_json(descriptor, device))
+        return 0
     draw = mermaid if options.format == "mermaid" else sketch
     for line in draw(descriptor, device):
         print(texts.printable(line))
@@ -78,6 +88,28 @@ def sketch(descriptor: QueueConnectorDescriptor, device: str) -> Iterator[str]:
             yield begin + sinks[0]
             for sink in sinks[1:]:
                 yield f"{'':{len(begin) - 4}}└─→ {sink}"
+
+
+def as_json(descriptor: QueueConnectorDescriptor, device: str) -> dict[str, Any]:
+    """Group → its exchanges: what they carry, their pipes, and what their ends read and write."""
+
+    def end(label: str, places: Iterable[Place]) -> dict[str, Any]:
+        return {"label": label, "places": [place.what for place in places]}
+
+    return {
+        group: [
+            {
+                "data": str(exchange.spec),
+                "pipes": _pipes(exchange),
+                "sources": [
+                    end(each.label, filter(None, [each.place])) for each in exchange.sources
+                ],
+                "sinks": [end(each.label, each.places(device)) for each in exchange.sinks],
+            }
+            for exchange in exchanges
+        ]
+        for group, exchanges in descriptor.groups.items()
+    }
 
 
 def _pipes(exchange: ExchangeDescriptor) -> list[str]:

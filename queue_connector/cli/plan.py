@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from ..model.errors import ConfigError, Fault
 from ..model.exchanges import QueueConnectorDescriptor
 from ..reconfiguration.children import Reader, is_name
 from ..reconfiguration.reporter import FAULT, STATE
-from .common import ask_device, misuse, path, read, tell, warn, with_database
+from .common import ask_device, misuse, path, print_json, read, tell, warn, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -74,7 +73,10 @@ def _tell(options: argparse.Namespace, make: Callable[[], Plan]) -> int:
     except ConfigError as error:
         return tell(options.file, error.faults, "it would be refused")
     lines = map(texts.printable, plan.lines())
-    print(json.dumps(plan.as_dict(), indent=2) if options.json else "\n".join(lines))
+    if options.json:
+        print_json(plan.as_dict())
+    else:
+        print("\n".join(lines))
     return 0
 
 

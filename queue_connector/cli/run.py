@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +17,7 @@ from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import configure_logging
 from ..runtime.process import INTERRUPTED
 from .accounts import parts_of, table
-from .common import port, positive, read, tell, warn
+from .common import port, positive, print_json, read, tell, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -64,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
     warn(options.config, reading.warnings)
     if faults := list(_needs_a_device(reading.descriptor)):
         return tell(options.config, faults, "nothing was started")
+    if not any(reading.descriptor.groups.values()):
+        print("{}" if options.json else "nothing is configured")
+        return 0
     configure_logging(logging.DEBUG if options.verbose else logging.INFO)
     return trio.run(_stream, reading.descriptor, options)
 
@@ -117,6 +119,9 @@ def _sum_up(connector: Connector, *, as_json: bool) -> int:
     supervisor = connector.supervisor
     statistics: dict[str, Any] = supervisor.statistics()
     parts = list(parts_of(statistics))
-    print(json.dumps(statistics, indent=2) if as_json else "\n".join(table(parts)))
+    if as_json:
+        print_json(statistics)
+    else:
+        print("\n".join(table(parts)))
     failed = any(group.errors for group in supervisor.groups.values())
     return 1 if failed or any(part.imbalance for part in parts) else 0

@@ -42,6 +42,13 @@ def add_to(commands: Commands, words: str) -> None:
         help="for people, as the device tells it, or as metrics: %(default)s",
     )
     statistics.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
+    )
+    statistics.add_argument(
         "--watch",
         type=positive,
         metavar="SECONDS",

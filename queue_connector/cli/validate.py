@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import trio
 from ..configdb import View
 from ..configuration import attributes, document
 from ..model.errors import ConfigError, ConfigWarning, Fault, counted
-from .common import add_device, contents, unreadable, warn
+from .common import add_device, contents, print_json, tinted, unreadable, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             ]
             for name, faults in found.items()
         }
-        print(json.dumps(told, indent=2))
+        print_json(told)
     return status or (1 if any(found.values()) else 0)
 
 
@@ -93,6 +92,7 @@ def _check_flows(name: str, text: bytes, device: str) -> Sequence[Fault]:
 
 
 def _tell(name: str, faults: Sequence[Fault]) -> None:
-    print(f"{name}: " + (counted(len(faults), "fault") if faults else "valid"))
+    found = tinted(counted(len(faults), "fault"), "red") if faults else tinted("valid", "green")
+    print(f"{name}: {found}")
     for fault in faults:
         print(f"  {fault}")

@@ -573,3 +573,40 @@ def test_each_command_brings_all_that_it_needs(command):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_with_json_stdout_is_one_value_and_nothing_else(path, files, capsys):
+    def told(*arguments, expected=0):
+        assert status(*arguments, "--json") == expected
+        return json.loads(capsys.readouterr().out)
+
+    file = files()
+    written = told("config", "put", f"{path}/my_id", file)
+    assert written["written"] == [f"{path}/my_id"]
+    [entry] = told("config", "list", path)
+    assert entry["revision"] == written["revision"]
+    assert told("plan", file, "--config-path", path, "--group", "my_id")
+    assert told("config", "delete", f"{path}/my_id") == {"deleted": [f"{path}/my_id"]}
+    entities = files.text(json.dumps(blocks()))
+    assert told("config", "apply", entities)["written"] == [*blocks()]
+    assert told("validate", file) == {file: []}
+    assert told("validate", files.text("{"), expected=1)
+    assert told("run", files.text('{"exchanges": []}')) == {}
+    drawn = told("graph", file)
+    assert drawn["default"][0]["sinks"] == [
+        {"label": "TangoLocalAttributeSink(a)", "places": ["the attribute 'a'"]}
+    ]
+
+
+def test_words_are_tinted_at_a_terminal_and_nowhere_else(files, monkeypatch, capsys):
+    file = files()
+    assert status("validate", file) == 0
+    assert capsys.readouterr().out == f"{file}: valid\n"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert status("validate", file) == 0
+    assert capsys.readouterr().out == f"{file}: \x1b[32mvalid\x1b[0m\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert status("validate", file) == 0
+    assert capsys.readouterr().out == f"{file}: valid\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ...configdb import ABSENT, MAX_OPERATIONS, ConfigDatabase
@@ -16,7 +16,7 @@ from ...reconfiguration.flows.checking import (
     with_entities,
 )
 from ...reconfiguration.flows.entities import LEVELS
-from ..common import add_device, failure, misuse, read, tell, with_database
+from ..common import add_device, failure, misuse, print_json, read, tell, with_database
 
 if TYPE_CHECKING:
     from ..common import Commands
@@ -33,6 +33,9 @@ def add_to(actions: Commands) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the flow file; - for stdin")
     parser.add_argument("--force", action="store_true", help="write what would be refused, too")
+    parser.add_argument(
+        "--json", action="store_true", help="print what was written as a JSON object"
+    )
     add_device(parser, "the Tango name of the connector that is to carry them")
     parser.set_defaults(run=_apply)
 
@@ -70,11 +73,18 @@ def apply(entities: Mapping[str, bytes], options: argparse.Namespace) -> int:
         revision = await database.transact(entities, expected=expected)
         if revision is None:
             failure("somebody else wrote there just now; nothing was written")
-        for path in entities:
-            print(f"{path}: written, revision {revision}")
+        tell_written(entities, revision, as_json=options.json)
         for key, judgement in mine.items():
-            if judgement.waits:
+            if judgement.waits and not options.json:
                 print(f"{key.path} {judgement.waits}")
         return 0
 
     return with_database(write)
+
+
+def tell_written(paths: Iterable[str], revision: int, *, as_json: bool) -> None:
+    """What was written, and in which revision of the database."""
+    if as_json:
+        print_json({"written": list(paths), "revision": revision})
+    for path in paths if not as_json else ():
+        print(f"{path}: written, revision {revision}", flush=True)

@@ -9,7 +9,7 @@ from ...configdb import ConfigDatabase, Versioned
 from ...configuration import document
 from ...model.errors import ConfigError
 from ...reconfiguration.flows.entities import STATE, is_entity
-from ..common import failure, path, with_database
+from ..common import failure, path, print_json, with_database
 
 if TYPE_CHECKING:
     from ..common import Commands
@@ -26,6 +26,9 @@ def add_to(actions: Commands) -> None:
         "block, with its state",
     )
     delete.add_argument("path", type=path, metavar="PATH", help="of the group, flow or block")
+    delete.add_argument(
+        "--json", action="store_true", help="print what was deleted as a JSON object"
+    )
     delete.set_defaults(run=_delete)
 
 
@@ -42,7 +45,10 @@ def _delete(options: argparse.Namespace) -> int:
         expected = {options.path: standing.mod_revision}
         if await database.transact(dict.fromkeys(doomed), expected=expected) is None:
             failure(f"{options.path}: somebody else wrote there just now; nothing was deleted")
-        print(f"{options.path}: deleted")
+        if options.json:
+            print_json({"deleted": doomed})
+        else:
+            print(f"{options.path}: deleted")
         return 0
 
     return with_database(delete)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from ...reconfiguration.children import is_configuration, is_name
 from ...reconfiguration.flows.checking import examine
 from ...reconfiguration.flows.entities import FLOWS, LEVELS
 from ...reconfiguration.reporter import FAULT, STATE
-from ..common import add_device, path, with_database
+from ..common import add_device, path, print_json, with_database
 from .entries import Entry, FlowEntry, object_of
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _list(options: argparse.Namespace) -> int:
         else:
             entries = [entry async for entry in _entries(database, options.path)]
         if options.json:
-            print(json.dumps([entry.as_dict() for entry in entries], indent=2))
+            print_json([entry.as_dict() for entry in entries])
         elif not entries:
             print(f"{options.path}: {_NOTHING[options.path == FLOWS]}")
         for entry in entries if not options.json else ():

@@ -67,6 +67,7 @@ def add_to(actions: Commands) -> None:
     put.add_argument(
         "--timeout", type=positive, default=WAIT, metavar="S", help="of --wait (%(default)g s)"
     )
+    put.add_argument("--json", action="store_true", help="print what was written as a JSON object")
     add_device(put, "of a flow: the Tango name of the connector that is to carry it")
     put.set_defaults(run=_put)
 
@@ -100,7 +101,7 @@ def _put(options: argparse.Namespace) -> int:
         )
         if revision is None:
             failure(f"{options.path}: somebody else wrote there just now; nothing was written")
-        print(f"{options.path}: written, revision {revision}", flush=True)
+        applying.tell_written([options.path], revision, as_json=options.json)
         return await _outcome(database, options.path, revision, options) if options.wait else 0
 
     return with_database(put)
@@ -155,7 +156,8 @@ async def _outcome(
                     problem = ""
                     break
                 if entry.applied and entry.state.get("state") in _TAKEN_ON:
-                    print(f"{path}: {how}")
+                    if not options.json:
+                        print(f"{path}: {how}")
                     return 0
     told = f"{path}: not taken on: {how}" + (f"; {problem}" if problem else "")
     print(told, file=sys.stderr)
