@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -25,9 +25,9 @@ from .engine.supervisor import STOP_GRACE, Supervisor, open_supervisor
 from .model.errors import QueueConnectorError, StateError
 from .model.exchanges import DEFAULT_GROUP, QueueConnectorDescriptor
 from .model.services import AttributeHost
-from .observability.exposition import Exposition
-from .observability.http_server import Answer, HttpServer
+from .observability.http_server import HttpServer
 from .observability.metrics import Snapshot
+from .observability.pages import pages
 from .reconfiguration.children import read_once
 from .reconfiguration.flows.monitor import FlowMonitor
 from .reconfiguration.following import Following
@@ -160,15 +160,14 @@ class Connector:
             lost_lines=lost_lines(),
         )
 
-    def serve_metrics(self, host: str, port: int) -> None:
-        """Serve the metrics over HTTP at ``/metrics`` from now on."""
-        exposition = Exposition(self.snapshot)
+    def serve_pages(self, host: str, port: int) -> None:
+        """Serve ``/metrics``, ``/live`` and ``/ready`` over HTTP from now on."""
 
-        async def metrics(headers: Mapping[str, str]) -> Answer:
-            content_type, body = await exposition.answer(headers.get("accept", ""))
-            return Answer(body=body, content_type=content_type)
+        def present() -> tuple[State, str]:
+            return self.announcement.state, self.announcement.status
 
-        self._http = HttpServer("metrics", host, port, {"/metrics": metrics}, self.changed)
+        found = pages(self.snapshot, present)
+        self._http = HttpServer("metrics", host, port, found, self.changed)
         self._nursery.start_soon(self._http.run)
 
     # -- the configuration database ----------------------------------------------------------------
@@ -337,7 +336,7 @@ async def open_connector(
         ) as connector.supervisor:
             nursery.start_soon(connector.announce)
             if metrics_port:
-                connector.serve_metrics(metrics_host, metrics_port)
+                connector.serve_pages(metrics_host, metrics_port)
             connector.changed()
             try:
                 yield connector

@@ -85,7 +85,7 @@ def _add_addresses(serve: argparse.ArgumentParser) -> None:
         type=port,
         default=0,
         metavar="PORT",
-        help="serve metrics over HTTP at this port, at /metrics; none unless given",
+        help="serve /metrics, /live and /ready over HTTP at this port; none unless given",
     )
     serve.add_argument(
         "--metrics-host", default="127.0.0.1", metavar="HOST", help="address of it: %(default)s"

@@ -88,7 +88,7 @@ class SDPQueueConnector(TrioDevice):
     metrics_port = device_property(
         dtype=str,
         default_value="0",
-        doc="The port at which metrics are served over HTTP, at /metrics; 0 for none.",
+        doc="The port at which /metrics, /live and /ready are served over HTTP; 0 for none.",
     )
     metrics_host = device_property(
         dtype=str,

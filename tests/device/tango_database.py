@@ -33,6 +33,9 @@ class Database:
         found.name, found._class, found.server = device, "SDPQueueConnector", server
         tango.Database("127.0.0.1", self._port).add_device(found)
 
+    def put(self, device, **properties):
+        tango.Database("127.0.0.1", self._port).put_device_property(device, properties)
+
     def stop(self):
         if self._process is not None:
             self._process.kill()

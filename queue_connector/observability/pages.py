@@ -1,0 +1,50 @@
+"""The pages that a device serves over HTTP: its numbers, and whether it lives and is ready.
+
+========== =====================================================================================
+/metrics   all that is counted, for Prometheus; see `exposition`
+/live      200 while the loop in which all streams live answers at all
+/ready     200 once the device has begun and while it is not in FAULT, else 503; the text is its
+           ``Status``, which names the group at fault
+========== =====================================================================================
+
+A device that waits for a broker is ready: to start it again would not bring the broker back.
+
+* source    Kubernetes' manual, "Configure Liveness, Readiness and Startup Probes"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from ..engine.state import State
+from .exposition import Exposition
+from .http_server import Answer, Page
+from .metrics import Snapshot
+
+NOT_READY = frozenset({State.INIT, State.FAULT})
+"""The states in which a device does not do what it is there for."""
+
+
+def pages(
+    snapshot: Callable[[], Snapshot], present: Callable[[], tuple[State, str]]
+) -> Mapping[str, Page]:
+    """All of them by their paths; *present* tells the state of the device and its ``Status``."""
+    exposition = Exposition(snapshot)
+
+    async def metrics(headers: Mapping[str, str]) -> Answer:
+        content_type, body = await exposition.answer(headers.get("accept", ""))
+        return Answer(body=body, content_type=content_type)
+
+    async def live(_headers: Mapping[str, str]) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return Answer(body=b"alive\n")
+
+    async def ready(_headers: Mapping[str, str]) -> Answer:
+        await trio.lowlevel.checkpoint()
+        state, status = present()
+        text = f"{state.value}\n{status}\n"
+        return Answer(body=text.encode(), status=503 if state in NOT_READY else 200)
+
+    return {"/metrics": metrics, "/live": live, "/ready": ready}
