@@ -9,6 +9,8 @@ RUNS ?= 5
 CASES ?=
 
 BIN := .venv/bin
+HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
+GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
 STAMP := .venv/.installed
 
 # Taken from the command line only: SECONDS in the environment is some shell's clock.
@@ -17,7 +19,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
+.PHONY: help install helm demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -33,6 +35,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,services,lint,docs]'
 	@touch $@
 	@echo "Installed"
+
+helm: | $(STAMP) ## Build helm for the tests of the chart, unless it is there; needs Go
+	@command -v $(BIN)/helm helm > /dev/null || { \
+	  $(GO) version || { echo "helm is built by Go: install Go 1.26, or Helm 3" >&2; exit 1; }; \
+	  echo "Building $(HELM) (the first time takes two minutes or three)"; \
+	  CGO_ENABLED=0 GOFLAGS=-mod=mod GOBIN=$(CURDIR)/$(BIN) $(GO) install -ldflags='-s -w' $(HELM); }
 
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
