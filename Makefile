@@ -19,7 +19,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install helm demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
+.PHONY: help install helm browser demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -41,6 +41,10 @@ helm: | $(STAMP) ## Build helm for the tests of the chart, unless it is there; n
 	  $(GO) version || { echo "helm is built by Go: install Go 1.26, or Helm 3" >&2; exit 1; }; \
 	  echo "Building $(HELM) (the first time takes two minutes or three)"; \
 	  CGO_ENABLED=0 GOFLAGS=-mod=mod GOBIN=$(CURDIR)/$(BIN) $(GO) install -ldflags='-s -w' $(HELM); }
+
+browser: ## Install Chromium for the tests of the status page, unless it is there; needs root and apt
+	@command -v chromium google-chrome > /dev/null && command -v chromedriver > /dev/null || { \
+	  apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; }
 
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)

@@ -161,12 +161,12 @@ class Connector:
         )
 
     def serve_pages(self, host: str, port: int) -> None:
-        """Serve ``/metrics``, ``/live`` and ``/ready`` over HTTP from now on."""
+        """Serve what `pages` has over HTTP from now on."""
 
         def present() -> tuple[State, str]:
             return self.announcement.state, self.announcement.status
 
-        found = pages(self.snapshot, present)
+        found = pages(self._name, self.snapshot, present)
         self._http = HttpServer("metrics", host, port, found, self.changed)
         self._nursery.start_soon(self._http.run)
 

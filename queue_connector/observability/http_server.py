@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -54,9 +55,12 @@ _log = logging.getLogger(__name__)
 class Answer:
     """What a page says."""
 
-    body: bytes
+    body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
     status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+    chunks: AsyncGenerator[bytes, None] | None = None
+    """What is sent in place of the body, as it comes, until the client has gone."""
 
 
 Page = Callable[[Mapping[str, str]], Awaitable[Answer]]
@@ -208,20 +212,31 @@ async def _send(
     headers = [
         ("date", formatdate(usegmt=True)),
         ("content-type", answer.content_type),
-        ("content-length", str(len(answer.body))),
         ("cache-control", "no-store"),
+        *answer.headers,
     ]
+    if answer.chunks is None:
+        headers.append(("content-length", str(len(answer.body))))
     if answer.status == 405:
         headers.append(("allow", "GET, HEAD"))
     if connection.their_state is not h11.DONE:
         headers.append(("connection", "close"))
-    events = [
-        h11.Response(
-            status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase
-        ),
-        *([h11.Data(data=answer.body)] if method != b"HEAD" else []),
-        h11.EndOfMessage(),
-    ]
+    head = h11.Response(
+        status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase
+    )
+    if method == b"HEAD":
+        await _write(stream, connection, head, h11.EndOfMessage())
+    elif answer.chunks is None:
+        await _write(stream, connection, head, h11.Data(data=answer.body), h11.EndOfMessage())
+    else:
+        await _write(stream, connection, head)
+        async with aclosing(answer.chunks) as chunks:
+            async for chunk in chunks:
+                await _write(stream, connection, h11.Data(data=chunk))
+        await _write(stream, connection, h11.EndOfMessage())
+
+
+async def _write(stream: trio.SocketStream, connection: h11.Connection, *events: h11.Event) -> None:
     data = b"".join(connection.send(event) or b"" for event in events)
     with trio.fail_after(ANSWER_SECONDS):
         await stream.send_all(data)

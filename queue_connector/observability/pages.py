@@ -1,6 +1,8 @@
 """The pages that a device serves over HTTP: its numbers, and whether it lives and is ready.
 
 ========== =====================================================================================
+/          how the device is, for people, live; see `page`
+/events    what that page listens to
 /metrics   all that is counted, for Prometheus; see `exposition`
 /live      200 while the loop in which all streams live answers at all
 /ready     200 once the device has begun and while it is not in FAULT, else 503; the text is its
@@ -22,16 +24,27 @@ from ..engine.state import State
 from .exposition import Exposition
 from .http_server import Answer, Page
 from .metrics import Snapshot
+from .page import Look, StatusPage
 
 NOT_READY = frozenset({State.INIT, State.FAULT})
 """The states in which a device does not do what it is there for."""
 
 
 def pages(
-    snapshot: Callable[[], Snapshot], present: Callable[[], tuple[State, str]]
+    name: str, snapshot: Callable[[], Snapshot], present: Callable[[], tuple[State, str]]
 ) -> Mapping[str, Page]:
-    """All of them by their paths; *present* tells the state of the device and its ``Status``."""
+    """All of them by their paths, for the device *name*.
+
+    *present* tells its state and its ``Status``.
+    """
     exposition = Exposition(snapshot)
+
+    def look() -> Look:
+        state, status = present()
+        seen = snapshot()
+        return Look(name, state.value, status, seen.groups, seen.statistics)
+
+    status_page = StatusPage(look)
 
     async def metrics(headers: Mapping[str, str]) -> Answer:
         content_type, body = await exposition.answer(headers.get("accept", ""))
@@ -47,4 +60,10 @@ def pages(
         text = f"{state.value}\n{status}\n"
         return Answer(body=text.encode(), status=503 if state in NOT_READY else 200)
 
-    return {"/metrics": metrics, "/live": live, "/ready": ready}
+    return {
+        "/": status_page.document,
+        "/events": status_page.events,
+        "/metrics": metrics,
+        "/live": live,
+        "/ready": ready,
+    }
