@@ -7,7 +7,7 @@ import re
 import kubernetes_validate
 import pytest
 
-from queue_connector import cli
+from queue_connector import __version__, cli
 from queue_connector.configdb import environment as configdb
 from queue_connector.configuration.document import parse
 from queue_connector.device import server
@@ -300,4 +300,4 @@ def test_the_version_of_the_chart_is_that_of_the_software():
     versions = re.findall(
         r'^(?:version|appVersion): "?([^"\n]+)', (CHART / "Chart.yaml").read_text(), re.M
     )
-    assert {*versions} == {cli.__version__}
+    assert {*versions} == {__version__}
