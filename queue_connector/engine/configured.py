@@ -23,6 +23,7 @@ from ..model.outcome import ABORTED
 from ..model.services import AttributeHost, ExchangeName
 from ..model.shared import Shared
 from ..model.timescale import utc_now, utc_text
+from ..runtime.logs import exchange_name
 from .exchange import Exchange
 from .inlets import Marks
 
@@ -118,6 +119,7 @@ class ConfiguredExchange:
         exchange = self.exchange
         assert exchange is not None
         before = self.ledger.dropped[ABORTED.detail]
+        exchange_name.set(self.name)
         try:
             with self.scope:
                 async with exchange:

@@ -1,7 +1,9 @@
 """Log lines in the format of the SKA's control software, written so that nobody waits for it.
 
 ``1|2026-01-31T12:00:00.123Z|INFO|thread|function|file.py#12|tango-device:a/b/c|message``: a
-version, UTC time in ms, level, thread, function, file and line, tags, message.
+version, UTC time in ms, level, thread, function, file and line, tags, message. What a task of an
+exchange says has the tag ``exchange:group[0]`` as well. With the environment variable `FORMAT` set
+to ``json``, a line is a JSON object with the same.
 
 A log that nobody reads holds nobody up: lines wait in a bounded queue, beyond which they are
 counted, and a line tells how many are missing once there is a reader again.
@@ -13,7 +15,9 @@ from __future__ import annotations
 
 import enum
 import io
+import json
 import logging
+import math
 import os
 import stat
 import sys
@@ -23,17 +27,27 @@ from contextvars import ContextVar
 from ..model.errors import counted
 from ..model.texts import one_line, printable, shortened
 from .process import LAST_WORDS, Writer
+from .repeats import Repeats
 
 MAX_RECORD = 16_384
 """Characters of a message, and of a traceback, that are written."""
 
+FORMAT = "QUEUE_CONNECTOR_LOG_FORMAT"
+"""The environment variable with the format of the log: ``ska``, or ``json``."""
+
 STDERR = 2
 """The file descriptor of the log."""
+
+_TAG = str.maketrans("|,", "__")  # which part the fields of a line, and its tags
 
 _log = logging.getLogger(__name__)
 
 device_name: ContextVar[str] = ContextVar("device_name", default="")
 """The Tango device on whose behalf this context runs; tasks and their threads inherit it."""
+
+
+exchange_name: ContextVar[object] = ContextVar("exchange_name", default="")
+"""The exchange on whose behalf this context runs: its text is its present name."""
 
 
 class SKAFormatter(logging.Formatter):
@@ -52,8 +66,9 @@ class SKAFormatter(logging.Formatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        device = device_name.get()
-        record.tags = f"tango-device:{device}" if device else ""
+        exchange = one_line(str(exchange_name.get())).translate(_TAG)
+        tags = {"tango-device": device_name.get(), "exchange": exchange}
+        record.tags = ",".join(f"{tag}:{value}" for tag, value in tags.items() if value)
         first, *others = shortened(super().format(record), 2 * MAX_RECORD).split("\n")
         return "\n  ".join([first, *map(printable, others)])
 
@@ -63,22 +78,51 @@ class SKAFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+class JSONFormatter(logging.Formatter):
+    """Formats a record as one line, a JSON object; what it has nothing of is left out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        millis = f"{record.msecs:03.0f}"[:3]
+        told = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{millis}Z",
+            "level": record.levelname,
+            "message": shortened(record.getMessage(), MAX_RECORD),
+            "device": device_name.get(),
+            "exchange": str(exchange_name.get()),
+            "thread": record.threadName,
+            "function": record.funcName,
+            "file": f"{record.filename}#{record.lineno}",
+            "traceback": "",
+        }
+        if record.exc_info:
+            told["traceback"] = shortened(self.formatException(record.exc_info), MAX_RECORD)
+        return json.dumps({name: value for name, value in told.items() if value})
+
+
+FORMATTERS: dict[str, type[logging.Formatter]] = {"ska": SKAFormatter, "json": JSONFormatter}
+"""The formats of the log, by what the variable `FORMAT` may say."""
+
+
 class LogHandler(logging.Handler):
     """Hands lines to a `Writer`."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, formatter: logging.Formatter | None = None) -> None:
         super().__init__()
-        self.setFormatter(SKAFormatter())
+        self.setFormatter(formatter or SKAFormatter())
+        self._repeats = Repeats()
         self.writer = Writer(descriptor, self._gap)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.writer.put(self.format(record) + "\n")
+            for told in self._repeats.sorted_out(record):
+                self.writer.put(self.format(told) + "\n")
         except Exception as error:
             self.writer.put(f"a log line cannot be made of {record.msg!r}: {error!r}\n")
 
     def close(self) -> None:
         """Have the end of the log written, within `LAST_WORDS` seconds."""
+        for told in self._repeats.summed_up(math.inf):
+            self.writer.put(self.format(told) + "\n")
         sys.stderr = sys.__stderr__
         self.writer.drain(LAST_WORDS)
         super().close()
@@ -128,13 +172,17 @@ def _unblock_stderr() -> None:
 
 def configure_logging(level: int) -> None:
     """Send the log of this process, and all that it prints to stderr, there from *level* on."""
-    handler = LogHandler(os.dup(STDERR))
+    wanted = os.environ.get(FORMAT, "ska")
+    handler = LogHandler(os.dup(STDERR), FORMATTERS.get(wanted, SKAFormatter)())
     _unblock_stderr()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     sys.stderr = _Stderr(handler.writer)
     logging.captureWarnings(True)
     for chatty in ("httpx", "httpcore"):  # lines for every request, and every byte of it
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if wanted not in FORMATTERS:
+        known = " or ".join(FORMATTERS)
+        _log.warning("%s is %r: expected %s; the log is in the format ska", FORMAT, wanted, known)
 
 
 class LoggingLevel(enum.IntEnum):
