@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run exchanges without any Tango device",
     "demo": "dishes, broker, pipeline and telescope on this machine, live",
     "validate": "check configuration files, and name every fault",
+    "test": "run test cases of configurations, without any service",
     "plan": "print what a configuration would change, without doing it",
     "statistics": "print what became of every datum of a running device",
     "doctor": "look whether all is there that a configuration needs",
@@ -47,6 +48,7 @@ EPILOG = """\
 examples:
   queue-connector demo --seconds 20          watch data flow, nothing else needed
   queue-connector validate my-config.json    find every mistake before it is deployed
+  queue-connector test my-tests.json         see whether it does what you mean
   queue-connector serve my-config.json       run the device from a file, without a Tango database
   queue-connector serve --subarray 01        run the flows of a subarray
   queue-connector run my-config.json         run it without a device, from topic to topic

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from .datatypes import DataSpec, Kind
+from .conform import conform
+from .datatypes import Data, DataSpec, Kind
 from .errors import ConfigWarning, Fault
 from .option import Descriptor, option
 from .probe import Probe
@@ -18,6 +19,27 @@ from .stream import DataPipe, DataSink, DataSource, ErrorPolicy, MergedSource
 
 _TELLING = ("topic", "attribute_name", "key", "attribute_names", "attributes")
 """The fields that tell endpoints of one type apart."""
+
+
+class Coding(Protocol):
+    """How data are written as bytes: what an encoding does."""
+
+    def encode(self, value: Data, spec: DataSpec) -> bytes:
+        """The payload of a value that conforms to *spec*; raises `DataError`."""
+        ...
+
+    def decode(self, payload: bytes, spec: DataSpec) -> Data:
+        """The value that a payload holds; raises `DataError`."""
+        ...
+
+
+@attrs.frozen
+class Sent:
+    """What a sink hands out for one datum: a payload, or a value where nothing is encoded."""
+
+    content: Any
+    timestamp: int | None = None
+    """In ms since the Unix epoch, where it is taken from the datum."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,14 +56,23 @@ class EndpointDescriptor(Descriptor):
     def label(self) -> str:
         """The descriptor in a few words, to tell it from others: ``KafkaProducerSink(offsets)``."""
         name = type(self).__name__.removesuffix("Descriptor")
+        return f"{name}({self.subject})" if self.subject else name
+
+    @property
+    def subject(self) -> str:
+        """What it reads or writes, as it is written: a topic, ``device/attribute``; '' for none."""
         for field in _TELLING:
             value = getattr(self, field, None)
             if isinstance(value, str):
                 device = getattr(self, "device_name", "")
-                return f"{name}({device}/{value})" if device else f"{name}({value})"
+                return f"{device}/{value}" if device else value
             if isinstance(value, list | tuple):
-                return f"{name}({len(value)} attributes)"
-        return name
+                return f"{len(value)} attributes"
+        return ""
+
+    def coding(self, spec: DataSpec) -> Coding | None:
+        """How its data are written as bytes; None: they are values, such as an attribute's."""
+        return None
 
     @property
     def place(self) -> Place | None:
@@ -101,6 +132,17 @@ class SourceDescriptor(EndpointDescriptor):
         """
         return None
 
+    def datum(self, arriving: Any, spec: DataSpec) -> Data:
+        """What it makes of a payload, or of a value that is not encoded, without its peer.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        coding = self.coding(spec)
+        if coding is not None:
+            return coding.decode(arriving, spec)
+        return conform(arriving, spec, shorter=True)
+
     def reads(self) -> Iterable[Hashable]:
         """What it may read, as the sinks that write it name it in `SinkDescriptor.writes`.
 
@@ -146,6 +188,15 @@ class SinkDescriptor(EndpointDescriptor):
         Asked for only where `faults` finds none.
         """
         return ()
+
+    def sent(self, value: Data, spec: DataSpec) -> Sent:
+        """What it hands out for a datum, without its peer.
+
+        Raises:
+            DataError: the datum cannot be handed out.
+        """
+        fitting, coding = conform(value, spec), self.coding(spec)
+        return Sent(fitting if coding is None else coding.encode(fitting, spec))
 
     def writes(self) -> Iterable[Hashable]:
         """What it writes, as the sources that may read it name it in `SourceDescriptor.reads`."""

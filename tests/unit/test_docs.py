@@ -19,6 +19,7 @@ from queue_connector.connectors.tango.static_attributes import StaticAttribute
 from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.endpoints import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
+from queue_connector.testing.cases import read_suite
 from tests.matrix import ENCODINGS
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,30 @@ def test_every_program_of_the_python_page_prints_what_the_page_says():
             [sys.executable, "-c", program], capture_output=True, text=True, check=False
         )
         assert (told.stdout, told.stderr) == (printed, "")
+
+
+def test_what_the_page_on_tests_of_configurations_prints_is_printed():
+    page = (DOCS / "how-to" / "test-configurations.md").read_text("utf-8")
+    shown = re.findall(
+        r"^```bash\n\.venv/bin/queue-connector ([^\n]*)\n```\n+```text\n(.*?)^```", page, re.M | re.S
+    )
+    assert len(shown) == page.count("```bash")
+    for command, printed in shown:
+        told = subprocess.run(
+            [sys.executable, "-m", "queue_connector", *command.split()],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+        assert (told.stdout, told.stderr) == (printed, "")
+        assert told.returncode == (1 if "FAILED" in printed else 0)
+
+
+@pytest.mark.parametrize("file", sorted((DOCS / "how-to" / "tests").glob("*.json")), ids=str)
+def test_every_file_of_tests_can_be_read(file):
+    read_suite(file.read_bytes(), file.parent)
 
 
 def test_the_first_two_commands_of_the_readme_are_the_demonstration_and_the_tests():

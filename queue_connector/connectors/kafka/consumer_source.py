@@ -24,7 +24,6 @@ from typing import Any
 import trio
 from confluent_kafka import Message
 
-from ...codecs import codec_for
 from ...engine.window import OVERHEAD
 from ...model.datatypes import Data, DataSpec
 from ...model.errors import DecodeError
@@ -64,7 +63,7 @@ class KafkaConsumerSource(DataSource):
         self, descriptor: KafkaConsumerSourceDescriptor, spec: DataSpec, services: Services
     ) -> None:
         self._encoding = descriptor.encoding or ""
-        self._codec = codec_for(descriptor.encoding, spec, descriptor.variable)
+        self._codec = descriptor.coding(spec)
         self._spec = spec
         self._topic = descriptor.topic
         self._group = descriptor.group_id

@@ -20,9 +20,7 @@ from typing import Any
 import attrs
 import trio
 
-from ...codecs import codec_for
-from ...model.conform import conform
-from ...model.datatypes import Data, DataSpec, Kind
+from ...model.datatypes import Data, DataSpec
 from ...model.delivery import Delivery
 from ...model.errors import DataError
 from ...model.services import Services
@@ -31,9 +29,8 @@ from ...runtime.worker import Worker
 from .client import KafkaError, describe
 from .outgoing import MOST_BYTES, Outgoing
 from .sharing import ENVELOPE
-from .sink import KafkaProducerSinkDescriptor
+from .sink import KafkaProducerSinkDescriptor, TooLargeError
 from .timestamps import SENDING_TIME, TimestampError
-from .topic import DEFAULT_ENCODING
 from .writer import TopicWriter
 
 ENCODE_BUDGET = 0.005
@@ -41,18 +38,6 @@ ENCODE_BUDGET = 0.005
 
 AT_ONCE = 256
 """Data that are encoded together, if those before were quick."""
-
-
-@attrs.define(eq=False, slots=False)
-class TooLargeError(DataError):
-    """One message is larger than is allowed, by the configuration or by the broker."""
-
-    topic: str
-    size: int
-    limit: str
-
-    def __str__(self) -> str:
-        return f"a message of {self.size} B for the topic {self.topic!r} is too large: {self.limit}"
 
 
 @attrs.define(eq=False, slots=False)
@@ -96,14 +81,11 @@ class KafkaProducerSink(DataSink):
     def __init__(
         self, descriptor: KafkaProducerSinkDescriptor, spec: DataSpec, services: Services
     ) -> None:
-        encoding = descriptor.encoding
-        if spec.kind is Kind.BYTES and encoding == DEFAULT_ENCODING:
-            encoding = None  # nobody means it for bytes, which carry a name of their own
-        self._codec = codec_for(encoding, spec, descriptor.variable)
+        self._descriptor = descriptor
+        self._codec = descriptor.coding(spec)
         self._spec = spec
         self._topic = descriptor.topic
         self._limit = descriptor.message_max_bytes
-        self._timestamps = descriptor.timestamp_options
         self._writer = TopicWriter(descriptor, services, descriptor.message_max_bytes)
         self._worker = Worker()
         self._slow = False  # whether the latest datum took long to encode
@@ -181,7 +163,7 @@ class KafkaProducerSink(DataSink):
 
     def _encode(self, values: Sequence[Data]) -> tuple[list[Any], list[int]]:
         """Of each value its payload or what is wrong with it; the timestamps of those with one."""
-        if self._timestamps is None:
+        if self._descriptor.timestamp_options is None:
             encoded = self._codec.encode_batch(values, self._spec)
             return [self._checked(payload) for payload in encoded], []
         stamped = [self._encode_with_time(value) for value in values]
@@ -194,14 +176,12 @@ class KafkaProducerSink(DataSink):
         return TooLargeError(self._topic, len(payload), f"message_max_bytes is {self._limit}")
 
     def _encode_with_time(self, value: Data) -> tuple[bytes | DataError, int]:
-        assert self._timestamps is not None
         try:
-            fitting = conform(value, self._spec)
-            timestamp = self._timestamps.timestamp(fitting)
-            payload = self._checked(self._codec.encode(fitting, self._spec))
-            return payload, timestamp
+            sent = self._descriptor.sent(value, self._spec)
         except DataError as error:
             return error, SENDING_TIME
+        assert sent.timestamp is not None
+        return sent.content, sent.timestamp
 
     def _told(
         self, sending: _Sending, places: Sequence[int], errors: Mapping[int, KafkaError]

@@ -7,17 +7,31 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ...model.datatypes import DataSpec
-from ...model.endpoints import SinkDescriptor, sinks
-from ...model.errors import Fault
+from ...codecs import Codec, codec_for
+from ...model.conform import conform
+from ...model.datatypes import Data, DataSpec, Kind
+from ...model.endpoints import Sent, SinkDescriptor, sinks
+from ...model.errors import DataError, Fault
 from ...model.option import option
 from ...model.services import Client, Services
 from .sharing import MAX_MESSAGE_BYTES, key_of
 from .timestamps import TimestampOptions
-from .topic import KafkaTopicDescriptor
+from .topic import DEFAULT_ENCODING, KafkaTopicDescriptor
 
 if TYPE_CHECKING:
     from .producer_sink import KafkaProducerSink
+
+
+@attrs.define(eq=False, slots=False)
+class TooLargeError(DataError):
+    """One message is larger than is allowed, by the configuration or by the broker."""
+
+    topic: str
+    size: int
+    limit: str
+
+    def __str__(self) -> str:
+        return f"a message of {self.size} B for the topic {self.topic!r} is too large: {self.limit}"
 
 
 @sinks.register("KafkaProducerSink")
@@ -49,6 +63,22 @@ class KafkaProducerSinkDescriptor(KafkaTopicDescriptor, SinkDescriptor):
         if self.timestamp_options is not None:
             for fault in self.timestamp_options.faults(spec):
                 yield fault.below("$.timestamp_options")
+
+    def coding(self, spec: DataSpec) -> Codec:
+        """The codec of its encoding; the default means none to bytes, which carry their own."""
+        if spec.kind is Kind.BYTES and self.encoding == DEFAULT_ENCODING:
+            return codec_for(None, spec)
+        return super().coding(spec)
+
+    def sent(self, value: Data, spec: DataSpec) -> Sent:
+        """The message's payload, and its timestamp where that is the datum's."""
+        fitting, options = conform(value, spec), self.timestamp_options
+        timestamp = None if options is None else options.timestamp(fitting)
+        payload = self.coding(spec).encode(fitting, spec)
+        if len(payload) > self.message_max_bytes:
+            limit = f"message_max_bytes is {self.message_max_bytes}"
+            raise TooLargeError(self.topic, len(payload), limit)
+        return Sent(payload, timestamp)
 
     def build(self, spec: DataSpec, services: Services) -> KafkaProducerSink:
         """The sink, not started."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from ...codecs import codec_for, codecs
+from ...codecs import Codec, codec_for, codecs
 from ...model.complaint import shown
 from ...model.datatypes import DataSpec, Kind
 from ...model.endpoints import EndpointDescriptor, SinkDescriptor, SourceDescriptor
@@ -137,6 +137,10 @@ class KafkaTopicDescriptor(KafkaAddress, EndpointDescriptor):
         doc="Which array of a message is carried, where the encoding has several: those of xarray. "
         "Null is the only one.",
     )
+
+    def coding(self, spec: DataSpec) -> Codec:
+        """The codec that its encoding names."""
+        return codec_for(self.encoding, spec, self.variable)
 
     def faults(self, spec: DataSpec) -> Iterator[Fault]:
         """Also addresses, topic names and encodings that cannot be."""

@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from ...model.datatypes import DataSpec, Kind, dtype_name
+from ...model.datatypes import Data, DataSpec, Kind, dtype_name
 from ...model.endpoints import sources
-from ...model.errors import Fault
+from ...model.errors import DataError, Fault
 from ...model.services import Services
+from .pointings import ANGLES, Pointings, fields_of
 from .subscription_source import TangoSubscriptionSourceDescriptor
 
 if TYPE_CHECKING:
-    from .pointings import TangoPointingSubscriptionSource
+    from .pointing_events import TangoPointingSubscriptionSource
 
 USUAL_DTYPE = (
     '[["antenna_name", "<U8"], ["ts", "datetime64[ns]"], ["az", "float64"], ["el", "float64"]]'
 )
 """The dtype of pointings in JSON, as most configurations have it."""
 
-ANGLES = ("az", "el")
 _DISH = re.compile(r"(ska|mkt)\d{3}", re.IGNORECASE | re.ASCII)
 
 
@@ -89,6 +89,13 @@ class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescripto
             if len(dish) > room:
                 yield f"{dish!r} does not go into the {room} characters of the field {name!r}"
 
+    def datum(self, arriving: Any, spec: DataSpec) -> Data:
+        """The struct of one value."""
+        (outcome,) = Pointings(spec.dtype).of([arriving], [dish_name(self.device_name)])
+        if isinstance(outcome, DataError):
+            raise outcome
+        return outcome
+
     @classmethod
     def build_many(
         cls,
@@ -97,11 +104,6 @@ class TangoPointingSubscriptionSourceDescriptor(TangoSubscriptionSourceDescripto
         services: Sequence[Services],
     ) -> TangoPointingSubscriptionSource:
         """The sources of these, as one."""
-        from .pointings import TangoPointingSubscriptionSource
+        from .pointing_events import TangoPointingSubscriptionSource
 
         return TangoPointingSubscriptionSource(descriptors, spec, services)
-
-
-def fields_of(dtype: np.dtype[Any]) -> dict[str, Kind]:
-    """The fields of a struct and their kinds."""
-    return {name: DataSpec(dtype[name].base).kind for name in dtype.names or ()}

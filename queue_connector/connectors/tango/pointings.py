@@ -1,4 +1,4 @@
-"""The pointings of dishes, received: `TangoPointingSubscriptionSource`, see `pointing_source`."""
+"""Values of pointings as structs: what `pointing_source` says of them, done."""
 
 from __future__ import annotations
 
@@ -11,45 +11,43 @@ import numpy as np
 
 from ...model.datatypes import Data, DataSpec, Kind
 from ...model.errors import ConformError, DataError
-from ...model.services import Services
 from ...model.timescale import TimeError, ska_ticks, tai_of_ska
-from .event_source import TangoSubscriptionSource
-from .member import Member
-from .pointing_source import ANGLES, dish_name, fields_of
 from .readings import Outcome, converted, one_by_one
-from .subscription_source import TangoSubscriptionSourceDescriptor
 
 Array = np.ndarray[Any, Any]
 
-_POINTING = DataSpec("float64", (3,))
-_VALUES = DataSpec("float64", (-1,))  # takes any length and broadcasts nothing
+ANGLES = ("az", "el")
+"""The fields of the angles."""
+
+POINTING = DataSpec("float64", (3,))
+"""What a value is expected to be."""
+
+VALUES = DataSpec("float64", (-1,))
+"""What is made of it first, which takes any length and broadcasts nothing."""
+
 _FEW = 20
 """Pointings up to which each is made alone: what numpy takes for one array is more than that."""
 
 
-class TangoPointingSubscriptionSource(TangoSubscriptionSource):
-    """Runtime side of `TangoPointingSubscriptionSourceDescriptor`: of one, or of several dishes."""
+def fields_of(dtype: np.dtype[Any]) -> dict[str, Kind]:
+    """The fields of a struct and their kinds."""
+    return {name: DataSpec(dtype[name].base).kind for name in dtype.names or ()}
 
-    def __init__(
-        self,
-        descriptors: Sequence[TangoSubscriptionSourceDescriptor],
-        spec: DataSpec,
-        services: Sequence[Services],
-    ) -> None:
-        super().__init__(descriptors, _VALUES, services, expected=_POINTING)
-        self._dtype = spec.dtype
-        names = {kind: name for name, kind in fields_of(spec.dtype).items()}
+
+class Pointings:
+    """Makes structs of one dtype."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        names = {kind: name for name, kind in fields_of(dtype).items()}
         self._time = names[Kind.DATETIME]
         self._name = names.get(Kind.STR)
-        self._ticks = spec.dtype[self._time]
+        self._ticks = dtype[self._time]
         made = (self._time, *ANGLES, self._name)
-        self._in_order = itemgetter(*(made.index(name) for name in spec.dtype.names or ()))
-        self._dishes = {member: dish_name(member.device) for member in self._members}
+        self._in_order = itemgetter(*(made.index(name) for name in dtype.names or ()))
 
-    def _convert(self, found: Sequence[tuple[Member, Sequence[Any]]]) -> Sequence[Outcome]:
-        """The pointings of all dishes that are there, as one array if they are all right."""
-        values = [value for _, several in found for value in several]
-        dishes = [self._dishes[member] for member, several in found for _ in several]
+    def of(self, values: Sequence[Any], dishes: Sequence[str]) -> Sequence[Outcome]:
+        """A struct for each value of a dish, or why there is none; as one array if it can."""
         if values and all(
             type(each) is np.ndarray and each.shape == (3,) and each.dtype == "f8"
             for each in values
@@ -61,7 +59,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
             except TimeError:
                 pass  # of some, which is to be found out
         outcomes: list[Outcome] = []
-        for value, dish in zip(converted(values, _VALUES), dishes, strict=True):
+        for value, dish in zip(converted(values, VALUES), dishes, strict=True):
             outcomes += one_by_one(partial(self._struct, dish), [value])
         return outcomes
 
@@ -69,7 +67,7 @@ class TangoPointingSubscriptionSource(TangoSubscriptionSource):
         if isinstance(value, DataError):
             raise value
         if value.shape != (3,):
-            raise ConformError(_POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
+            raise ConformError(POINTING, f"{value}"[:80], f"{value.size} numbers are no pointing")
         return self._one(value, dish)
 
     def _one(self, value: Array, dish: str) -> Data:

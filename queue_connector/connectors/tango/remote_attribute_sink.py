@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ...model.datatypes import DataSpec
-from ...model.endpoints import SinkDescriptor, sinks
+from ...model.datatypes import Data, DataSpec
+from ...model.endpoints import Sent, SinkDescriptor, sinks
 from ...model.errors import Fault
 from ...model.option import option
 from ...model.probe import Probe
@@ -18,6 +18,7 @@ from .types import (
     attribute_name_faults,
     attribute_place,
     device_name_faults,
+    fit,
     type_faults,
 )
 
@@ -78,6 +79,10 @@ class TangoRemoteAttributeSinkDescriptor(SinkDescriptor):
         from .probing import probe_attribute
 
         yield from probe_attribute(self.device_name, self.attribute_name, None)
+
+    def sent(self, value: Data, spec: DataSpec) -> Sent:
+        """The value, before it is cast to the type that the attribute has there."""
+        return Sent(fit(value, spec))
 
     def writes(self) -> Iterable[Hashable]:
         """The attribute, whatever device it is of."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ...model.datatypes import DataSpec
+from ...model.datatypes import Data, DataSpec
 from ...model.endpoints import SourceDescriptor, sources
-from ...model.errors import Fault
+from ...model.errors import DataError, Fault
 from ...model.option import option
 from ...model.probe import Probe
 from ...model.services import Place, Services
+from .readings import converted
 from .types import (
     EVENT_TYPES,
     TANGO_KINDS,
@@ -84,6 +85,13 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
         from .probing import probe_attribute
 
         yield from probe_attribute(self.device_name, self.attribute_name, self.event_type)
+
+    def datum(self, arriving: Any, spec: DataSpec) -> Data:
+        """What it makes of the value of an event."""
+        (outcome,) = converted([arriving], spec)
+        if isinstance(outcome, DataError):
+            raise outcome
+        return outcome
 
     def reads(self) -> Iterable[Hashable]:
         """The attribute, whatever device it is of: this one may be written in several ways."""
