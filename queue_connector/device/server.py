@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import tango
 from tango.server import Device, run
 
+from .. import connectors
 from ..runtime.logs import STDERR, configure_logging, level_of
 from ..runtime.loop import CANCEL_GRACE
 from ..runtime.process import Signals
@@ -34,6 +35,7 @@ def serve(
     on_ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Run the Tango server until it is told to end; *arguments* are Tango's, after the name."""
+    connectors.import_clients()  # before anything runs that an import would hold up
     signals = Signals()
     try:
         prerequisites.check(arguments)
