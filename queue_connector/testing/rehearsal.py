@@ -25,7 +25,8 @@ from ..model.datatypes import Data, DataSpec
 from ..model.endpoints import Sent, SinkDescriptor, SourceDescriptor, TolerantPolicyDescriptor
 from ..model.errors import ExchangeError
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
-from ..model.ledger import SKIPPED, Refusal
+from ..model.ledger import Refusal
+from ..model.outcome import SKIPPED
 from ..model.services import ExchangeName, PublishedAttribute, Services
 from ..model.stream import DataSink, DataSource, ErrorPolicy
 from .cases import NOTHING, Arriving, Case, sources_of

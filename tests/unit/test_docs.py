@@ -81,9 +81,8 @@ def test_every_program_of_the_python_page_prints_what_the_page_says():
 
 def test_what_the_page_on_tests_of_configurations_prints_is_printed():
     page = (DOCS / "how-to" / "test-configurations.md").read_text("utf-8")
-    shown = re.findall(
-        r"^```bash\n\.venv/bin/queue-connector ([^\n]*)\n```\n+```text\n(.*?)^```", page, re.M | re.S
-    )
+    blocks_of = r"^```bash\n\.venv/bin/queue-connector ([^\n]*)\n```\n+```text\n(.*?)^```"
+    shown = re.findall(blocks_of, page, re.M | re.S)
     assert len(shown) == page.count("```bash")
     for command, printed in shown:
         told = subprocess.run(
