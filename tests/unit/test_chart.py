@@ -301,3 +301,39 @@ def test_the_version_of_the_chart_is_that_of_the_software():
         r'^(?:version|appVersion): "?([^"\n]+)', (CHART / "Chart.yaml").read_text(), re.M
     )
     assert {*versions} == {__version__}
+
+
+GUIDE = (charts.ROOT / "docs" / "how-to" / "run-on-kubernetes.md").read_text("utf-8")
+VALUES = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.M | re.S)
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_the_values_of_the_guide_make_what_it_says(tmp_path, text):
+    file = tmp_path / "values.yaml"
+    file.write_text(text)
+    objects = rendered(file)
+    for each in objects:
+        if not each["apiVersion"].startswith("monitoring.coreos.com/"):
+            kubernetes_validate.validate(each, NEWEST, strict=True)
+    assert "StatefulSet" in {one["kind"] for one in objects}
+    for name in "ServiceMonitor", "PrometheusRule":
+        assert (name.lower() in text.lower()) == bool(of_kind(objects, name))
+
+
+def test_the_guide_names_the_pods_ports_and_paths_as_they_are():
+    (pod, *_) = re.findall(r"kubectl exec (\S+)", GUIDE)
+    objects = [
+        one
+        for one in charts.yaml.safe_load_all(
+            charts.helm("template", "sdp", CHART, "-f", STANDBY).stdout
+        )
+        if one
+    ]
+    assert pod in registered(objects)
+    values = charts.yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    first = values["tango"]["eventPort"]
+    for number in (values["tango"]["port"], first, first + 1, values["metrics"]["port"]):
+        assert str(number) in GUIDE
+    (secret, *_) = re.findall(r"file:(/run/secrets/[^/]+)", GUIDE)
+    (*_, connector) = containers(of_kind(made(DATABASE), "StatefulSet")["rel-queue-connector-01"])
+    assert secret in {mount["mountPath"] for mount in connector["volumeMounts"]}
