@@ -133,16 +133,6 @@ def test_every_command_of_a_page_is_where_make_install_puts_it(text):
     assert bare == []
 
 
-def test_the_device_of_the_compose_file_is_reached_from_the_host():
-    text = (ROOT / "compose.yaml").read_text()
-    options = dict(re.findall(r"^ *- --([a-z-]+)=(\S+)", text, re.M))
-    first = int(options["event-port"])
-    for port in (int(options["port"]), first, first + 1):
-        assert f'"127.0.0.1:{port}:{port}"' in text
-    assert (options["host"], options["publish"]) == ("0.0.0.0", "127.0.0.1")
-    assert "init: true" in text
-
-
 def test_the_table_that_a_new_encoding_goes_into_is_where_the_guide_says():
     guide = (DOCS / "how-to" / "add-a-connector.md").read_text("utf-8")
     assert "`ENCODINGS` in `tests/matrix.py`" in guide
