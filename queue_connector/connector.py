@@ -126,15 +126,16 @@ class Connector:
             self._changed.set()
 
     def _present(self) -> Announcement:
-        problems = [] if self._monitor is None else list(self._monitor.problems)
+        monitor = self._monitor
+        notes, problems = ((), []) if monitor is None else (monitor.notes, [*monitor.problems])
         if self._http is not None and self._http.problem:
             problems.append(self._http.problem)
         health = max(self.supervisor.health, Health.DEGRADED if problems else Health.OK)
-        lines = [self.supervisor.status, *problems]
+        lines = [self.supervisor.status, *notes, *problems]
         if self._publisher is not None:
             lines += self._publisher.problems()
-        if self.fault:
-            return Announcement(State.FAULT, "\n".join([self.fault, *lines]), Health.FAILED)
+        if fault := self.fault or (monitor.refusal if monitor is not None else ""):
+            return Announcement(State.FAULT, "\n".join([fault, *lines]), Health.FAILED)
         return Announcement(self.supervisor.state, "\n".join(lines), health)
 
     async def announce(self) -> None:
@@ -178,17 +179,20 @@ class Connector:
         monitor = self._monitor
         return monitor is not None and monitor.connected
 
-    async def monitor(self, path: str) -> None:
+    async def monitor(self, path: str, *, standby: bool = False) -> None:
         """Make the groups those that stand below a path, from now on; "" stops that.
 
+        Only one of those that follow a path streams: with *standby*, this one waits its turn.
+
         Raises:
-            ConfigError: it is no path, or the environment names no database; nothing was changed.
+            ConfigError: no path, no database, or none to stand by with; nothing was changed.
         """
         monitor = None
         if path:
-            database = self._database()
-            configdb.check_path(path)
-            monitor = Monitor(database, path, self.supervisor, self.changed, device=self._name)
+            database, groups = self._database(), self.supervisor
+            monitor = Monitor(
+                database, path, groups, self.changed, device=self._name, standby=standby
+            )
         await self._follow(monitor)
 
     async def follow_flows(self, subarray: str, *, tell_states: bool = True) -> None:
@@ -197,13 +201,9 @@ class Connector:
         Raises:
             ConfigError: the environment names no database; nothing was changed.
         """
+        database, groups = self._database(), self.supervisor
         monitor = FlowMonitor(
-            self._database(),
-            subarray,
-            self.supervisor,
-            self.changed,
-            device=self._name,
-            tell_states=tell_states,
+            database, subarray, groups, self.changed, device=self._name, tell_states=tell_states
         )
         await self._follow(monitor)
 
@@ -226,6 +226,7 @@ class Connector:
             _log.critical("the configuration database is not watched any more", exc_info=errors)
         finally:
             self._monitor = None
+            self.supervisor.permit()
             self._monitor_ended.set()
         self.changed()
 
@@ -268,11 +269,12 @@ class Connector:
         Raises:
             StateError: nothing is in FAULT.
         """
+        refused = self._monitor is not None and self._monitor.look_again()
         own, self.fault = self.fault, ""
         try:
             await self.supervisor.reset()
         except StateError:  # no group is in FAULT
-            if not own:
+            if not own and not refused:
                 raise
         self.changed()
 

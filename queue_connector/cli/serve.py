@@ -47,6 +47,12 @@ def add_to(commands: Commands, words: str) -> None:
         help="watch this path of the configuration database instead, e.g. /component/name/owner",
     )
     serve.add_argument(
+        "--standby",
+        action="store_true",
+        help="with --config-path: wait while another device streams what stands there, and take "
+        "over when it has gone",
+    )
+    serve.add_argument(
         "--subarray",
         metavar="ID",
         help="carry the flows of this subarray that the configuration database holds, e.g. 01",
@@ -100,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
             "give one of CONFIG.json, --config-path PATH and --subarray ID; "
             "see queue-connector serve --help"
         )
+    if options.standby and options.config_path is None:
+        misuse("--standby: give --config-path too, which says what to stand by for")
     if options.config is None:
         if options.config_path is not None and "{}" in options.config_path:
             misuse("--config-path: write what {} stands for, there is no subarray_id here")
@@ -132,6 +140,7 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
 
         exchanges_json = device_property(dtype=(str,), default_value=lines)
         exchanges_config_path = device_property(dtype=str, default_value=options.config_path or "")
+        standby = device_property(dtype=str, default_value=str(options.standby))
         subarray_id = device_property(dtype=str, default_value=options.subarray or "")
         metrics_port = device_property(dtype=str, default_value=str(options.metrics_port))
         metrics_host = device_property(dtype=str, default_value=options.metrics_host)

@@ -42,6 +42,13 @@ V = TypeVar("V")
 log = logging.getLogger(__name__)
 
 
+@attrs.define(eq=False, slots=False)
+class UnreachableError(EndpointError):
+    """No answer, or one that says to ask another member; *unsent* when surely nothing was done."""
+
+    unsent: bool = False
+
+
 class LeaseEndedError(EndpointError):
     """Nothing was written: the lease that it was to be written under has ended."""
 
@@ -196,6 +203,9 @@ class ConfigDatabase(abc.ABC):
 
     shared_revisions = True
     """Whether a revision means the same to every client of the database."""
+
+    renews_leases = True
+    """Whether `renew_lease` asks the server; else nobody knows how long a lease lasts."""
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()

@@ -28,6 +28,7 @@ from .database import (
     ConfigDatabase,
     LeaseEndedError,
     Level,
+    UnreachableError,
     Versioned,
     View,
     Watch,
@@ -35,7 +36,7 @@ from .database import (
     check_path,
     check_transaction,
 )
-from .gateway import Gateway, Json, UnreachableError, understanding
+from .gateway import Gateway, Json, understanding
 from .keys import key_of, path_of, range_of
 
 PROBE_PERIOD = 2.0

@@ -26,6 +26,7 @@ import httpx
 import trio
 
 from ..model.errors import EndpointError, leaves
+from .database import UnreachableError
 
 TIMEOUT = 5.0
 """Default seconds that a request may take."""
@@ -40,13 +41,6 @@ _STALE = ("invalid auth token", "revision of auth store is old", "user name is e
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 Json = dict[str, Any]
-
-
-@attrs.define(eq=False, slots=False)
-class UnreachableError(EndpointError):
-    """No answer, or one that says to ask another member; *unsent* when surely nothing was done."""
-
-    unsent: bool = False
 
 
 @attrs.frozen

@@ -21,7 +21,6 @@ from typing import Any
 import attrs
 import trio
 
-from ..model.errors import EndpointError
 from ..runtime.inbox import Inbox
 from .database import (
     EXISTS,
@@ -29,6 +28,7 @@ from .database import (
     ConfigDatabase,
     LeaseEndedError,
     Level,
+    UnreachableError,
     Versioned,
     View,
     Watch,
@@ -157,7 +157,7 @@ class MemoryDatabase(ConfigDatabase):
     async def _reach(self, operation: str) -> None:
         await trio.lowlevel.checkpoint()
         if not self._store.available:
-            raise EndpointError(f"memory:{self.name}", operation, "it is cut off")
+            raise UnreachableError(f"memory:{self.name}", operation, "it is cut off")
 
     async def get(self, path: str) -> Versioned | None:
         await self._reach(f"get {check_path(path)}")

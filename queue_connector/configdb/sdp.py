@@ -63,6 +63,7 @@ class SdpDatabase(ConfigDatabase):
     """The database that *connect* opens: a function that makes a ``ska_sdp_config.Config``."""
 
     shared_revisions = False
+    renews_leases = False
 
     def __init__(self, connect: Callable[[], Any], *, secrets: Sequence[str] = ()) -> None:
         self._connect = connect

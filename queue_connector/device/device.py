@@ -68,6 +68,12 @@ class SDPQueueConnector(TrioDevice):
         default_value="on",
         doc="Whether the states of flows are written to the configuration database: on or off.",
     )
+    standby = device_property(
+        dtype=str,
+        default_value="false",
+        doc="Whether the device waits while another streams what stands at exchanges_config_path, "
+        "and takes over when that one has gone: true or false.",
+    )
     plugins = device_property(
         dtype=(str,),
         default_value=(),
@@ -186,7 +192,7 @@ class SDPQueueConnector(TrioDevice):
         """Begin with what the properties want."""
         settings = self.settings
         if settings.path:
-            await connector.monitor(settings.path)
+            await connector.monitor(settings.path, standby=settings.standby)
         elif settings.flows:
             await connector.follow_flows(settings.flows, tell_states=settings.flow_states)
         elif connector.announcement.state is State.OFF:
@@ -210,7 +216,8 @@ class SDPQueueConnector(TrioDevice):
     @command(dtype_in=str, doc_in="A path of the configuration database; empty to stop watching.")
     def Monitor(self, path: str) -> None:
         """Make the groups those that stand below a path, from now on."""
-        self._ask("Monitor", lambda connector: connector.monitor(path.strip()))
+        standby = self.settings.standby
+        self._ask("Monitor", lambda connector: connector.monitor(path.strip(), standby=standby))
 
     @command(dtype_out=bool)
     def IsMonitoringDB(self) -> bool:

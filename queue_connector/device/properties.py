@@ -39,6 +39,8 @@ class Properties:
     """The subarray whose flows are followed; empty for none."""
     flow_states: bool = True
     """Whether the states of the flows are told."""
+    standby: bool = False
+    """Whether it waits where another device streams what it is to stream."""
     attributes: tuple[StaticAttribute, ...] | None = ()
     """None where the property cannot be used."""
     faults: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class Properties:
             path=path,
             flows=reader.flows(otherwise=bool(path or configuration.strip())),
             flow_states=reader.choice("flow_states", "on", "off") == "on",
+            standby=reader.standby(),
             stop_grace=reader.number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
             metrics_port=reader.port("metrics_port"),
             metrics_host=reader.text("metrics_host"),
@@ -118,6 +121,14 @@ class _Reader:
         if wanted == "on" and self.text("exchanges_config_path"):
             self.faults.append("the property flows is 'on'; exchanges_config_path must be empty")
         return subarray if wanted == "on" or (wanted == "auto" and not otherwise) else ""
+
+    def standby(self) -> bool:
+        wanted = self.choice("standby", "false", "true") == "true"
+        if wanted and not self.text("exchanges_config_path"):
+            self.faults.append(
+                "the property standby is true; exchanges_config_path must say what for"
+            )
+        return wanted
 
     def attributes(self) -> tuple[StaticAttribute, ...] | None:
         try:

@@ -16,6 +16,7 @@ from ..model import texts
 from ..model.errors import ConfigError, EndpointError
 from ..model.exchanges import ExchangeDescriptor
 from ..model.services import AttributeHost
+from .group import Group
 from .groups import Groups
 from .overview import MAX_FAULT_LINE
 from .plan import same
@@ -46,6 +47,8 @@ class _Follower:
 
     wanted: Wanted | None = None
     applied: Wanted | None = None
+    going_on: bool = False
+    """Whether what has stopped is to stream again."""
     changed: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -88,6 +91,12 @@ class Following:
                 follower.wanted = new
                 follower.changed.set()
 
+    def go_on(self) -> None:
+        """Stream what is wanted, where that has stopped; returns at once."""
+        for follower in self._followed.values():
+            follower.going_on = True
+            follower.changed.set()
+
     async def _follow(self, name: str, follower: _Follower) -> None:
         with follower.scope:
             while name in self._followed:
@@ -117,21 +126,31 @@ class Following:
             return
         if group is None:
             group = self._groups.add(name)
-        elif wanted == follower.applied:
+            follower.applied = None
+        elif wanted == follower.applied and not follower.going_on:
             return
         async with group.changing:
             if self._groups.get(name) is not group:  # a command has removed it meanwhile
                 follower.changed.set()
                 return
-            follower.applied = wanted
-            group.notes = wanted.notes
-            if wanted.refusal is not None:
-                group.refuse(wanted.refusal, wanted.revision)
-            elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
-                await group.reconfigure(wanted.exchanges)
-            else:
-                group.mend()
-            group.revision = wanted.revision  # not before: the state that is told is that of it
+            if wanted != follower.applied:
+                follower.applied = wanted
+                await self._make(group, wanted)
+            if follower.going_on:
+                follower.going_on = False
+                await group.wait_idle()
+                if group.state is State.OFF and not self._groups.permission.refusal:
+                    group.start()
+
+    async def _make(self, group: Group, wanted: Wanted) -> None:
+        group.notes = wanted.notes
+        if wanted.refusal is not None:
+            group.refuse(wanted.refusal, wanted.revision)
+        elif not same(group.exchanges, wanted.exchanges) or group.state is State.FAULT:
+            await group.reconfigure(wanted.exchanges)
+        else:
+            group.mend()
+        group.revision = wanted.revision  # not before: the state that is told is that of it
 
     def _surprised(self, name: str, follower: _Follower, error: Exception) -> None:
         """What is wanted could not be applied; the next change of anything tries again."""

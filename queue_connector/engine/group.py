@@ -171,7 +171,7 @@ class Group:
             self._advance(Trigger.RESET)
         await self.release(exchanges)
         await self.configure(exchanges)
-        if exchanges and not self._halted:
+        if exchanges and not self._halted and not self._resources.permission.refusal:
             self.start(marks)
 
     async def release(self, exchanges: Iterable[ExchangeDescriptor]) -> None:
@@ -272,6 +272,10 @@ class Group:
     async def abort(self) -> None:
         """End the session at once and drain nothing; it has ended on return."""
         self._advance(Trigger.ABORT)
+        await self.cut_off()
+
+    async def cut_off(self) -> None:
+        """Let nothing of the session go on, whatever the state; it has ended on return."""
         self.halt()
         if self._session is not None:
             self._session.cancel()

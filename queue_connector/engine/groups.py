@@ -12,6 +12,7 @@ from ..model.errors import EndpointError
 from ..model.services import AttributeHost
 from ..model.shared import Shared
 from .group import Group
+from .permission import Permission
 from .session import Resources
 
 CLAIM_GRACES = 3
@@ -32,7 +33,8 @@ class Groups(UserDict[str, Group]):
         super().__init__()
         self._nursery = nursery
         self._on_change = on_change
-        self._resources = Resources(attributes, Shared(), log, stop_grace)
+        self.permission = Permission()
+        self._resources = Resources(attributes, Shared(), log, stop_grace, self.permission)
         self._released = trio.Event()
 
     def add(self, name: str) -> Group:

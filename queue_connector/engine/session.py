@@ -13,6 +13,7 @@ from ..model.services import AttributeHost
 from ..model.shared import Shared
 from .configured import ConfiguredExchange, feeding
 from .inlets import Marks
+from .permission import Permission
 
 
 @attrs.frozen
@@ -23,6 +24,7 @@ class Resources:
     shared: Shared
     log: logging.Logger
     stop_grace: float
+    permission: Permission = attrs.field(factory=Permission)
 
 
 class Session:

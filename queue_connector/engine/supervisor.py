@@ -115,6 +115,33 @@ class Supervisor:
         if not self._closed:
             self._following.follow(wanted)
 
+    def permit(self) -> None:
+        """Groups may stream, when they are told to."""
+        self.groups.permission.refusal = ""
+
+    def go_on(self) -> None:
+        """Groups may stream, and those that are followed do."""
+        self.permit()
+        self._following.go_on()
+
+    async def hold_back(self, reason: str, deadline: float) -> None:
+        """Stop whatever streams, and let nothing stream until `go_on`.
+
+        It stops in order until *deadline*, a time of Trio's clock, and is cut off then. On return
+        it has ended, and is configured as before.
+        """
+        self.groups.permission.refusal = reason
+        for group in self.groups.values():
+            if group.state in allowed(Trigger.STOP):
+                group.request_stop()
+            group.halt()
+        with trio.CancelScope(deadline=deadline):
+            await self.wait_idle()
+            return
+        async with trio.open_nursery() as nursery:
+            for group in self.groups.values():
+                nursery.start_soon(group.cut_off)
+
     # -- commands ----------------------------------------------------------------------------------
 
     def refuse(self, name: str, error: QueueConnectorError) -> None:
@@ -152,6 +179,7 @@ class Supervisor:
         async def start(group: Group) -> None:
             if self._closed:
                 raise ClosedError(Trigger.START.value)
+            self.groups.permission.check(Trigger.START.value)
             group.start()
 
         await self._each(Trigger.START, start)

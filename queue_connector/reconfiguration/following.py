@@ -67,12 +67,30 @@ class Following(abc.ABC):
         lines += [told for when, told in self._surprises.values() if when > recent]
         return [*lines, *self._telling_problems()]
 
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be streamed, for people, where that is not as it is meant."""
+        return ""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is to be told of it that is as it is meant, a line each."""
+        return ()
+
+    def look_again(self) -> bool:
+        """Begin in spite of what was refused, if that may be; whether anything was."""
+        return False
+
     async def run(self) -> None:
         """Follow it until cancelled."""
         async with self._database, trio.open_nursery() as nursery:
-            nursery.start_soon(self._persist, _WATCHING, self._follow)
-            nursery.start_soon(self._persist, _TELLING, self._tell)
+            for what, task in self._tasks().items():
+                nursery.start_soon(self._persist, what, task)
             nursery.start_soon(self._notice)
+
+    def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What is done all the time, and is begun again after a surprise."""
+        return {_WATCHING: self._follow, _TELLING: self._tell}
 
     async def _persist(self, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Call a function again when something happens that nobody has thought of."""
@@ -95,8 +113,9 @@ class Following(abc.ABC):
         """Pass on why there is no connection, also when there never was one."""
         noticed: list[str] = []
         while True:
-            if self.problems != noticed:
-                noticed = self.problems
+            told = [*self.problems, *self.notes, self.refusal]
+            if told != noticed:
+                noticed = told
                 self._on_change()
             await trio.sleep(NOTICE_PERIOD)
 

@@ -2,24 +2,29 @@
 
 * read      what stands below one path, by a `~queue_connector.reconfiguration.children.Reader`
 * written   how the groups are, by a `~queue_connector.reconfiguration.reporter.Reporter`
+* held      the path, by one connector of those that follow it, by a
+            `~queue_connector.reconfiguration.holding.Holding`: the others have the groups ready,
+            stream nothing and write no states
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
+import trio
 
-from ..configdb import ConfigDatabase
+from ..configdb import ConfigDatabase, check_path
 from ..engine.fault import FaultRecord
 from ..engine.group import Group
 from ..engine.state import aggregate
 from ..engine.supervisor import Supervisor
 from ..model import texts
-from ..model.errors import counted
+from ..model.errors import ConfigError, Fault, counted
 from .children import Reader, is_name, tell_warnings
 from .following import Following
+from .holding import Holding, Terms
 from .reporter import FAULT, STATE, Report, Reporter
 
 MAX_WAITING = 20
@@ -42,8 +47,31 @@ class Monitor(Following):
         on_change: Callable[[], None] = lambda: None,
         *,
         device: str = "",
+        standby: bool = False,
+        terms: Terms | None = None,
     ) -> None:
+        """*standby* has it wait where another connector holds the path, and say that it does.
+
+        Raises:
+            ConfigError: it is no path, or nobody can stand by with this database.
+        """
+        check_path(path)
+        if standby and not database.renews_leases:
+            message = "nobody can stand by through this library: it does not tell of leases"
+            raise ConfigError([Fault("SDP_CONFIG_BACKEND", message, "set it to etcd3")])
         super().__init__(database, path, supervisor, on_change)
+        self._holding = Holding(
+            database,
+            path,
+            device=device,
+            standby=standby,
+            take_up=self._take_up,
+            leave_off=self._leave_off,
+            on_change=on_change,
+            terms=terms,
+        )
+        self._streaming = trio.Event()
+        self._telling = trio.CancelScope()
         self._reader = Reader(device)
         self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
         self._groups: dict[str, list[str]] = {}
@@ -52,6 +80,7 @@ class Monitor(Following):
         async with self._database.watch(self._name, on_connected=self._connection) as self._watch:
             async for view in self._watch:
                 await self._reader.examine(view)
+                await self._holding.decided()
                 wanted = self._reader.wanted(view)
                 tell_warnings(self._reader, self._name)
                 self._supervisor.follow(wanted)
@@ -61,18 +90,61 @@ class Monitor(Following):
                 self._reporter.follow([child for child in self._groups if is_name(child)])
 
     async def _tell(self) -> None:
-        await self._reporter.run()
+        while True:
+            await self._streaming.wait()
+            with trio.CancelScope() as self._telling:
+                await self._reporter.run()
+
+    # -- one of several connectors -----------------------------------------------------------------
+
+    def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {**super()._tasks(), "holding the path": self._holding.run}
+
+    def _take_up(self) -> None:
+        self._streaming.set()
+        self._supervisor.go_on()
+
+    async def _leave_off(self, reason: str, deadline: float) -> None:
+        self._streaming = trio.Event()
+        self._telling.cancel()
+        await self._supervisor.hold_back(reason, deadline)
+
+    @property
+    def held(self) -> bool:
+        """Whether it may stream what stands below the path."""
+        return self._holding.held
+
+    @property
+    def refusal(self) -> str:
+        """Who else holds the path, where this one does not stand by."""
+        return self._holding.refusal
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """For whom it stands by."""
+        return self._holding.notes
+
+    def look_again(self) -> bool:
+        """Take the path as soon as nobody holds it; whether that was refused."""
+        if not self._holding.refusal:
+            return False
+        self._holding.look_again()
+        return True
+
+    # -- what is told ------------------------------------------------------------------------------
 
     def _telling_problems(self) -> Sequence[str]:
-        return self._reporter.problems
+        return [*self._holding.problems, *self._reporter.problems]
 
     def group_changed(self) -> None:
         """Some group is in another state, or in another way not as it was reported."""
         self._reporter.changed()
 
     async def reported(self) -> None:
-        """Wait until the database has been told how the groups are now."""
-        await self._reporter.reported()
+        """Wait until the database has been told how the groups are now, if that is ours to do."""
+        if self._holding.held:
+            await self._reporter.reported()
+        await trio.lowlevel.checkpoint()
 
     def _connection(self, connected: bool) -> None:
         self._reporter.connection(connected)

@@ -7,8 +7,7 @@
 * failures  are of one child: the others are written all the same. They are tried again with pauses
             that grow, and told once for each change of the reason
 * truth     what stands there is compared with what was written every `PERIOD`, and written again
-            where it went. What another device has written stays until there is news, or that one
-            has gone; one whose lease is being renewed is named in `Reporter.problems`
+            where it went
 * errors    none: an outage of the database only delays what is to be told
 """
 
@@ -30,13 +29,11 @@ from ..configdb import (
     MAX_OPERATIONS,
     ConfigDatabase,
     LeaseEndedError,
-    Versioned,
 )
 from ..model import texts
 from ..model.errors import EndpointError, counted
 from ..model.timescale import utc_now
 from ..runtime.backoff import Backoff
-from .rivals import Rivals
 
 STATE, FAULT = "state", "fault"
 """The names of the keys that are written below each child, and so no names of groups."""
@@ -102,7 +99,6 @@ class Reporter:
         self._on_change = on_change
         self._children: frozenset[str] = frozenset()
         self._records: dict[str, _Record] = {}
-        self._rivals = Rivals(database, path, on_change)
         self._connected = False
         self._lease: int | None = None
         self._problem = self._reason = ""
@@ -112,8 +108,8 @@ class Reporter:
 
     @property
     def problems(self) -> Sequence[str]:
-        """What keeps the states from being told, or from being true; for people."""
-        return [*([self._problem] if self._problem else []), *self._rivals.problems]
+        """What keeps the states from being told, for people."""
+        return [self._problem] if self._problem else []
 
     def follow(self, children: Collection[str]) -> None:
         """Tell of these from now on, and take back what was told of others."""
@@ -283,9 +279,8 @@ class Reporter:
     # -- looking -----------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Whether what was written still stands there, and whether others write there too."""
+        """Whether what was written still stands there."""
         try:
-            await self._rivals.look()
             written = [c for c in self._records if self._records[c].told is not None]
             for begin in range(0, len(written), MAX_OPERATIONS):
                 await self._look_at(written[begin : begin + MAX_OPERATIONS])
@@ -299,23 +294,11 @@ class Reporter:
         for child in children:
             record, (_, state, _) = self._records[child], self._keys(child)
             before = record.revision
-            if not await self._see(record, state) and record.revision != before:
+            await self._see(record, state)
+            if record.revision != before:
                 record.told = None
 
-    async def _see(self, record: _Record, state: str) -> bool:
-        """Read what stands there; whether it is by another device that may live."""
+    async def _see(self, record: _Record, state: str) -> None:
+        """Take in what stands there."""
         found = await self._database.get(state)
         record.revision = ABSENT if found is None else found.mod_revision
-        name, lease = _author(found)
-        if not lease or lease == self._lease:
-            return False
-        return await self._rivals.meet(name, lease)
-
-
-def _author(found: Versioned | None) -> tuple[str, int]:
-    """Who wrote a state, and under which lease; ``("", NO_LEASE)`` when it does not say."""
-    try:
-        record = json.loads(found.value) if found is not None else {}
-        return texts.name(f"{record['device']} on {record['host']}"), int(record["lease"], 16)
-    except (KeyError, RecursionError, TypeError, ValueError):
-        return "", 0

@@ -600,7 +600,7 @@ def test_random_reconfigurations_of_the_real_device(
             eventually(
                 lambda: (
                     own_etcd.etcdctl("get", "--prefix", "--keys-only", f"5{path}/").split()
-                    == [f"5{path}/steady/state"]
+                    == [f"5{path}/state/holder", f"5{path}/steady/state"]
                 ),
                 SETTLED,
             )
