@@ -212,6 +212,8 @@ class Holding:
         self._watched = any(
             path.startswith(self._standbys) and path != self._own for path in view.values
         )
+        if trio.current_time() >= self._guarded:
+            return  # one came while nothing was known: it may hold the path before we do again
         ours = holder is not None and holder.token == self._self.token
         if ours and self._lease is not None:
             self._hold()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_START_TIME = 19  # of the fields behind the name, which may hold blanks and brackets
+_STATE, _START_TIME = 0, 19  # of the fields behind the name, which may hold blanks and brackets
+_ENDED = "ZX"  # what has ended, and nobody has asked how
 
 
 def process_identity() -> str:
@@ -41,5 +42,12 @@ def _place() -> str:
 
 
 def _began(number: int) -> str:
-    """When it began, in ticks since the boot."""
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[_START_TIME]
+    """When it began, in ticks since the boot.
+
+    Raises:
+        ProcessLookupError: it has ended.
+    """
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    if fields[_STATE] in _ENDED:
+        raise ProcessLookupError(number)
+    return fields[_START_TIME]

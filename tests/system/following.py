@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.device.connector import Connector
+from tests.device.connector import DEVICE, Connector
 from tests.device.servers import ROOT
 from tests.services.etcd import EtcdServer
 
@@ -25,11 +25,16 @@ class Follower(Connector):
     """``queue-connector serve`` with these options, which say what is followed."""
 
     def __init__(
-        self, directory: Path, etcd: EtcdServer, *options: str, **environment: str
+        self,
+        directory: Path,
+        etcd: EtcdServer,
+        *options: str,
+        device: str = DEVICE,
+        **environment: str,
     ) -> None:
         self._following = options
         self._environment = {**variables(etcd), **environment}
-        super().__init__(directory, {})
+        super().__init__(directory, {}, device)
 
     def start(self) -> None:
         command = [sys.executable, "-m", self._module, "serve", *self._following]
