@@ -97,10 +97,7 @@ def test_a_pod_can_do_without_every_right(values):
             assert inside == []  # nothing can be mounted in what is mounted read-only
 
 
-no_standby = pytest.mark.skipif("standby" not in PROPERTIES, reason="no device stands by yet")
-
-
-@by_name([DATABASE, pytest.param(STANDBY, marks=no_standby)])
+@by_name([DATABASE, STANDBY])
 def test_the_properties_of_each_device_are_its_own(values):
     for pod, devices in registered(made(values)).items():
         for name, properties in devices.items():
