@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "run the device without a Tango database",
     "run": "run exchanges without any Tango device",
     "demo": "dishes, broker, pipeline and telescope on this machine, live",
+    "init": "write a configuration to begin with, and its tests",
     "validate": "check configuration files, and name every fault",
     "test": "run test cases of configurations, without any service",
     "plan": "print what a configuration would change, without doing it",
@@ -47,6 +48,7 @@ PIPE_CLOSED = 141
 EPILOG = """\
 examples:
   queue-connector demo --seconds 20          watch data flow, nothing else needed
+  queue-connector init                       list what there is to begin with
   queue-connector validate my-config.json    find every mistake before it is deployed
   queue-connector test my-tests.json         see whether it does what you mean
   queue-connector serve my-config.json       run the device from a file, without a Tango database

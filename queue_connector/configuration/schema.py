@@ -92,7 +92,7 @@ def descriptors() -> Iterator[tuple[str, type[Descriptor]]]:
         seen.add(cls)
         yield type_names(cls)[0], cls
         for field in fields_of(cls):
-            for inner in _descriptors_in(field.type):
+            for inner in descriptors_in(field.type):
                 registered = UNIONS[inner].items() if inner in UNIONS else [("", inner)]
                 waiting.extend(member for _, member in registered)
 
@@ -117,12 +117,13 @@ def summary(cls: type[Descriptor]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _descriptors_in(annotation: Any) -> Iterator[type[Descriptor]]:
+def descriptors_in(annotation: Any) -> Iterator[type[Descriptor]]:
+    """The descriptors, and bases that stand for registered ones, that an annotation names."""
     if is_descriptor(annotation):
         yield annotation
     elif origin(annotation) is not Literal:
         for part in get_args(annotation):
-            yield from _descriptors_in(part)
+            yield from descriptors_in(part)
 
 
 def _default(field: attrs.Attribute[Any]) -> Any:
