@@ -236,6 +236,26 @@ def test_starts_that_may_not(written, told):
     assert fault.hint
 
 
+@pytest.mark.parametrize(
+    ("options", "path", "told"),
+    [
+        ({}, "$.members", "needs a group"),
+        ({"group_id": "g", "start": 7}, "$.start", "a place in one partition"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(options, path, told):
+    descriptor = KafkaConsumerSourceDescriptor(servers="a", topic="t", members="shared", **options)
+    (fault,) = descriptor.faults(DataSpec("int64"))
+    assert (fault.path, told in fault.message) == (path, True)
+    assert fault.hint
+
+
+def test_members_are_single_or_shared():
+    described = exchanges({"topic": "t", "group_id": "g", "members": "all"})
+    (fault,) = read({"exchanges": described}).faults
+    assert fault.path == "$.exchanges[0].source.members"
+
+
 def exchanges(*sources):
     sink = {"type": "InMemorySink", "key": "k"}
     common = {"type": "KafkaConsumerSource", "servers": "a"}

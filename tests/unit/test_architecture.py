@@ -30,7 +30,7 @@ CLIENT_LIBRARIES = {
         *(f"connectors.kafka.{room}" for room in ("producer", "producer_client")),
         *(f"connectors.kafka.{room}" for room in ("reader", "committing", "bookmark")),
         *(f"connectors.kafka.{room}" for room in ("partitions", "beginning", "assignment")),
-        *("connectors.kafka.subscription", "connectors.kafka.probing"),
+        *(f"connectors.kafka.{room}" for room in ("subscription", "member", "probing")),
         "demo",
     },
     "httpx": {"configdb"},

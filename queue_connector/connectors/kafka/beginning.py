@@ -58,15 +58,16 @@ class Beginning:
     def find(self, numbers: list[int]) -> None:
         """Find out where to begin in these partitions."""
         if self._reading.bookmark is None:
-            self._find_start(numbers)
+            self.find_start(numbers)
         else:
             self._find_committed(numbers, self._reading.bookmark.group)
 
-    def _find_committed(self, numbers: list[int], group: str) -> None:
-        """By the client that reads: the other topics of the group wait for the answer.
+    def committed(self, numbers: list[int]) -> dict[int, int] | None:
+        """What the group has committed of these partitions; none: *failed* was called.
 
-        Another client could be asked without waiting. But librdkafka 2.16 never answers again what
-        an admin client asks a coordinator whose connection was closed, and may end the process.
+        By the client that reads: the other topics of the group wait for the answer. Another client
+        could be asked without waiting. But librdkafka 2.16 never answers again what an admin client
+        asks a coordinator whose connection was closed, and may end the process.
         """
         asked = [TopicPartition(self._subscription.topic, number) for number in numbers]
         try:
@@ -74,19 +75,24 @@ class Beginning:
         except KafkaException as exception:
             self._reading.asker.unanswered(error_of(exception))
             self._failed(error_of(exception))
-            return
+            return None
         errors = [place.error for place in places if place.error is not None]
         if errors:
             self._failed(errors[0])
+            return None
+        return {place.partition: place.offset for place in places if place.offset >= 0}
+
+    def _find_committed(self, numbers: list[int], group: str) -> None:
+        found = self.committed(numbers)
+        if found is None:
             return
-        found = {place.partition: place.offset for place in places if place.offset >= 0}
         if not found:
             self._subscription.log.info(
                 "Kafka topic %s: the group %r has no position in it (never had one, or it "
                 "expired, see offsets.retention.minutes): reading begins at %s",
                 *(self._subscription.topic, group, self._subscription.start.at),
             )
-            self._find_start(numbers)
+            self.find_start(numbers)
             return
         if fresh := [number for number in numbers if number not in found]:
             self._subscription.log.warning(
@@ -96,7 +102,8 @@ class Beginning:
             )
         self._found({number: found.get(number, 0) for number in numbers})
 
-    def _find_start(self, numbers: list[int]) -> None:
+    def find_start(self, numbers: list[int]) -> None:
+        """Find out where to begin in partitions in which nobody was before."""
         start, resume = self._subscription.start, self._subscription.resume
         if resume is not None:
             self._found({number: resume.get(number, 0) for number in numbers})

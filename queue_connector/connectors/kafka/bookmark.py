@@ -31,14 +31,24 @@ REPEAT = 30.0
 
 _INTERVAL = 1.0  # s between commits, so that a fast stream does not spend its time on them
 _TIMEOUT = 3000  # ms that a commit waits for its coordinator; closing waits for that
+_SHARED_OUT_ANEW = frozenset(
+    {
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+    }
+)
+"""A commit comes again, or another member has the partition: no trouble, but in a single one."""
 _PATIENCE = 2.0  # s for the answer to a commit before another is sent, of all that was settled
 
 
 class Bookmark:
     """What is settled of some topics, and what of that is committed for *group*."""
 
-    def __init__(self, group: str, trouble: Trouble) -> None:
+    def __init__(self, group: str, trouble: Trouble, *, shared: bool = False) -> None:
         self.group = group
+        self.shared = shared
+        """Whether the group has members, who move its positions each in its turn."""
         self.identity = f"{socket.gethostname()} pid {os.getpid()} {secrets.token_hex(4)}"
         self.refusal: KafkaError | None = None
         """Why the latest commit was not accepted."""
@@ -114,6 +124,31 @@ class Bookmark:
             self._unanswered = False
             self._trouble.report(f"commit: {describe(error_of(exception))}")
 
+    def commit_now(self, consumer: Consumer, topic: str, numbers: Iterable[int]) -> bool:
+        """Wait until what was settled of these partitions is committed; whether it is."""
+        places = self._behind.intersection((topic, number) for number in numbers)
+        offsets = [TopicPartition(*place, self._settled[place], self.identity) for place in places]
+        if not offsets:
+            return True
+        try:
+            answered = consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exception:
+            self._trouble.report(f"commit: {describe(error_of(exception))}")
+            return False
+        self._note(None, answered or [])
+        return places.isdisjoint(self._behind)
+
+    def commit_for_others(
+        self, consumer: Consumer, topic: str, positions: Mapping[int, int]
+    ) -> None:
+        """Send where other members begin in partitions of which nothing is committed yet."""
+        offsets = [TopicPartition(topic, *place, self.identity) for place in positions.items()]
+        if offsets:
+            try:
+                consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as exception:
+                self._trouble.report(f"commit: {describe(error_of(exception))}")
+
     def repeat(self) -> None:
         """Commit everything anew, as soon as may be."""
         self._whole_at = 0.0
@@ -141,12 +176,17 @@ class Bookmark:
 
     def _answered(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         self._unanswered = False
+        self._note(error, places)
+
+    def _note(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         self.refusal = error
         for found in places:
             refusal = error or found.error
             place = (found.topic, found.partition)
             if refusal is not None:
                 self.refusal = refusal
+                if self.shared and refusal.code() in _SHARED_OUT_ANEW:
+                    continue
                 self._trouble.report(f"commit: {describe(refusal)}")
             elif place in self._settled:
                 self._committed[place] = found.offset

@@ -169,6 +169,16 @@ class Asker:
         self._next_look = 0.0
         self._lane.post(self._turn)
 
+    def members(self, group: str) -> int:
+        """How many members a group has, 0 if nobody says it; in the thread that asks.
+
+        Asked of every broker: see `beginning` for why this client must not ask a coordinator.
+        """
+        found: Any = ()
+        with suppress(KafkaException):  # it is only told; who needs an answer finds the reason
+            found = self._client.list_groups(group, self.patience)
+        return sum(len(one.members) for one in found)
+
     def begins(
         self,
         places: Iterable[tuple[str, int]],

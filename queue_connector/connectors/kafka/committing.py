@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -64,10 +64,7 @@ class Committing:
     def commit(self, consumer: Consumer) -> None:
         """Send what was settled, and tell those of it who wait for the answer."""
         bookmark = self._bookmark
-        while self._moved:
-            name, places = self._moved.popleft()
-            if (moved := self._topics.get(name)) is not None:
-                bookmark.settle(name, moved.valid(places))
+        self._note_moved()
         for topic in list(self._unmarked):
             topic.mark()
             if bookmark.refusal is not None and bookmark.refusal.code() in HOPELESS:
@@ -78,9 +75,20 @@ class Committing:
                 del self._leaving[name]
                 self._tell(subscription.committed.set)
 
+    def give_back(self, consumer: Consumer, topic: str, numbers: Collection[int]) -> bool:
+        """Commit what was settled of partitions that another member is given; whether it is."""
+        self._note_moved()
+        return self._bookmark.commit_now(consumer, topic, numbers)
+
+    def _note_moved(self) -> None:
+        while self._moved:
+            name, places = self._moved.popleft()
+            if (moved := self._topics.get(name)) is not None:
+                self._bookmark.settle(name, moved.valid(places))
+
     def check_if_due(self, consumer: Consumer, now: float) -> None:
         """Now and then, notice positions that are gone, or that somebody else has committed."""
-        if now < self._next_check:
+        if now < self._next_check or self._bookmark.shared:
             return
         self._next_check = now + REPEAT
         bookmark = self._bookmark

@@ -67,6 +67,7 @@ class KafkaConsumerSource(DataSource):
         self._spec = spec
         self._topic = descriptor.topic
         self._group = descriptor.group_id
+        self._as_member = descriptor.members == "shared"
         self._cluster = Cluster(*descriptor.login)
         self._begin = Start.parse(descriptor.start)
         self._services = services
@@ -110,6 +111,7 @@ class KafkaConsumerSource(DataSource):
                 self._group,
                 subscription,
                 lambda: COMMIT_GRACE,
+                as_member=self._as_member,
             )
         )
         await subscription.opened.wait()
@@ -153,8 +155,9 @@ class KafkaConsumerSource(DataSource):
             making.run(LOOP_BUDGET, SMALL)
         else:
             await self._worker.run(making.run, DECODE_BUDGET, None)  # no checkpoint after it
-        subscription.took(making.count, making.size)
-        return making.batch()
+        batch = making.batch()
+        subscription.took(making.count, making.size, batch.token)
+        return batch
 
     def acknowledge(self, batch: Batch) -> None:
         """Move the position, as far as everything before it was acknowledged."""

@@ -146,6 +146,7 @@ class TopicPartitions:
             self._home.asker.urgent = True
 
     def _begin_at(self, positions: dict[int, int]) -> None:
+        """It is known where to begin in these partitions."""
         self.asking = False
         self._known = True
         self._take_on(positions)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 from confluent_kafka import Consumer, KafkaException, Message
@@ -55,6 +55,9 @@ _SECOND_CHANCE = 6.0  # s for a client to be answered after all
 class Reader(Watcher):
     """The consumer and its thread; ``async with`` opens and closes them."""
 
+    is_member: ClassVar[bool] = False
+    """Whether the group shares out the partitions, see `member`."""
+
     def __init__(
         self, shared: Shared, cluster: Cluster, group: str | None, log: logging.Logger
     ) -> None:
@@ -84,7 +87,7 @@ class Reader(Watcher):
                 self._shared.use(self._cluster, lambda: Asker(self._cluster, self._log))
             )
             if self._group is not None:
-                self.bookmark = Bookmark(self._group, self.asker.trouble)
+                self.bookmark = Bookmark(self._group, self.asker.trouble, shared=self.is_member)
                 self._committing = Committing(self.bookmark, self._topics, self.unmarked, self.tell)
             self._lane = Lane("kafka-reads", turn=self._turn)
             await opening.enter_async_context(self._lane)
@@ -147,22 +150,22 @@ class Reader(Watcher):
     def _connect(self) -> None:
         self._heard_at = time.monotonic()
         self._suspected_at = 0.0
-        self._consumer = self._cluster.make(
-            Consumer,
-            {
-                **self._cluster.settings("reading", self.asker.trouble),
-                "group.id": "queue-connector",  # librdkafka asks for one
-                **(self.bookmark.settings() if self.bookmark else {}),
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "fetch.queue.backoff.ms": 5,
-                "fetch.wait.max.ms": FETCH_WAIT,
-                "queued.min.messages": 10_000,
-                "queued.max.messages.kbytes": _READ_AHEAD,
-            },
-        )
+        self._consumer = self._cluster.make(Consumer, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            **self._cluster.settings("reading", self.asker.trouble),
+            "group.id": "queue-connector",  # librdkafka asks for one
+            **(self.bookmark.settings() if self.bookmark else {}),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "fetch.queue.backoff.ms": 5,
+            "fetch.wait.max.ms": FETCH_WAIT,
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": _READ_AHEAD,
+        }
 
     def _close(self) -> None:
         if self._consumer is not None:
@@ -173,9 +176,12 @@ class Reader(Watcher):
         if self._failure is not None:
             self.tell(subscription.fail, self._failure)
             return
-        self._topics[subscription.topic] = TopicPartitions(self, subscription)
+        self._topics[subscription.topic] = self._read(subscription)
         self._hurried_until = time.monotonic() + 1.0
         self.asker.hurry()
+
+    def _read(self, subscription: Subscription) -> TopicPartitions:
+        return TopicPartitions(self, subscription)
 
     def _remove(self, subscription: Subscription) -> None:
         if self._committing is not None:

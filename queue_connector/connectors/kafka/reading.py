@@ -1,6 +1,7 @@
 """Which consumer reads a topic: one for all of a cluster, log-in and group that nobody reads twice.
 
 * twice     a topic that two sources read is read by two consumers, as each has its own pace
+* shared    a source that shares its topic with others has a consumer for itself, see `member`
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import trio
 
 from ...model.shared import Shared
 from .cluster import Cluster
+from .member import Member
 from .reader import Reader
 from .subscription import Subscription
 
@@ -24,6 +26,8 @@ class ReaderKey:
     cluster: Cluster
     group: str | None
     number: int
+    member_of: str = ""
+    """The topic of a consumer that shares it with others."""
 
 
 @asynccontextmanager
@@ -33,6 +37,8 @@ async def reading(
     group: str | None,
     subscription: Subscription,
     grace: Callable[[], float],
+    *,
+    as_member: bool = False,
 ) -> AsyncIterator[None]:
     """Read the topic of *subscription* until the end, with a consumer that has not got it yet.
 
@@ -40,10 +46,11 @@ async def reading(
     """
     async with AsyncExitStack() as stack:
         number = 0
+        make = Member if as_member else Reader
         while True:
-            key = ReaderKey(cluster, group, number)
+            key = ReaderKey(cluster, group, number, subscription.topic if as_member else "")
             reader = await stack.enter_async_context(
-                shared.use(key, lambda: Reader(shared, cluster, group, subscription.log))
+                shared.use(key, lambda: make(shared, cluster, group, subscription.log))
             )
             if reader.claim(subscription):
                 break

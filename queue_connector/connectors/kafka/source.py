@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -41,6 +41,12 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         "what every sink has accepted. A restart goes on there. Without, nothing is kept.",
     )
 
+    members: Literal["single", "shared"] = option(
+        default="single",
+        doc="'shared': the connectors that give this topic and group_id share the partitions, by "
+        "Kafka's consumer groups; each reads some, and takes over those of one that is gone. "
+        "'single': this one reads all partitions, and nobody else may have the group.",
+    )
     request_timeout: float = option(
         default=5.0,
         gt=0.0,
@@ -57,8 +63,9 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
 
     @property
     def client(self) -> Client:
-        """A consumer of the cluster and the group; two that read one topic need two."""
-        return Client((type(self), self.login, self.group_id), self.topic)
+        """A consumer of cluster and group; who reads a topic twice, or shares it, has another."""
+        own = (self.topic,) if self.members == "shared" else ()
+        return Client((type(self), self.login, self.group_id, *own), self.topic)
 
     @property
     def origin(self) -> Hashable:
@@ -86,6 +93,19 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         else:
             if start.value > MAX_OFFSET:
                 yield Fault("$.start", f"no offset is larger than {MAX_OFFSET}", "write 'latest'")
+        if self.members == "shared":
+            yield from self._sharing_faults()
+
+    def _sharing_faults(self) -> Iterator[Fault]:
+        if self.group_id is None:
+            hint = "write a group_id, the same for all that share the topic"
+            yield Fault("$.members", "'shared' needs a group whose members they are", hint)
+        if isinstance(self.start, int):
+            yield Fault(
+                "$.start",
+                "an offset is a place in one partition, and the members read different ones",
+                "write 'latest', 'earliest', or a time like 2026-01-31T12:00:00Z",
+            )
 
     def build(self, spec: DataSpec, services: Services) -> KafkaConsumerSource:
         """The source, not started."""

@@ -107,6 +107,8 @@ class Subscription:
         """It is known where to begin, or that it failed."""
         self.committed = trio.Event()
         """Set, once it leaves, when everything that was settled is committed."""
+        self.returned = False
+        """Whether what was taken of partitions that are given back is settled; any thread reads."""
         self.on_moved: Callable[[Mapping[int, Place]], None] | None = None
         """Told of positions that have moved, where they are committed."""
         self._failure: Exception | None = None
@@ -115,6 +117,10 @@ class Subscription:
         self._lives: dict[int, int] = {}
         self._settled = SettledOffsets({})
         self._arrived = trio.Event()
+        self._ends_taken: dict[int, int] = {}
+        self._taking = False
+        self._dropped: set[tuple[int, int]] = set()
+        self._returning: set[int] = set()
 
     # -- for the source ----------------------------------------------------------------------------
 
@@ -164,6 +170,10 @@ class Subscription:
         Raises:
             EndpointError: the topic cannot be read.
         """
+        self._taking = False
+        self._leave_out_dropped()
+        if not self._bursts:
+            self._dropped.clear()
         while not self._bursts:
             if self._failure is not None:
                 raise self._failure
@@ -171,6 +181,8 @@ class Subscription:
                 return None
             self._arrived = trio.Event()
             await self._arrived.wait()
+            self._leave_out_dropped()
+        self._taking = True
         return self._bursts[0]
 
     @property
@@ -182,12 +194,18 @@ class Subscription:
         """The burst behind the first one, which was taken whole; none: it has not come yet."""
         assert self._bursts[0] is burst
         self._bursts.popleft()
+        self._leave_out_dropped()
         return self.first
 
-    def took(self, messages: int, size: int) -> None:
-        """So much was taken out of the first bursts."""
+    def took(self, messages: int, size: int, runs: Runs) -> None:
+        """So much was taken out of the first bursts: these runs of offsets."""
         self._taken += messages
         self._taken_bytes += size
+        self._taking = False
+        for number, (begin, end) in runs.items():
+            if self._lives.get(number) == begin.life:
+                self._ends_taken[number] = end
+        self._note_returned()
         if self._bursts and not self._bursts[0].messages:
             self._bursts.popleft()
 
@@ -199,6 +217,7 @@ class Subscription:
             if self._lives.get(number) == begin.life
         }
         moved = self._settled.settle(valid)
+        self._note_returned()
         if moved and self.on_moved is not None:
             self.on_moved({n: Place(self._lives[n], at) for n, at in moved.items()})
 
@@ -212,6 +231,43 @@ class Subscription:
         if self._failure is not None:
             raise self._failure
 
+    # -- partitions that are taken away ------------------------------------------------------------
+
+    def give_back(self, partitions: Iterable[int]) -> None:
+        """Drop what waits of them; `returned` once what was taken of them is settled."""
+        self._returning = set(partitions)
+        self.drop(self._returning)
+        self._note_returned()
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """What waits of them is somebody else's now."""
+        lives = self._lives
+        self._dropped.update((number, lives[number]) for number in partitions if number in lives)
+
+    def _note_returned(self) -> None:
+        if not self._returning or self._taking:
+            return
+        positions = self._settled.positions
+        if all(positions.get(n, 0) >= self._ends_taken.get(n, 0) for n in self._returning):
+            self._returning = set()
+            self.returned = True
+
+    def _leave_out_dropped(self) -> None:
+        """Begin with a burst that has messages which were not dropped, if one waits."""
+        while self._dropped and self._bursts:
+            burst = self._bursts[0]
+            there = burst.begins.items()
+            if gone := {n for n, at in there if (n, at.life) in self._dropped}:
+                kept = deque(m for m in burst.messages if m.partition() not in gone)
+                left_out = sum(len(m.value() or b"") for m in burst.messages)
+                left_out -= sum(len(m.value() or b"") for m in kept)
+                self._taken += len(burst.messages) - len(kept)
+                self._taken_bytes += left_out
+                burst.messages = kept
+            if burst.messages:
+                return
+            self._bursts.popleft()
+
     # -- for the thread that polls, in order -------------------------------------------------------
 
     def hand_over(self, burst: Burst) -> None:
@@ -224,11 +280,15 @@ class Subscription:
         """These partitions are read from these places on."""
         self._settled.move({number: place.offset for number, place in places.items()})
         self._lives.update({number: place.life for number, place in places.items()})
+        for number in places:
+            self._ends_taken.pop(number, None)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """There are no such partitions any more."""
         for number in (partitions := list(partitions)):
             self._lives.pop(number, None)
+            self._ends_taken.pop(number, None)
+        self._returning.difference_update(partitions)
         self._settled.forget(partitions)
 
     def fail(self, error: Exception) -> None:
