@@ -65,6 +65,7 @@ test-schedules: $(STAMP) ## Random fault schedules on a virtual clock, judged by
 faults-table: $(STAMP) ## Write the tables of the latest test-faults into the docs
 	$(BIN)/python -m tests.faults.rows
 	$(BIN)/python -m tests.faults.pauses
+	$(BIN)/python -m tests.faults.sharing
 
 soak: $(STAMP) ## A long run with faults by chance; MINUTES=5 SEED=1 RATE=1000 FAULTS=1
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) --rate $(RATE) \

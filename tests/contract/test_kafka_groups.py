@@ -241,6 +241,7 @@ def test_starts_that_may_not(written, told):
     [
         ({}, "$.members", "needs a group"),
         ({"group_id": "g", "start": 7}, "$.start", "a place in one partition"),
+        ({"group_id": "g", "session_timeout": 1e9}, "$.session_timeout", "for more than 1800 s"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(options, path, told):

@@ -144,3 +144,16 @@ async def test_who_gets_no_partition_says_so(kafka, topic):
         await until(lambda: idle.services.condition.waiting_for == waits)
         await first.source.stop()
         await until(lambda: idle.held == 1 and idle.services.condition.connected)
+
+
+async def test_a_single_reader_of_a_group_that_has_members_says_what_it_waits_for(broker, topic):
+    async with readings() as start, trio.open_nursery() as nursery:
+        first = await start(Reading(broker, topic))
+        single = Reading(broker, topic, members="single")
+        nursery.start_soon(single.source.start)
+        condition = single.services.condition
+        await until(lambda: "members 'shared' here too" in condition.waiting_for)
+        await first.source.stop()
+        await single.source._subscription.opened.wait()  # the group has none any more
+        await until(lambda: condition.connected)
+        await single.source.stop()

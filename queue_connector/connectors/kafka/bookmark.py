@@ -83,6 +83,16 @@ class Bookmark:
                 self._committed.pop(place, None)
                 self._behind.discard(place)
 
+    @property
+    def is_shared_by_others(self) -> bool:
+        """Whether the group takes commits of its members only, and this is none."""
+        refusal = self.refusal
+        return (
+            not self.shared
+            and refusal is not None
+            and refusal.code() == KafkaError.UNKNOWN_MEMBER_ID
+        )
+
     def behind(self, topic: str) -> bool:
         """Whether something was settled of the topic that is not committed."""
         return any(place[0] == topic for place in self._behind)
@@ -133,7 +143,7 @@ class Bookmark:
         try:
             answered = consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as exception:
-            self._trouble.report(f"commit: {describe(error_of(exception))}")
+            self._note(error_of(exception), offsets)
             return False
         self._note(None, answered or [])
         return places.isdisjoint(self._behind)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from .bookmark import REPEAT, Bookmark
-from .client import HOPELESS
+from .client import HOPELESS, describe
 from .partitions import POSITION_GONE, POSITION_TAKEN, TopicPartitions
 from .subscription import Place, Subscription
 
@@ -69,6 +69,12 @@ class Committing:
             topic.mark()
             if bookmark.refusal is not None and bookmark.refusal.code() in HOPELESS:
                 topic.fail(bookmark.refusal)
+            elif bookmark.refusal is not None and bookmark.is_shared_by_others:
+                topic.subscription.condition.waits(
+                    f"the group {bookmark.group!r} to have no members: others share it; write "
+                    "members 'shared' here too, or another group_id",
+                    describe(bookmark.refusal),
+                )
         bookmark.commit(consumer, at_once=self.urgent)
         for name, subscription in list(self._leaving.items()):
             if not bookmark.behind(name):

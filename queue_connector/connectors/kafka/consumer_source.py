@@ -67,7 +67,7 @@ class KafkaConsumerSource(DataSource):
         self._spec = spec
         self._topic = descriptor.topic
         self._group = descriptor.group_id
-        self._as_member = descriptor.members == "shared"
+        self._session = descriptor.session_timeout if descriptor.members == "shared" else None
         self._cluster = Cluster(*descriptor.login)
         self._begin = Start.parse(descriptor.start)
         self._services = services
@@ -111,7 +111,7 @@ class KafkaConsumerSource(DataSource):
                 self._group,
                 subscription,
                 lambda: COMMIT_GRACE,
-                as_member=self._as_member,
+                session=self._session,
             )
         )
         await subscription.opened.wait()

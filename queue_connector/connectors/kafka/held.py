@@ -68,12 +68,12 @@ class HeldPartitions(TopicPartitions):
         self._leave(numbers & self._positions.keys())
 
     def lose(self, numbers: set[int]) -> None:
-        """Others have these already."""
+        """Others may have these already."""
         if numbers:
             self.subscription.upstream[LOST] += len(numbers)
             self._log.warning(
-                "Kafka topic %s: the group %r has given partitions %s to others, as nothing was "
-                "heard of this member: what was under way may come twice",
+                "Kafka topic %s: the group %r has partitions %s for others, as it and this member "
+                "have not heard of each other for a session: what was under way may come twice",
                 *(self._topic, self._group, _named(numbers)),
             )
         self._joined = False

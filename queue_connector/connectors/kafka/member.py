@@ -1,38 +1,39 @@
 """A consumer that is a member of its group, which shares out the partitions of one topic.
 
-Kafka's own groups do it: members join and leave, and those that are not heard of for `SESSION`
-seconds are left out. Sharing is cooperative: only partitions that change hands stop.
+Kafka's own groups do it: members join and leave, and those that are not heard of for a *session*
+are left out. Sharing is cooperative: only partitions that change hands stop.
 
 * alone     one topic of one source: what is taken away is waited for, and nobody else should be
 * taken     what was handed over of partitions that are taken away is settled and committed first,
             for `GIVING_BACK` seconds at most; what waits is left to the next reader
-* lost      to a member that was not heard of nothing is asked: others have its partitions already
+* lost      who was not heard of, or has not heard of the group, for a session is asked nothing: its
+            commits are not taken any more, and others may have its partitions already
 * threads   callbacks of the group are called in the thread that polls, while it does
 * source    librdkafka, CONFIGURATION.md; KIP-429, incremental cooperative rebalancing
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from ...model.shared import Shared
 from .client import HOPELESS, describe
-from .cluster import Found
+from .cluster import Cluster, Found
 from .held import HeldPartitions
 from .reader import Reader
 from .subscription import Subscription
 
-SESSION = 10.0
-"""Seconds without a word after which a member's partitions are given to others."""
-
 GIVING_BACK = 5.0
 """Seconds that what was handed over of partitions that are taken away has to be settled."""
 
-_STUCK = 60.0  # s that the thread may not poll: more than it takes to give back and commit
-_METADATA = 5.0  # s between looks for a topic that is made, and for partitions that are added
+_STUCK = 60_000  # ms that the thread may not poll: more than it takes to give back and commit
+_HEARTBEAT = 3000  # ms between words to the group, at most
+_METADATA = 5000  # ms between looks for a topic that is made, and for partitions that are added
 _TURN = 0.002  # s between looks whether all is settled
 _CANNOT_JOIN = HOPELESS | {
     KafkaError.INCONSISTENT_GROUP_PROTOCOL,
@@ -45,13 +46,20 @@ class Member(Reader):
     """One member; ``async with`` joins the group, once a topic is claimed, and leaves it."""
 
     is_member: ClassVar[bool] = True
-    _held: HeldPartitions | None = None
+
+    def __init__(
+        self, shared: Shared, cluster: Cluster, group: str, log: logging.Logger, session: float
+    ) -> None:
+        super().__init__(shared, cluster, group, log)
+        self._name = group
+        self._session = int(session * 1000)
+        self._held: HeldPartitions | None = None
 
     def looked(self, found: Mapping[str, Found]) -> None:
         """What the cluster says of the topic, and who is in the group if we have nothing of it."""
         held = self._held
         if held is not None and held.is_idle:
-            self.post(held.others_are, self.asker.members(self._group or "") - 1)
+            self.post(held.others_are, self.asker.members(self._name) - 1)
         super().looked(found)
 
     # -- in the thread that polls ------------------------------------------------------------------
@@ -60,10 +68,10 @@ class Member(Reader):
         return {
             **super()._settings(),
             "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": int(SESSION * 1000),
-            "heartbeat.interval.ms": int(SESSION * 1000 / 5),
-            "max.poll.interval.ms": int(_STUCK * 1000),
-            "topic.metadata.refresh.interval.ms": int(_METADATA * 1000),
+            "session.timeout.ms": self._session,
+            "heartbeat.interval.ms": min(self._session // 5, _HEARTBEAT),
+            "max.poll.interval.ms": max(self._session, _STUCK),
+            "topic.metadata.refresh.interval.ms": _METADATA,
         }
 
     def _read(self, subscription: Subscription) -> HeldPartitions:
@@ -107,9 +115,9 @@ class Member(Reader):
             self._held.give({place.partition for place in places})
 
     def _taken_away(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        numbers = {place.partition for place in places}
         held = self._held
         if held is not None and held.subscription.topic in self._topics:
+            numbers = {place.partition for place in places}
             held.take_away(numbers)
             deadline = time.monotonic() + GIVING_BACK
             while not held.subscription.returned and time.monotonic() < deadline:

@@ -38,20 +38,27 @@ async def reading(
     subscription: Subscription,
     grace: Callable[[], float],
     *,
-    as_member: bool = False,
+    session: float | None = None,
 ) -> AsyncIterator[None]:
     """Read the topic of *subscription* until the end, with a consumer that has not got it yet.
+
+    With a *session* in seconds it is read as a member of the group, by a consumer of its own, which
+    may be silent for so long.
 
     At the end what was settled is committed, for *grace* seconds at most.
     """
     async with AsyncExitStack() as stack:
         number = 0
-        make = Member if as_member else Reader
+
+        def make() -> Reader:
+            if session is None or group is None:
+                return Reader(shared, cluster, group, subscription.log)
+            return Member(shared, cluster, group, subscription.log, session)
+
+        member_of = "" if session is None else subscription.topic
         while True:
-            key = ReaderKey(cluster, group, number, subscription.topic if as_member else "")
-            reader = await stack.enter_async_context(
-                shared.use(key, lambda: make(shared, cluster, group, subscription.log))
-            )
+            key = ReaderKey(cluster, group, number, member_of)
+            reader = await stack.enter_async_context(shared.use(key, make))
             if reader.claim(subscription):
                 break
             await stack.aclose()

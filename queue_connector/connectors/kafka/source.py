@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .consumer_source import KafkaConsumerSource
 
 MAX_OFFSET = 2**63 - 1
+MAX_SESSION = 1800.0  # s, of a broker that is not told otherwise
 
 
 @sources.register("KafkaConsumerSource")
@@ -46,6 +47,13 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
         doc="'shared': the connectors that give this topic and group_id share the partitions, by "
         "Kafka's consumer groups; each reads some, and takes over those of one that is gone. "
         "'single': this one reads all partitions, and nobody else may have the group.",
+    )
+    session_timeout: float = option(
+        default=10.0,
+        ge=6.0,
+        unit="s",
+        doc="With members 'shared': how long a member may be silent before the others take over "
+        "its partitions. Where the broker itself is away for longer, some data come twice.",
     )
     request_timeout: float = option(
         default=5.0,
@@ -97,6 +105,9 @@ class KafkaConsumerSourceDescriptor(KafkaTopicDescriptor, SourceDescriptor):
             yield from self._sharing_faults()
 
     def _sharing_faults(self) -> Iterator[Fault]:
+        if self.session_timeout > MAX_SESSION:
+            told = f"a broker lets nobody be silent for more than {MAX_SESSION:g} s"
+            yield Fault("$.session_timeout", told, "write some ten seconds")
         if self.group_id is None:
             hint = "write a group_id, the same for all that share the topic"
             yield Fault("$.members", "'shared' needs a group whose members they are", hint)
