@@ -6,6 +6,7 @@ property ``attributes`` says.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import metadata
 from typing import ClassVar
@@ -24,16 +25,22 @@ from ..engine.supervisor import STOP_GRACE, Supervisor
 from ..model.errors import EndpointError, QueueConnectorError
 from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import LoggingLevel, logging_level, set_logging_level
-from .requests import exchange_named
-from .trio_device import TrioDevice, dev_failed, fault_in_words
+from .counting import CountingDevice
+from .requests import exchange_named, tap_request
+from .trio_device import dev_failed, fault_in_words
 
 ONE_EXCHANGE = 'The present name of an exchange: g[1], or {"exchange": "g[1]"}.'
+
+A_TAP = (
+    'An exchange, or as JSON where and after which number: {"exchange": "g[1]", "where": "source", '
+    '"after": 0}; where is source, pipe or sink.'
+)
 
 RESTARTING = 0.05
 """Seconds between two looks at whether ``RestartServer`` has done what it does."""
 
 
-class SDPQueueConnector(TrioDevice):
+class SDPQueueConnector(CountingDevice):
     """Carries data between Tango attributes and Kafka topics, along configured exchanges."""
 
     _served: ClassVar[bool] = False
@@ -265,6 +272,18 @@ class SDPQueueConnector(TrioDevice):
         """Stop one exchange in order and start it again where it was, beside the others."""
         self._operate("Restart", exchange, Operations.restart)
 
+    @command(dtype_in=str, doc_in=A_TAP, dtype_out=str, doc_out="The data, as JSON.")
+    def Tap(self, request: str) -> str:
+        """What passes an exchange: a sample, in words, since the last question."""
+
+        async def tap(connector: Connector) -> str:
+            await trio.lowlevel.checkpoint()
+            wanted = tap_request(request)
+            do = connector.supervisor.operations
+            return json.dumps(do.tap(wanted.exchange, wanted.where, wanted.after))
+
+        return self._ask("Tap", tap)
+
     @command
     def ResetStatistics(self) -> None:
         """Count from zero, in every exchange; what is in flight stays received."""
@@ -307,14 +326,14 @@ class SDPQueueConnector(TrioDevice):
     @attribute(dtype=str)
     def groups(self) -> str:
         """State, fault, exchanges and endpoints of each group, as JSON."""
-        return self._answer(Supervisor.as_dict)
+        return json.dumps(self._answer(Supervisor.as_dict))
 
     @attribute(dtype=str)
     def configuration(self) -> str:
         """What is configured, by group, as JSON that `Configure` would take on again."""
-        return self._answer(Supervisor.configuration)
+        return json.dumps(self._answer(Supervisor.configuration))
 
     @attribute(dtype=str)
     def statistics(self) -> str:
         """What became of every datum, by exchange, as JSON."""
-        return self._answer(Supervisor.statistics)
+        return json.dumps(self._answer(Supervisor.statistics))

@@ -10,10 +10,9 @@ one lane. A command releases the device's monitor while it waits for Trio, since
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import tango
 import trio
@@ -221,25 +220,25 @@ class TrioDevice(Device):
         with tango.AutoTangoAllowThreads(self):
             return self._loop.call(call)
 
-    def _ask(self, name: str, work: Callable[[Connector], Awaitable[None]]) -> None:
+    def _ask(self, name: str, work: Callable[[Connector], Awaitable[T]]) -> T:
         """What a command does: `_call`, with errors as a client sees them."""
         device_name.set(self.get_name())
         try:
             if self._renewal.under_way:
                 raise LoopStoppedError(BEING_INITIALISED)
-            self._call(work)
+            return self._call(work)
         except Exception as error:
             told = error
             if self._renewal.under_way and isinstance(error, QueueConnectorError):
                 told = LoopStoppedError(BEING_INITIALISED)  # it met what was being taken down
             raise dev_failed(told, f"{self.get_name()}/{name}") from error
 
-    def _answer(self, question: Callable[[Supervisor], Any]) -> str:
-        """What the attribute of a client's read says, as JSON."""
+    def _answer(self, question: Callable[[Supervisor], dict[str, T]]) -> dict[str, T]:
+        """What the attribute of a client's read is made of; nothing where nothing is at work."""
 
-        async def ask() -> str:
+        async def ask() -> dict[str, T]:
             await trio.lowlevel.checkpoint()
-            return json.dumps(question(self._connector.supervisor)) if self._connector else "{}"
+            return question(self._connector.supervisor) if self._connector else {}
 
         # The monitor is kept: another reader of the same attribute would take its value away. Trio
         # answers this without the lane, which is all that waits for the monitor.

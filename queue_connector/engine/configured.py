@@ -169,10 +169,14 @@ class ConfiguredExchange:
 
     def reset_statistics(self) -> None:
         """Count from zero; what is in flight stays received."""
-        if self.exchange is not None:
-            self.exchange.collect()
+        self.collect()
         self.ledger.reset()
         self.restarts = 0
+
+    def collect(self) -> None:
+        """Bring the ledger up to date with what sources and sinks know in other threads."""
+        if self.exchange is not None:
+            self.exchange.collect()
 
     # -- how it is ---------------------------------------------------------------------------------
 
@@ -230,8 +234,7 @@ class ConfiguredExchange:
         yet; at a sink what is handed on to it, which is in flight. Of the exchange it is what is
         in no account yet. ``buffered`` is what waits in front of its pipe, which is in flight.
         """
-        if self.exchange is not None:
-            self.exchange.collect()
+        self.collect()
         told = self.ledger.as_dict()
         endpoints = list(self._endpoints())
         parts = (*told["sources"], *told["sinks"])

@@ -85,7 +85,7 @@ class Exchange:
         self._shared = shared or Shared()
         self._windows = [window if window is not None else Window()]
         self._buffer = self._built(buffer)
-        self._outlets = Outlets(
+        self.outlets = Outlets(
             *(sinks, ledger.sinks, conditions or [Condition() for _ in sinks], self._refused),
             *(self._windows[0], rejection.backlog),
             direct=self._buffer is not None or len(self.inlets.all) == 1,
@@ -166,7 +166,7 @@ class Exchange:
     def collect(self) -> None:
         """Bring the ledger up to date with what sources and sinks know in other threads."""
         self.inlets.collect()
-        self._outlets.collect()
+        self.outlets.collect()
 
     async def start(self) -> None:
         """Start error policy, sinks, sources, so that nothing arrives before it can be taken.
@@ -216,14 +216,14 @@ class Exchange:
                 if self._buffer is not None:
                     self._nursery.start_soon(self._transform, self._buffer)
                 for place in range(len(self._sinks)):
-                    self._nursery.start_soon(self._outlets.write, place)
+                    self._nursery.start_soon(self.outlets.write, place)
         except* Exception as errors:
             if self._fault is None:
                 cause = next(leaves(errors))
                 self._fault = ExchangeError(self.name, cause)
                 self._fault.__cause__ = cause
         finally:
-            self._outlets.cut_off()
+            self.outlets.cut_off()
             self._rejection.finish()
             self.ledger.abandon()
         if self._fault is not None:
@@ -237,17 +237,17 @@ class Exchange:
         if self._buffer is not None:
             self._buffer.writer_left()
         elif not self._feeding:
-            self._outlets.complete()
+            self.outlets.complete()
 
     async def _room(self) -> None:
         """Wait until there is room for what a source has, so that it stays there meanwhile."""
-        await (self._outlets.room() if self._buffer is None else self._buffer.room())
+        await (self.outlets.room() if self._buffer is None else self._buffer.room())
 
     async def _put(self, batches: list[Batch]) -> None:
         """Pass on what a source has handed over."""
         if self._buffer is None:
             if batches:
-                await self._outlets.put(joined(batches))
+                await self.outlets.put(joined(batches))
                 batches.clear()
             return
         while batches:
@@ -260,15 +260,15 @@ class Exchange:
         upstream = piped(self._pipes, buffer, lambda path: partial(self._spoilt, path))
         while True:
             if buffer.policy == "latest":  # what is further on is not superseded
-                await self._outlets.all_told()
+                await self.outlets.all_told()
             elif buffer.policy != "block":  # what is further on is not dropped
-                await self._outlets.all_taken()
+                await self.outlets.all_taken()
             try:
                 batch = await upstream.receive()
             except trio.EndOfChannel:
-                self._outlets.complete()
+                self.outlets.complete()
                 return
-            await self._outlets.put(batch)
+            await self.outlets.put(batch)
 
     # -- bad data ----------------------------------------------------------------------------------
 
@@ -305,7 +305,7 @@ class Exchange:
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         """Hand bad data to the error policy, else deliver what is good, and then fail."""
-        if self._outlets.broken:
+        if self.outlets.broken:
             self._rejection.give_up(rejected)
             return
         if (stop := self._rejection.meet(rejected)) is not None:

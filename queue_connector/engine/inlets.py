@@ -22,6 +22,7 @@ from ..model.ledger import Account, Batch, Refusal
 from ..model.services import Services
 from ..model.stream import DataSource
 from .rejection import Rejected
+from .tap import Tap
 from .window import Window
 
 Marks = dict[Hashable, deque[Any]]
@@ -67,6 +68,8 @@ class Inlets:
         self._reject = reject
         self._backlog = backlog
         self._room = room
+        self.tap: Tap | None = None
+        """Shows what sources hand over, while somebody looks."""
         self._paused: trio.Event | None = None
         self._sources: dict[Account, DataSource] = {}
         for inlet in self.all:
@@ -152,6 +155,8 @@ class Inlets:
         for number, batch in batches:
             place = inlet.places[number]
             self._accounts[place].receive(batch)
+            if self.tap is not None and not self.tap.handed_over(inlet.source, batch):
+                self.tap = None
             if batch.values:
                 inlet.in_hand.append(batch)
             if batch.refused:

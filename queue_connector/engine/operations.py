@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import trio
 
@@ -20,8 +21,16 @@ from ..model.registry import did_you_mean
 from .configured import ConfiguredExchange
 from .group import Group
 from .state import Trigger, allowed
+from .tap import LEASE, Tap
 
 _AT_WORK = allowed(Trigger.STOP)
+
+PLACES = ("source", "pipe", "sink")
+"""Where an exchange can be tapped: what sources hand over, what the sinks are given, what became of
+it at each of them."""
+
+MOST_TAPS = 16
+"""Taps that may be open at a time; each keeps some hundred kilobytes at most."""
 
 MANY = 20
 """Names of exchanges that are told where one is not known."""
@@ -45,6 +54,7 @@ class Operations:
         self._groups = groups
         self._on_change = on_change
         self._log = log
+        self._taps: list[Tap] = []
 
     def find(self, name: str) -> tuple[Group, ConfiguredExchange]:
         """The exchange that has this name now, and its group, whatever its state."""
@@ -99,6 +109,29 @@ class Operations:
         finally:
             stream.restarting = False
             self._on_change(group)
+
+    def tap(self, name: str, where: str, after: int) -> dict[str, Any]:
+        """What passes at its ``source``, ``pipe`` or ``sink``, see `Tap.tell`; opens a tap there.
+
+        Raises:
+            StateError: also, it has ended, or too many taps are open.
+        """
+        group, stream = self._at_work(name, "Tap")
+        exchange = stream.exchange
+        if exchange is None:
+            raise StateError("Tap", f"{group.state}, where {stream.name} has ended", _AT_WORK)
+        place: Any = exchange.inlets if where == "source" else exchange.outlets
+        slot = "tap_of_sinks" if where == "sink" else "tap"
+        tap: Tap | None = getattr(place, slot)
+        if tap is None or not tap.is_open:
+            self._taps = [each for each in self._taps if each.is_open]
+            if len(self._taps) >= MOST_TAPS:
+                there = f"{group.state} with {MOST_TAPS} taps, which close {LEASE:g} s after use"
+                raise StateError("Tap", there, _AT_WORK)
+            tap = Tap()
+            setattr(place, slot, tap)
+            self._taps.append(tap)
+        return tap.tell(after)
 
     def reset_statistics(self) -> None:
         """Have every ledger count from zero; what is in flight stays received."""

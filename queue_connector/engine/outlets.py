@@ -21,11 +21,12 @@ import trio
 
 from ..model.condition import Condition
 from ..model.datatypes import Data
-from ..model.delivery import Delivery
+from ..model.delivery import Delivery, News
 from ..model.errors import DataError
 from ..model.ledger import Account, Batch, runs_of, settle, settle_run
 from ..model.outcome import DELIVERED, REFUSED
 from ..model.stream import DataSink
+from .tap import Tap
 from .window import UNDER_WAY, Window, size_of
 
 MOST = 1000
@@ -114,6 +115,10 @@ class Outlets:
         """
         self.broken = False
         """Whether a sink has failed, or was cut off."""
+        self.tap: Tap | None = None
+        """Shows what is handed on to the sinks, while somebody looks."""
+        self.tap_of_sinks: Tap | None = None
+        """Shows what became of it at each."""
         self._outlets = [
             _Outlet(place, sink, account)
             for place, (sink, account) in enumerate(zip(sinks, accounts, strict=True))
@@ -132,6 +137,8 @@ class Outlets:
         """Hand a batch on to every sink once there is room; cancelled, it was not."""
         count, size = len(batch.values), UNDER_WAY + (batch.size or size_of(batch.values))
         await self._window.enter(count, size)
+        if self.tap is not None and not self.tap.handed_on(batch):
+            self.tap = None
         load = _Load(batch, size, len(self._outlets), count)
         for outlet in self._outlets:
             outlet.account.hold(count)
@@ -238,6 +245,8 @@ class Outlets:
             if error is None:
                 outlet.account.last = time.time()
             outlet.account.close(count, DELIVERED if error is None else REFUSED)
+            if self.tap_of_sinks is not None:
+                self._show(outlet, delivery.values, (first, count, error))
             for load, begin, number in _share(loads, first, count):
                 self._told(outlet.place, load, begin, number, error)
         if delivery.failure is not None:
@@ -247,6 +256,11 @@ class Outlets:
             delivery.on_told = None  # it leads back to the delivery, and would keep the values
             if self._complete:
                 outlet.changed.unpark()
+
+    def _show(self, outlet: _Outlet, values: Sequence[Data], news: News) -> None:
+        assert self.tap_of_sinks is not None
+        if not self.tap_of_sinks.told(outlet.account.name, values, *news):
+            self.tap_of_sinks = None
 
     def _told(
         self, place: int, load: _Load, first: int, count: int, error: DataError | None

@@ -93,6 +93,24 @@ def status(groups: Groups) -> str:
     return texts.within((_shown(group).text for group in shown), MAX_STATUS, "more groups")
 
 
+def totals(groups: Groups) -> dict[str, int]:
+    """What the ledgers of all exchanges count together, and how many of them are paused."""
+    streams = [stream for group in groups.values() for stream in group.streams]
+    for stream in streams:
+        stream.collect()
+    ledgers = [stream.ledger for stream in streams]
+    return {
+        "received": sum(ledger.received for ledger in ledgers),
+        "delivered": sum(ledger.delivered for ledger in ledgers),
+        "filtered": sum(ledger.filtered for ledger in ledgers),
+        "dropped": sum(ledger.dropped.total() for ledger in ledgers),
+        "failed": sum(ledger.failed for ledger in ledgers),
+        "in_flight": sum(ledger.in_flight for ledger in ledgers),
+        "upstream": sum(ledger.upstream.total() for ledger in ledgers),
+        "paused": sum(bool(stream.paused) for stream in streams),
+    }
+
+
 def as_dict(groups: Groups) -> dict[str, Any]:
     """State, fault, exchanges and endpoints of every group, `MAX_ENDPOINTS` of them all."""
     most = max(1, MAX_ENDPOINTS // max(1, len(groups)))

@@ -233,6 +233,10 @@ class Supervisor:
         """How every group is, for the device's attribute ``groups``."""
         return overview.as_dict(self.groups)
 
+    def totals(self) -> dict[str, int]:
+        """What all exchanges count together, see `overview.totals`."""
+        return overview.totals(self.groups)
+
     def configuration(self) -> dict[str, Any]:
         """What every group is configured with, as a configuration would write it."""
         return unstructure(

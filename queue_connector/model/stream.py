@@ -105,6 +105,10 @@ class DataSource(Endpoint):
         """
         return Provenance(readable(value))
 
+    def position(self, raw: Any) -> str:
+        """Where a datum stood, given what stands for it in `Batch.raw`; empty: nobody knows."""
+        return ""
+
     def positions(self) -> Any:
         """Where another source of the same origin can go on once this one has stopped.
 

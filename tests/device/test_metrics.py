@@ -9,16 +9,21 @@ import time
 import httpx
 import psutil
 import pytest
+import tango
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from queue_connector import __version__
 from queue_connector.observability.http_server import ANSWER_SECONDS
-from tests.device.connector import Connector, close_events, eventually
+from tests.device.connector import Connector, Events, close_events, connector, eventually
 from tests.device.servers import free_port
 from tests.device.test_device import DevState, config, endless, memory
 
 HOST = "127.0.0.1"
+COUNTS = [
+    *("dataReceived", "dataDelivered", "dataFiltered", "dataDropped", "dataFailed"),
+    "dataInFlight",
+]
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -241,3 +246,45 @@ def flood(connection):
             connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
     except TimeoutError:
         return
+
+
+def test_a_pause_and_the_latency_are_told(tmp_path, port, client):
+    with serving(tmp_path, config(endless("value")), port) as running:
+        eventually(lambda: running.proxy().dataDelivered > 0)
+        running.proxy().Pause("default[0]")
+        eventually(lambda: "default[0] is paused since" in client.get("/ready").text)
+        assert client.get("/ready").status_code == 200
+        families = scrape(client)
+        assert [one.value for one in families["queue_connector_paused"].samples] == [1]
+        samples = families["queue_connector_latency_seconds"].samples
+        total = {one.name.rpartition("_")[2]: one.value for one in samples}["count"]
+        assert total == families["queue_connector_delivered"].samples[0].value > 0
+
+
+def test_the_main_counts_are_numeric_attributes_that_balance(tmp_path):
+    bad = {**memory(["one", "Ω"], dtype="str"), "on_error": "skip"}
+    with connector(tmp_path, config(endless("a"), endless("b"), bad)) as running:
+        proxy = running.proxy()
+
+        def read():
+            values = [each.value for each in proxy.read_attributes(COUNTS)]
+            received, *others = values
+            assert received == sum(others)
+            return dict(zip(COUNTS, values, strict=True))
+
+        eventually(lambda: read()["dataReceived"] > 300)
+        for name in COUNTS:
+            assert proxy.get_attribute_config(name).data_type == tango.CmdArgType.DevLong64
+        assert read()["dataFailed"] == 1
+        assert proxy.exchangesPaused == proxy.upstreamTrouble == 0
+        proxy.Pause("default[0]")
+        eventually(lambda: proxy.exchangesPaused == 1)
+        # An archiver has Tango poll what nobody pushes.
+        proxy.poll_attribute("dataDelivered", 100)
+        archived = Events(proxy, "dataDelivered", tango.EventType.PERIODIC_EVENT)
+        eventually(lambda: len(archived.values) > 2)
+        assert archived.values == sorted(archived.values)
+        proxy.Stop()
+        eventually(lambda: proxy.State() == DevState.OFF)
+        told = running.statistics().values()
+        eventually(lambda: read()["dataDelivered"] == sum(each["delivered"] for each in told))

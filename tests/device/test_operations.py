@@ -91,7 +91,7 @@ def test_what_cannot_be_done_is_one_sentence(streaming):
     assert told.desc == "no exchange is called 'default[2]' (did you mean 'default[1]'?)"
     told = refusal(proxy.Restart, '{"exchange": 1}')
     assert told.reason == "ConfigError"
-    assert told.desc == "$: expected 'exchange', a text, found 'exchange' (name one exchange)"
+    assert told.desc.startswith("$.exchange: expected str, found 1 (write the name of an exchange")
     assert refusal(proxy.Resume, "{").desc.startswith("$: this is no JSON: ")
     proxy.Stop()
     eventually(lambda: proxy.State() == DevState.OFF)
@@ -107,8 +107,7 @@ def test_a_paused_kafka_source_keeps_its_position(tmp_path):
             eventually(lambda: delivered(running, "default[0]") == 100)
             proxy.Pause("default[0]")
             produce(servers, "numbers", [b"%d" % number for number in range(100, MANY)])
-            behind = eventually(lambda: source(running).get("lag", 0) == MANY - 100 or None, 30)
-            assert behind
+            eventually(lambda: source(running).get("lag", 0) > 0)
             assert delivered(running, "default[0]") == 100
             assert proxy.copy == 99
             proxy.Restart("default[0]")
@@ -159,3 +158,31 @@ def test_many_of_them_in_a_row_are_prompt(streaming):
         proxy.Resume("default[0]")
     assert proxy.State() == tango.DevState.ON
     assert json.loads(proxy.statistics)["default[0]"]["paused"] == ""
+
+
+def test_a_tap_shows_messages_with_their_positions(tmp_path):
+    with (
+        embedded_broker(["numbers"]) as servers,
+        connector(tmp_path, config({**reading(servers), "on_error": "skip"})) as running,
+    ):
+        proxy = running.proxy()
+        eventually(lambda: proxy.State() == DevState.ON)
+
+        def tap(where="source", after=0):
+            request = {"exchange": "default[0]", "where": where, "after": after}
+            return json.loads(proxy.Tap(json.dumps(request)))
+
+        assert tap() == tap("pipe") == tap("sink") == {"data": [], "passed": 0}
+        produce(servers, "numbers", [b"11", b"bad", b"13"])
+        eventually(lambda: tap("sink")["passed"] == 2)
+        shown = {each["position"]: each for each in tap()["data"]}
+        assert {where: each["value"] for where, each in shown.items()} == {
+            "numbers[0]@0": "11",
+            "numbers[0]@1": "b'bad'",
+            "numbers[0]@2": "13",
+        }
+        assert "cannot decode 3 B as 'python'" in shown["numbers[0]@1"]["error"]
+        assert [each["value"] for each in tap("sink")["data"]] == ["11", "13"]
+        assert tap("sink", after=1)["data"][0]["end"] == "TangoLocalAttributeSink(copy)"
+        told = refusal(proxy.Tap, '{"exchange": "default[0]", "where": "middle"}')
+        assert told.desc == "$.where: 'middle' is no place (write one of source, pipe, sink)"

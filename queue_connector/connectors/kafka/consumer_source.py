@@ -166,9 +166,12 @@ class KafkaConsumerSource(DataSource):
 
     def provenance(self, value: Data, raw: Message[Any, Any]) -> Provenance:
         """The message's bytes, topic, partition and offset, its key and its headers."""
-        position = f"{self._topic}[{raw.partition()}]@{raw.offset()}"
         headers: Any = raw.headers() or ()
-        return Provenance(raw.value(), position, raw.key(), headers)
+        return Provenance(raw.value(), self.position(raw), raw.key(), headers)
+
+    def position(self, raw: Message[Any, Any]) -> str:
+        """Topic, partition and offset of the message."""
+        return f"{self._topic}[{raw.partition()}]@{raw.offset()}"
 
     def decode(self, messages: Sequence[Message[Any, Any]]) -> list[Data | DecodeError]:
         """The datum of each message, or why it has none."""

@@ -125,6 +125,10 @@ class TangoSubscriptionSource(MergedSource):
         """The value as text, device and attribute."""
         return Provenance(readable(value), raw)
 
+    def position(self, raw: str) -> str:
+        """Device and attribute."""
+        return raw
+
     def _put(self, member: Member) -> None:
         self._ready[member] = None
         self._arrived.unpark_all()

@@ -220,6 +220,8 @@ OWN_ATTRIBUTES = (
     *("State", "Status", "healthState", "loggingLevel"),
     *("versionId", "version", "buildState"),
     *("groups", "statistics", "configuration"),
+    *("dataReceived", "dataDelivered", "dataFiltered", "dataDropped", "dataFailed"),
+    *("dataInFlight", "upstreamTrouble", "exchangesPaused"),
 )
 """What the device has of its own, and no sink may publish."""
 
