@@ -167,7 +167,8 @@ class Connector:
         def present() -> tuple[State, str]:
             return self.announcement.state, self.announcement.status
 
-        found = pages(self._name, self.snapshot, present)
+        values = self.supervisor.operations.last_values
+        found = pages(self._name, self.snapshot, present, values)
         self._http = HttpServer("metrics", host, port, found, self.changed)
         self._nursery.start_soon(self._http.run)
 

@@ -16,9 +16,11 @@ from typing import Any
 import trio
 
 from ..model import texts
+from ..model.datatypes import Data
 from ..model.errors import StateError, UnknownExchangeError
 from ..model.registry import did_you_mean
 from .configured import ConfiguredExchange
+from .glance import Glance
 from .group import Group
 from .state import Trigger, allowed
 from .tap import LEASE, Tap
@@ -132,6 +134,18 @@ class Operations:
             setattr(place, slot, tap)
             self._taps.append(tap)
         return tap.tell(after)
+
+    def last_values(self) -> dict[str, Data]:
+        """The last datum of each exchange, by its name, as far as one came since this was asked."""
+        found = {}
+        for group in self._groups.values():
+            for stream in group.streams:
+                if stream.exchange is not None:
+                    outlets = stream.exchange.outlets
+                    outlets.glance = outlets.glance or Glance()
+                    if (value := outlets.glance.asked()) is not None:
+                        found[stream.name.text] = value
+        return found
 
     def reset_statistics(self) -> None:
         """Have every ledger count from zero; what is in flight stays received."""

@@ -26,6 +26,7 @@ from ..model.errors import DataError
 from ..model.ledger import Account, Batch, runs_of, settle, settle_run
 from ..model.outcome import DELIVERED, REFUSED
 from ..model.stream import DataSink
+from .glance import Glance
 from .tap import Tap
 from .window import UNDER_WAY, Window, size_of
 
@@ -119,6 +120,8 @@ class Outlets:
         """Shows what is handed on to the sinks, while somebody looks."""
         self.tap_of_sinks: Tap | None = None
         """Shows what became of it at each."""
+        self.glance: Glance | None = None
+        """Keeps the last datum that was handed on, while somebody looks."""
         self._outlets = [
             _Outlet(place, sink, account)
             for place, (sink, account) in enumerate(zip(sinks, accounts, strict=True))
@@ -139,6 +142,8 @@ class Outlets:
         await self._window.enter(count, size)
         if self.tap is not None and not self.tap.handed_on(batch):
             self.tap = None
+        if self.glance is not None and not self.glance.handed_on(batch):
+            self.glance = None
         load = _Load(batch, size, len(self._outlets), count)
         for outlet in self._outlets:
             outlet.account.hold(count)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from ..engine.state import State
+from ..model.datatypes import Data
 from .exposition import Exposition
 from .http_server import Answer, Page
 from .metrics import Snapshot
@@ -31,18 +32,21 @@ NOT_READY = frozenset({State.INIT, State.FAULT})
 
 
 def pages(
-    name: str, snapshot: Callable[[], Snapshot], present: Callable[[], tuple[State, str]]
+    name: str,
+    snapshot: Callable[[], Snapshot],
+    present: Callable[[], tuple[State, str]],
+    values: Callable[[], Mapping[str, Data]],
 ) -> Mapping[str, Page]:
     """All of them by their paths, for the device *name*.
 
-    *present* tells its state and its ``Status``.
+    *present* tells its state and its ``Status``, *values* the last datum of each exchange.
     """
     exposition = Exposition(snapshot)
 
     def look() -> Look:
         state, status = present()
         seen = snapshot()
-        return Look(name, state.value, status, seen.groups, seen.statistics)
+        return Look(name, state.value, status, seen.groups, seen.statistics, values())
 
     status_page = StatusPage(look)
 

@@ -11,8 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from tests.browser import chromium
 from tests.device.connector import eventually
 from tests.device.servers import free_port
+from tests.device.test_device import endless, memory
 from tests.device.test_metrics import HOST, serving
-from tests.device.test_operations import endless
 
 HOSTILE = "<img src=x onerror=document.title='broken'>"
 
@@ -154,3 +154,30 @@ def test_nobody_pays_for_a_page_that_nobody_looks_at(browser, page):
     assert first["time"] < second["time"]
     assert second["groups"][0]["name"] == "well"
     assert running.running()
+
+
+def test_the_last_values_are_shown_and_spectra_and_images_drawn(browser, tmp_path):
+    port = free_port()
+    numbers = range(2000)
+    exchanges = {
+        "spectrum": [memory([[n, n + 1, 7, n] for n in numbers], "s", shape=[4], delay=0.05)],
+        "image": [memory([[[n, 0], [0, n]] for n in numbers], "i", shape=[2, 2], delay=0.05)],
+        "scalar": [memory(list(numbers), "n", delay=0.05)],
+    }
+    with serving(tmp_path, {"exchanges": exchanges}, port) as running:
+        opened(browser, f"http://{HOST}:{port}/")
+        shown = {name: f'[data-name="{name}[0]"] .value' for name in exchanges}
+        eventually(lambda: all(text(browser, each) for each in shown.values()), 20)
+        line = browser.find_element(By.CSS_SELECTOR, f"{shown['spectrum']} polyline")
+        assert len(line.get_attribute("points").split(" ")) == 4
+        canvas = browser.find_element(By.CSS_SELECTOR, f"{shown['image']} canvas")
+        assert canvas.get_property("width") == canvas.get_property("height") == 2
+        proxy = running.proxy()
+
+        def lag():
+            """How many values of 50 ms the page is behind the attribute."""
+            value = int(text(browser, shown["scalar"]))
+            return proxy.n - value
+
+        lags = [lag() for _ in range(20)]
+        assert min(lags) <= 20, f"a value is not shown within a second of its event: {lags}"

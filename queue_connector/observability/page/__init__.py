@@ -24,8 +24,10 @@ from typing import Any
 import attrs
 import trio
 
+from ...model.datatypes import Data
 from ..explaining import Weight, explain
 from ..http_server import Answer
+from .drawing import drawn
 
 PERIOD = 0.5
 """Seconds between two events for a page that is open."""
@@ -53,6 +55,8 @@ class Look:
     """As the device's attribute ``groups``."""
     statistics: Json
     """As its attribute ``statistics``."""
+    values: Mapping[str, Data] = attrs.field(factory=dict)
+    """The last datum of each exchange, by its name, as far as it is known."""
 
 
 class StatusPage:
@@ -137,7 +141,9 @@ def _compact(look: Look) -> dict[str, Any]:
                 "fault": group["fault"],
                 "notes": group["notes"],
                 "exchanges": [
-                    _exchange(each, statistics[each]) for each in shown if each in statistics
+                    _exchange(each, statistics[each], look.values)
+                    for each in shown
+                    if each in statistics
                 ],
                 "left_out": len(group["exchanges"]) - len(shown),
             }
@@ -153,8 +159,9 @@ def _compact(look: Look) -> dict[str, Any]:
     }
 
 
-def _exchange(name: str, ledger: Json) -> dict[str, Any]:
+def _exchange(name: str, ledger: Json, values: Mapping[str, Data]) -> dict[str, Any]:
     return {
+        "value": drawn(values[name]) if name in values else None,
         "name": name,
         "paused": ledger["paused"],
         "counts": {key: ledger[key] for key in ("received", "delivered", "filtered", "in_flight")},
