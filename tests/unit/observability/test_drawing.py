@@ -25,7 +25,7 @@ def test_any_array_is_told_in_json(array):
         assert all(shade is None or 0 <= shade <= SHADES for shade in image["cells"])
 
 
-@pytest.mark.parametrize("value", [1, 1.5, True, "text", {"a": [1]}, ("json", b"{}"), b"\x00", None])
+@pytest.mark.parametrize("value", [1, 1.5, True, "text", {"a": [1]}, ("json", b"{}"), b"\0", None])
 def test_what_is_no_array_is_only_told(value):
     assert drawn(value).keys() == {"text"}
 
