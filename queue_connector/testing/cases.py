@@ -181,6 +181,11 @@ def read_suite(text: bytes, folder: Path) -> Suite:
         for number, case in enumerate(tests.cases)
         for fault in _faults(case, folder, *ends)
     ]
+    names = [case.name for case in tests.cases]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            told = f"another case is called {name!r:.200} too"
+            faults.append(Fault(f"$.cases{step(number)}.name", told, "write another name"))
     if faults:
         raise ConfigError(faults)
     return Suite(descriptor, tests, folder)

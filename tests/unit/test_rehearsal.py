@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 
@@ -235,6 +236,21 @@ def test_a_configuration_that_cannot_be_used_is_told(configuration, told, tmp_pa
     assert told in capsys.readouterr().err
 
 
+def test_two_cases_have_two_names(tmp_path, capsys):
+    file = tmp_path / "test.json"
+    case = {"name": "it", "expect": {}}
+    content = {"configuration": {"exchanges": [exchange()]}, "cases": [case, case]}
+    file.write_text(json.dumps(content))
+    assert main(["test", str(file)]) == 1
+    assert "$.cases[1].name: another case is called 'it' too" in capsys.readouterr().err
+
+
+def test_what_does_not_end_is_cut_off(outcome):
+    given = [{"source": "in", "json": 1}, {"source": "in", "json": 2, "after": 1e9}]
+    told = outcome(exchange(), given, {"attributes": {"x": 1}})
+    assert told == ["an error: it did not end within thirty days of its own time"]
+
+
 def test_the_process_needs_no_client_and_tells_by_its_status(tmp_path):
     file = tmp_path / "test.json"
     content = {
@@ -267,3 +283,19 @@ print(status, [name for name in ("tango", "confluent_kafka", "httpx") if name in
         str(file): {"it": ["the attribute x: expected 1.0, found 0.0"]}
     }
     assert last == "1 []"
+
+
+def test_words_are_tinted_at_a_real_terminal(tmp_path):
+    file = tmp_path / "test.json"
+    case = {"name": "it", "expect": {"attributes": {"x": 0}}}
+    content = {"configuration": {"exchanges": [exchange()]}, "cases": [case]}
+    file.write_text(json.dumps(content))
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    terminal, inside = os.openpty()
+    command = [sys.executable, "-m", "queue_connector", "test", str(file)]
+    subprocess.run(
+        command, stdout=inside, env={**environment, "TERM": "xterm"}, check=True, timeout=60
+    )
+    assert b"it: \x1b[32mpassed\x1b[0m\r\n" in os.read(terminal, 4096)
+    os.close(inside)
+    os.close(terminal)
