@@ -27,6 +27,8 @@ COMMANDS = {
     "test": "run test cases of configurations, without any service",
     "plan": "print what a configuration would change, without doing it",
     "statistics": "print what became of every datum of a running device",
+    "tap": "show data as they pass an exchange of a running device",
+    "top": "watch the exchanges of running devices",
     "doctor": "look whether all is there that a configuration needs",
     "explain": "say why a stream of a running device does not flow",
     "config": "write and read configurations in the configuration database",

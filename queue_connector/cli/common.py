@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import trio
 
@@ -126,6 +126,38 @@ def ask_device(device: str, *attributes: str) -> list[str]:
     except tango.DevFailed as error:
         reason = " ".join(error.args[0].desc.split())
         failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}; {_ASKED_WRONG}")
+
+
+class DeviceCommand:
+    """A command of a running device, with a text as argument and a text as answer.
+
+    Calling it ends with status 1 when the device cannot be asked or refuses.
+    """
+
+    def __init__(self, device: str, name: str) -> None:
+        self._device = device
+        self._name = name
+        self._proxy: Any = None
+
+    def __call__(self, argument: str) -> str:
+        import tango  # late: it takes most of a second
+
+        try:
+            if self._proxy is None:
+                self._proxy = tango.DeviceProxy(self._device)
+            answer: str = self._proxy.command_inout(self._name, argument)
+        except tango.DevFailed as error:
+            reason = " ".join(error.args[0].desc.split())
+            refused = error.args[0].reason.endswith("Error")  # one of ours: it did answer
+            failure(f"{self._device}: {reason}" + ("" if refused else f"; {_ASKED_WRONG}"))
+        return answer
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not (text.isascii() and text.isdecimal() and int(text[:9])):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text[:20]}")
+    return int(text[:9])
 
 
 def positive(text: str) -> float:

@@ -1,0 +1,164 @@
+"""``tap`` and ``top`` as processes, and ``top`` in a terminal emulator, on real devices."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import pyte
+import pytest
+
+from tests.device.connector import connector, eventually
+from tests.device.servers import ROOT
+from tests.device.test_device import DevState, config, endless
+
+TOOL = [sys.executable, "-m", "queue_connector"]
+ROWS, WIDTH = 12, 150
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory):
+    slow = endless("slow", delay=0.05)
+    with connector(tmp_path_factory.mktemp("device"), config(endless("a"), slow)) as running:
+        eventually(lambda: running.proxy().State() == DevState.ON)
+        yield running
+
+
+def told(*arguments):
+    return subprocess.run(
+        [*TOOL, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_tap_prints_so_many_data_and_ends(device):
+    done = told("tap", device.device_name, "default[1]", "-n", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("…")]
+    assert len(lines) == 3
+    values = [int(line.rpartition("  ")[2]) for line in lines]
+    assert values == list(range(values[0], values[0] + 3))
+    assert "  InMemorySource  8 B  " in lines[0]
+
+
+def test_tap_prints_json_of_what_became_of_data_and_counts_what_it_leaves_out(device):
+    done = told("tap", device.device_name, "default[0]", "--where", "sink", "-n", "80", "--json")
+    assert done.returncode == 0
+    data = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(data) == 80
+    numbers = [each["number"] for each in data]
+    assert numbers == sorted(set(numbers))
+    assert data[0]["end"] == "TangoLocalAttributeSink(a)"
+
+
+def test_tap_follows_until_ctrl_c(device):
+    command = [*TOOL, "tap", device.device_name, "default[1]", "--follow"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as following:
+        for _ in range(15):
+            assert following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
+
+
+def test_what_tap_cannot_do_is_one_sentence(device):
+    done = told("tap", device.device_name, "default[7]")
+    assert done.returncode == 1
+    assert done.stderr.endswith("no exchange is called 'default[7]' (did you mean 'default[1]'?)\n")
+    done = told("tap", "tango://127.0.0.1:1/a/b/c#dbase=no", "default[0]")
+    assert done.returncode == 1
+    assert "is it running, and is that its name?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert told("tap", device.device_name, "default[0]", "-n", "0").returncode == 2
+
+
+def test_top_prints_once_where_nobody_can_press_a_key(device):
+    done = told("top", device.device_name)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, first, second = done.stdout.splitlines()
+    assert head.split()[:4] == ["exchange", "state", "in/s", "out/s"]
+    assert first.split()[:2] == ["default[0]", "ON"]
+    assert 50 < float(first.split()[2]) < 250
+    assert second.split()[0] == "default[1]"
+    assert 5 < float(second.split()[2]) < 30
+
+
+def test_top_tells_which_device_cannot_be_asked(device):
+    away = "tango://127.0.0.1:1/a/b/c#dbase=no"
+    done = told("top", device.device_name, away, "--json", "--interval", "0.2")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [each["exchange"] for each in found] == ["default[0]", "default[1]", ""]
+    assert found[2]["device"] == away
+    assert found[2]["state"].startswith("cannot be asked: ")
+
+
+class Terminal:
+    """A command in a terminal of its own, and what stands on its screen."""
+
+    def __init__(self, *arguments):
+        self.screen = pyte.Screen(WIDTH, ROWS)
+        self._stream = pyte.ByteStream(self.screen)
+        self._master, ends = pty.openpty()
+        fcntl.ioctl(ends, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, WIDTH, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        self._process = subprocess.Popen(
+            [*TOOL, *arguments], cwd=ROOT, env=environment, stdin=ends, stdout=ends, stderr=ends
+        )
+        os.close(ends)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        with contextlib.suppress(OSError):  # the other end was closed
+            while data := os.read(self._master, 65536):
+                self._stream.feed(data)
+
+    def press(self, keys):
+        os.write(self._master, keys.encode())
+
+    def lines(self):
+        return [line.rstrip() for line in self.screen.display]
+
+    def kill(self):
+        if self._process.poll() is None:
+            self._process.kill()
+            self.end()
+
+    def end(self):
+        """The exit status."""
+        status = self._process.wait(20)
+        self._reader.join(10)
+        os.close(self._master)
+        return status
+
+
+def test_top_is_live_on_a_terminal_and_obeys_its_keys(device):
+    terminal = Terminal("top", device.device_name, "--interval", "0.3")
+
+    def sees(*starts):
+        lines = terminal.lines()
+        return len(lines) >= len(starts) and all(map(str.startswith, lines, starts))
+
+    try:
+        eventually(lambda: sees("2 of 2 by exchange", "exchange", "default[0]"), 30, terminal.lines)
+        eventually(lambda: "-" not in terminal.lines()[2].split()[2:4], 30, terminal.lines)
+        terminal.press("ssr")  # by rate, the smallest first
+        start = "2 of 2 by in/s"
+        eventually(lambda: sees(start, "exchange", "default[1]", "default[0]"), 10, terminal.lines)
+        device.proxy().Pause("default[1]")
+        eventually(lambda: sees(start, "exchange", "default[1]  ON paused"), 10, terminal.lines)
+        terminal.press("/default[0\n")
+        eventually(lambda: sees("1 of 2", "exchange", "default[0]"), 10, terminal.lines)
+        assert "only /default[0" in terminal.lines()[0]
+        assert terminal.lines()[3] == ""
+        terminal.press("q")
+        assert terminal.end() == 0
+    finally:
+        terminal.kill()
+        device.proxy().Resume("default[1]")
