@@ -1,80 +1,14 @@
-"""What the chart has a pod run, run here: the same commands, arguments, variables and files.
+"""A pod registers its device, serves it, and is started again: see `tests.device.pods`."""
 
-There is no cluster. What only a cluster has is put in by hand: addresses are loopback's, and the
-directory of the ConfigMap is one of the test's.
-"""
-
-import contextlib
 import signal
 
-import httpx
 import pytest
 import tango
-import yaml
 
-from tests import charts
-from tests.charts import containers, environment, of_kind, rendered
 from tests.device.connector import Events, close_events, eventually
-from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
-from tests.device.servers import free_port
+from tests.device.pods import Pod, four_ports
+from tests.device.processes import as_stranger, needs_root
 from tests.device.tango_database import Database
-
-REGISTRATION = "import sys; from queue_connector.device.registration import main; sys.exit(main())"
-PROGRAMS = {"queue-connector": TOOL, "SDPQueueConnector": SERVER, "python": REGISTRATION}
-MOUNTED = "/etc/queue-connector"
-
-
-class Pod:
-    """The first pod of the only subarray that some values describe."""
-
-    def __init__(self, directory, **values):
-        self._directory = directory
-        file = directory / "values.yaml"
-        file.write_text(yaml.safe_dump(values))
-        objects = rendered(file)
-        ((name, self._set),) = of_kind(objects, "StatefulSet").items()
-        self.name = f"{name}-0"
-        self._host = f"{self.name}.{name}.{charts.NAMESPACE}.svc"
-        for file_name, text in of_kind(objects, "ConfigMap")[name]["data"].items():
-            (directory / file_name).write_text(self._here(text))
-
-    @property
-    def containers(self):
-        return containers(self._set)
-
-    def _here(self, text):
-        text = text.replace(self._host, "127.0.0.1").replace(MOUNTED, str(self._directory))
-        return text.replace("giop:tcp::", "giop:tcp:127.0.0.1:").replace("0.0.0.0", "127.0.0.1")
-
-    def run(self, container, under=()):
-        program, *arguments = [self._here(word) for word in charts.command(container, self.name)]
-        if program == "python":
-            assert arguments[:2] == ["-m", "queue_connector.device.registration"]
-            arguments = arguments[2:]
-        directory = self._directory / container["name"]
-        directory.mkdir(exist_ok=True)
-        variables = environment(container, self.name)
-        return process(directory, *arguments, program=PROGRAMS[program], env=variables, under=under)
-
-    def probe(self, kind):
-        """What a probe of the connector is answered now; 0 for nothing."""
-        asked = self.containers[-1][f"{kind}Probe"]["httpGet"]
-        ports = {one["name"]: one["containerPort"] for one in self.containers[-1]["ports"]}
-        with contextlib.suppress(httpx.TransportError):
-            url = f"http://127.0.0.1:{ports[asked['port']]}{asked['path']}"
-            return httpx.get(url, trust_env=False).status_code
-        return 0
-
-
-def four_ports():
-    """Free ones, as values: of the device, its events and heartbeats, and the pages."""
-    while True:
-        found = [free_port(), free_port(), free_port()]
-        if len({*found, found[1] + 1}) == 4:
-            break
-    tango_port, event_port, metrics_port = found
-    return {"port": tango_port, "eventPort": event_port}, {"port": metrics_port}
-
 
 SUBARRAY = {
     "id": "02",
