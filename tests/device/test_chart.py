@@ -28,8 +28,8 @@ SUBARRAY = {
 def database(tmp_path):
     made = Database(tmp_path)
     yield made
-    close_events()
     made.stop()
+    close_events()
 
 
 def registered(pod, under=()):

@@ -27,8 +27,8 @@ def database(tmp_path):
     made = Database(tmp_path)
     made.start()
     yield made
-    close_events()
     made.stop()
+    close_events()
 
 
 def started(pod, under=()):
