@@ -178,8 +178,9 @@ def test_a_log_that_cannot_be_written_at_all_harms_nothing(tmp_path, empty, stre
 
 
 def up(name):
+    """The name, once the device has been initialised: before, it refuses commands and says so."""
     try:
-        return tango.DeviceProxy(name).ping() and name
+        return tango.DeviceProxy(name).State() == tango.DevState.STANDBY and name
     except tango.DevFailed:
         return None
 
