@@ -29,6 +29,7 @@ COMMANDS = {
     "statistics": "print what became of every datum of a running device",
     "tap": "show data as they pass an exchange of a running device",
     "top": "watch the exchanges of running devices",
+    "exchange": "pause, resume or restart one exchange of a running device",
     "doctor": "look whether all is there that a configuration needs",
     "explain": "say why a stream of a running device does not flow",
     "config": "write and read configurations in the configuration database",

@@ -129,7 +129,7 @@ def ask_device(device: str, *attributes: str) -> list[str]:
 
 
 class DeviceCommand:
-    """A command of a running device, with a text as argument and a text as answer.
+    """A command of a running device, with a text as argument.
 
     Calling it ends with status 1 when the device cannot be asked or refuses.
     """
@@ -139,18 +139,17 @@ class DeviceCommand:
         self._name = name
         self._proxy: Any = None
 
-    def __call__(self, argument: str) -> str:
+    def __call__(self, argument: str) -> Any:
         import tango  # late: it takes most of a second
 
         try:
             if self._proxy is None:
                 self._proxy = tango.DeviceProxy(self._device)
-            answer: str = self._proxy.command_inout(self._name, argument)
+            return self._proxy.command_inout(self._name, argument)
         except tango.DevFailed as error:
             reason = " ".join(error.args[0].desc.split())
             refused = error.args[0].reason.endswith("Error")  # one of ours: it did answer
             failure(f"{self._device}: {reason}" + ("" if refused else f"; {_ASKED_WRONG}"))
-        return answer
 
 
 def at_least_one(text: str) -> int:

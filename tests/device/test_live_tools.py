@@ -77,6 +77,23 @@ def test_what_tap_cannot_do_is_one_sentence(device):
     assert told("tap", device.device_name, "default[0]", "-n", "0").returncode == 2
 
 
+def test_one_exchange_is_paused_resumed_and_restarted(device):
+    def does(action):
+        return told("exchange", action, device.device_name, "default[1]")
+
+    def ledger():
+        return device.statistics()["default[1]"]
+
+    assert (does("pause").returncode, bool(ledger()["paused"])) == (0, True)
+    assert (does("resume").returncode, bool(ledger()["paused"])) == (0, False)
+    done = does("restart")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    eventually(lambda: ledger()["restarts"] == 1)
+    done = told("exchange", "pause", device.device_name, "nothing")
+    assert done.returncode == 1
+    assert "no exchange is called 'nothing' (known: default[0], default[1])" in done.stderr
+
+
 def test_top_prints_once_where_nobody_can_press_a_key(device):
     done = told("top", device.device_name)
     assert (done.returncode, done.stderr) == (0, "")

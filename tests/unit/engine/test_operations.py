@@ -1,6 +1,8 @@
 """What is done to one exchange while the others of its group stream."""
 
+import contextlib
 import datetime
+import random
 from functools import partial
 
 import pytest
@@ -9,8 +11,10 @@ import trio
 import queue_connector.connectors.pipes.default  # noqa: F401 - registers the default pipe
 from queue_connector.engine.following import Wanted
 from queue_connector.engine.state import Health, State
+from queue_connector.engine.window import Window
 from queue_connector.model.errors import StateError, UnknownExchangeError
 from queue_connector.observability.explaining import Weight, explain
+from queue_connector.testing.endpoints import Keeper, Numbers, Recorded, exchange
 from tests.unit.engine.test_reconfigure import World, settles
 
 
@@ -60,6 +64,23 @@ async def test_what_was_taken_in_is_delivered_behind_a_slow_sink(autojump_clock,
         await trio.sleep(60)
         assert kept(world, "a") == handed == world.sources["a"][0].handed
         assert supervisor.statistics()["g[0]"]["in_flight"] == 0
+
+
+async def test_what_is_in_hand_when_it_is_paused_is_delivered(autojump_clock, nursery):
+    """Of two sources that both saw room for one datum, one has to wait with what it has."""
+    record = Recorded()
+    sources = [Numbers(record, first=first, period=1) for first in (0, 100)]
+    sink = Keeper(record, period=3)
+    async with exchange(sources, [sink], window=Window(1)) as running:
+        nursery.start_soon(running.run)
+        await trio.sleep(1.5)
+        running.inlets.pause()
+        handed = [*sources[0].handed, *sources[1].handed]
+        assert handed == [0, 100]
+        await trio.sleep(30)
+        assert sorted(sink.kept) == handed
+        assert running.ledger.in_flight == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_pause_is_told_everywhere(autojump_clock, world, supervisor):
@@ -190,6 +211,42 @@ async def test_what_is_not_there_is_named(autojump_clock, world, supervisor):
         supervisor.operations.pause("g[2]")
     with pytest.raises(UnknownExchangeError, match=r"called 'else' \(known: g\[0\], g\[1\]\)"):
         supervisor.operations.restart("else")
+
+
+@pytest.mark.parametrize("seed", range(150))
+async def test_in_whatever_order_they_come_nothing_is_lost(autojump_clock, nursery, seed):
+    """Two exchanges, one of them behind a slow sink; what is held is never handed over."""
+    rng = random.Random(seed)
+    world = World()
+    async with world.open() as supervisor:
+        wanted = [world.exchange("a", batch=3), world.exchange("b", batch=2, sink={"period": 0.4})]
+        supervisor.follow({"g": Wanted(1, wanted)})
+        await settles(supervisor, g=State.ON)
+        for number in range(30):
+            name = f"g[{rng.randrange(2)}]"
+            act = rng.choice(["pause", "pause", "resume", "resume", "restart", "reset", "change"])
+            if act == "reset":
+                supervisor.operations.reset_statistics()
+            elif act == "change":
+                wanted = [*wanted[::-1]]
+                supervisor.follow({"g": Wanted(number + 2, wanted)})
+            else:
+                with contextlib.suppress(StateError):  # it is between a stop and a start
+                    getattr(supervisor.operations, act)(name)
+            await trio.sleep(rng.choice([0, 0.1, 1, 5]))
+            for stream in supervisor.groups["g"].streams:
+                assert stream.ledger.balanced
+            assert supervisor.state is State.ON
+        await trio.sleep(60)  # what was taken in is delivered, and restarts are over
+        held = [stream for stream in supervisor.groups["g"].streams if stream.paused]
+        before = [stream.ledger.received for stream in held]
+        await trio.sleep(60)
+        assert [stream.ledger.received for stream in held] == before
+        assert all(stream.ledger.in_flight == 0 for stream in held)
+        await supervisor.stop()
+        await settles(supervisor, g=State.OFF)
+        world.nothing_lost()
+        assert world.record.open == 0
 
 
 async def test_statistics_count_from_zero_and_still_balance(autojump_clock, world, nursery):
