@@ -4,6 +4,7 @@
 * `simulated`   durable logs, sources, pipes, policies and sinks on a virtual clock
 * `run`         the lives of a connector: commands, crashes, the close
 * `model`       what must have arrived, computed from the schedule and from what the ends saw
+* `sharing`     members of a Kafka group, with schedules and a judge of its own
 
 The model uses nothing of the engine: it counts, orders and judges by itself.
 """
