@@ -201,7 +201,8 @@ def route(exchange: ExchangeDescriptor) -> str:
     """An exchange in a line."""
     sources = ", ".join(source.label for source in exchange.sources)
     sinks = ", ".join(sink.label for sink in exchange.sinks)
-    return f"{exchange.spec}, {sources} -> {sinks}"
+    share = f"{exchange.share} of {len(exchange.listed)}: " if exchange.share else ""
+    return f"{exchange.spec}, {share}{sources} -> {sinks}"
 
 
 def path(text: str) -> str:

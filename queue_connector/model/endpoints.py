@@ -114,6 +114,9 @@ class EndpointDescriptor(Descriptor):
 class SourceDescriptor(EndpointDescriptor):
     """Says where data come from."""
 
+    divisible: ClassVar[bool] = False
+    """Whether several connectors may divide a list of it among them, by the key ``share``."""
+
     @property
     def origin(self) -> Hashable:
         """What two sources share when one can go on where the other stopped; none: nothing."""

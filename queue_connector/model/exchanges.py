@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from .datatypes import DataSpec, parse_dtype
+from .division import Share, share_faults
 from .endpoints import (
     EndpointDescriptor,
     ErrorPolicyDescriptor,
@@ -72,6 +73,12 @@ class ExchangeDescriptor(Descriptor):
     source: SourceDescriptor | list[SourceDescriptor] = option(
         min_length=1, doc="Where data come from; those of a list are merged into one stream."
     )
+    share: str = option(
+        default="",
+        doc="Which of the sources of a list this connector reads, where several share the list: "
+        "'k/n' for those at the positions k, k + n, and so on, counted from 1. For sources whose "
+        "data come to every reader; Kafka shares a topic by itself.",
+    )
     pipe: PipeDescriptor | list[PipeDescriptor] = attrs.field(
         factory=default_pipe,
         metadata={
@@ -123,7 +130,13 @@ class ExchangeDescriptor(Descriptor):
 
     @property
     def sources(self) -> list[SourceDescriptor]:
-        """The sources, as a list."""
+        """The sources that are read here, as a list."""
+        share = Share.parse(self.share)
+        return self.listed if share is None else share.of(self.listed)
+
+    @property
+    def listed(self) -> list[SourceDescriptor]:
+        """The sources that are written, as a list: those that others read, too."""
         return self.source if isinstance(self.source, list) else [self.source]
 
     @property
@@ -179,6 +192,7 @@ class ExchangeDescriptor(Descriptor):
         """What does not go together in this exchange; paths are relative to it."""
         own = list(self._spec_faults())
         yield from own
+        yield from share_faults(self.share, _paths("source", self.source))
         yield from self.part_faults(specs_like(dtype=self.dtype) if own else [self.spec])
 
     def _spec_faults(self) -> Iterator[Fault]:

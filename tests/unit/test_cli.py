@@ -610,3 +610,47 @@ def test_words_are_tinted_at_a_terminal_and_nowhere_else(files, monkeypatch, cap
     monkeypatch.setenv("NO_COLOR", "1")
     assert status("validate", file) == 0
     assert capsys.readouterr().out == f"{file}: valid\n"
+
+
+def divided(share, dishes=5):
+    sources = [
+        {"type": "TangoSubscriptionSource", "device_name": f"a/dish/{n}", "attribute_name": "az"}
+        for n in range(dishes)
+    ]
+    sink = {"type": "KafkaProducerSink", "servers": "broker:9092", "topic": "t"}
+    exchange = {"dtype": "float64", "source": sources, "sink": sink, "share": share}
+    return json.dumps({"exchanges": [exchange]})
+
+
+def test_a_check_tells_what_of_a_divided_list_is_read_once_by_nobody_or_by_several(path, capsys):
+    paths = [f"{path}/{number}" for number in range(3)]
+    assert status("config", "check", *paths) == 0
+    assert capsys.readouterr().out == "no exchange with the key 'share' stands there\n"
+    write(f"{paths[0]}/dishes", divided("1/3"))
+    write(f"{paths[1]}/dishes", divided("2/3"))
+    assert status("config", "check", *paths) == 1
+    first, *shares, gap = capsys.readouterr().out.splitlines()
+    assert first.startswith("5 sources, TangoSubscriptionSource(a/dish/0/az")
+    assert shares == [
+        f"  1/3: {paths[0]} dishes[0] reads 2",
+        f"  2/3: {paths[1]} dishes[0] reads 2",
+    ]
+    assert gap.startswith("  gap: nobody reads TangoSubscriptionSource(a/dish/2/az")
+    write(f"{paths[2]}/dishes", divided("3/3"))
+    assert status("config", "check", *paths) == 0
+    assert "gap" not in capsys.readouterr().out
+    write(f"{paths[2]}/dishes", divided("2/2"))
+    assert status("config", "check", *paths) == 1
+    out = capsys.readouterr().out
+    assert f"  overlap: {paths[0]} dishes[0] (1/3) and {paths[2]} dishes[0] (2/2) both" in out
+    assert "  gap: nobody reads TangoSubscriptionSource(a/dish/2/az" in out
+
+
+def test_a_plan_says_which_part_of_a_list_is_read(path, files, capsys):
+    write(f"{path}/dishes", divided("1/2"))
+    file = files.text(divided("2/2"))
+    assert status("plan", file, "--config-path", path, "--group", "dishes") == 0
+    out = capsys.readouterr().out
+    assert "2/2 of 5: TangoSubscriptionSource(a/dish/1/az" in out
+    assert "a/dish/3/az" in out
+    assert "1/2 of 5" in out

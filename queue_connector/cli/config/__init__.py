@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..common import ENVIRONMENT
-from . import applying, deleting, listing, putting, reading
+from . import applying, checking, deleting, listing, putting, reading
 
 if TYPE_CHECKING:
     from ..common import Commands
@@ -21,5 +21,5 @@ def add_to(commands: Commands, words: str) -> None:
         "or that of a flow or a block, e.g. /flow/pb-test-20260101-a:tango:name.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (putting, applying, reading, listing, deleting):
+    for command in (putting, applying, reading, listing, checking, deleting):
         command.add_to(actions)

@@ -46,6 +46,7 @@ class TangoSubscriptionSourceDescriptor(SourceDescriptor):
 
     kinds = TANGO_KINDS
     max_dimensions = 2
+    divisible = True
 
     device_name: str = option(
         doc="The device: domain/family/member, or tango://host:port/domain/family/member#dbase=no."

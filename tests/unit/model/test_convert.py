@@ -143,6 +143,7 @@ class TestValid:
             "shape": [],
             "labels": [],
             "source": {"type": "InMemorySource", "data": [], "delay": 0.0},
+            "share": "",
             "pipe": {"type": "DefaultPipe"},
             "sink": {"type": "InMemorySink", "key": "k"},
             "on_error": "fault",
