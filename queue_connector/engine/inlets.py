@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import trio
 
+from ..model.division import Share
 from ..model.errors import DataError, untraced
 from ..model.exchanges import ExchangeDescriptor
 from ..model.ledger import Account, Batch, Refusal
@@ -35,6 +36,8 @@ class Inlet:
 
     source: DataSource
     places: Sequence[int]
+    paths: Sequence[str]
+    """Where each of them is written in the exchange's configuration."""
     origin: Hashable = None
     in_hand: list[Batch] = attrs.field(factory=list)
     """What it has handed over and nobody has taken yet."""
@@ -61,7 +64,7 @@ class Inlets:
         room: Callable[[], Awaitable[None]],
     ) -> None:
         self.all = [
-            source if isinstance(source, Inlet) else Inlet(source, [place])
+            source if isinstance(source, Inlet) else Inlet(source, [place], [_path(place, sources)])
             for place, source in enumerate(sources)
         ]
         self._accounts = accounts
@@ -160,19 +163,33 @@ class Inlets:
             if batch.values:
                 inlet.in_hand.append(batch)
             if batch.refused:
-                path = "$.source" if len(self._accounts) == 1 else f"$.source[{place}]"
+                path = inlet.paths[number]
                 self._reject([(batch, attrs.evolve(each, path=path)) for each in batch.refused])
+
+
+def _path(place: int, sources: Sequence[object]) -> str:
+    return "$.source" if len(sources) == 1 else f"$.source[{place}]"
 
 
 def build_inlets(descriptor: ExchangeDescriptor, services: Sequence[Services]) -> Iterator[Inlet]:
     """The sources of an exchange, not started; those with the same merge key together."""
-    spec, merged = descriptor.spec, dict[Hashable, list[int]]()
+    spec, merged, paths = descriptor.spec, dict[Hashable, list[int]](), _paths(descriptor)
     for place, source in enumerate(descriptor.sources):
         if source.merge_key is None:
-            yield Inlet(source.build(spec, services[place]), [place], source.origin)
+            built = source.build(spec, services[place])
+            yield Inlet(built, [place], [paths[place]], source.origin)
         else:
             merged.setdefault((type(source), source.merge_key), []).append(place)
     for places in merged.values():
         sources = [descriptor.sources[place] for place in places]
-        built = type(sources[0]).build_many(sources, spec, [services[place] for place in places])
-        yield Inlet(built, places)
+        merger = type(sources[0]).build_many(sources, spec, [services[place] for place in places])
+        yield Inlet(merger, places, [paths[place] for place in places])
+
+
+def _paths(descriptor: ExchangeDescriptor) -> Sequence[str]:
+    """Where the sources that are read here are written, among those that others read."""
+    if not isinstance(descriptor.source, list):
+        return ["$.source"]
+    paths = [f"$.source[{number}]" for number in range(len(descriptor.source))]
+    share = Share.parse(descriptor.share)
+    return paths if share is None else share.of(paths)
