@@ -61,6 +61,8 @@ examples:
                                              what would change, without doing it
   queue-connector statistics test-sdp/queueconnector/01 --watch 1
                                              what becomes of every datum
+  queue-connector tap test-sdp/queueconnector/01 'default[0]' -n 3
+                                             the next three data, with their positions
   queue-connector config put /component/name/owner/my_id my-config.json
                                              check it, then write it to the configuration database
   queue-connector schema > schema.json       for an editor that checks JSON while you type
