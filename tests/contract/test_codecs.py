@@ -12,9 +12,9 @@ from queue_connector.codecs import codec_for, codecs
 from queue_connector.model.conform import conform
 from queue_connector.model.datatypes import DataSpec, Kind, dtype_name
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests import matrix
-from tests.data import NESTED, STRUCT, TIMED, json_like, same, values
-from tests.fuzzing import SPECS, fuzz
+from tests.support import matrix
+from tests.support.data import NESTED, STRUCT, TIMED, json_like, same, values
+from tests.support.fuzzing import SPECS, fuzz
 
 NAMES = list(codecs)
 CARRIED = {name: [s for s in SPECS if not codecs.lookup(name)().refusal(s)] for name in NAMES}

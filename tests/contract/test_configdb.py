@@ -10,8 +10,8 @@ import pytest
 from queue_connector.configdb import ConfigDatabase
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.configdb.sdp import SdpDatabase
-from tests.configdb_contract import ConfigDatabaseContract, reaches
-from tests.sdp_stand_in import Library
+from tests.support.configdb_contract import ConfigDatabaseContract, reaches
+from tests.support.sdp_stand_in import Library
 
 
 class TestMemory(ConfigDatabaseContract):

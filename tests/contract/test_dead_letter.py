@@ -19,7 +19,7 @@ from queue_connector.engine.exchange import Exchange
 from queue_connector.model.errors import DataError, EndpointError
 from queue_connector.model.ledger import Refusal
 from queue_connector.model.services import ExchangeName, Services
-from tests.kafka_topics import produce
+from tests.support.kafka_topics import produce
 
 LIMIT = 15.0
 

@@ -10,8 +10,8 @@ from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.connector import open_connector
 from queue_connector.engine.state import Health
 from queue_connector.testing.endpoints import Attributes
-from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
-from tests.kafka_topics import produce, read_all
+from tests.support.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
+from tests.support.kafka_topics import produce, read_all
 
 PATIENCE = 30.0
 

@@ -23,14 +23,14 @@ from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import ConformError, DecodeError, EndpointError
 from queue_connector.model.services import Services
-from tests.kafka_topics import (
+from tests.services.process import freeze
+from tests.support.kafka_topics import (
     librdkafka_threads,
     make_sink,
     make_source,
     produce,
     read_all,
 )
-from tests.services.process import freeze
 
 LIMIT = 15.0  # s for anything that must come
 

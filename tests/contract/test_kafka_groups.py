@@ -24,7 +24,7 @@ from queue_connector.model.delivery import Delivery
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.model.services import Services
 from queue_connector.reconfiguration.children import Reader
-from tests.kafka_topics import make_sink, make_source, produce
+from tests.support.kafka_topics import make_sink, make_source, produce
 
 LIMIT = 15.0  # s for anything that must come
 

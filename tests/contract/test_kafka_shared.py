@@ -15,8 +15,8 @@ from queue_connector.model.ledger import Batch
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.endpoints import Keeper, Recorded, exchange
-from tests.kafka_topics import librdkafka_threads, make_source, produce
-from tests.waiting import until
+from tests.support.kafka_topics import librdkafka_threads, make_source, produce
+from tests.support.waiting import until
 
 LIMIT = 20.0  # s for anything that must come
 BYTES = DataSpec("bytes")

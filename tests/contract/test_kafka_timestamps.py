@@ -11,7 +11,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, TopicPartition
 from queue_connector.connectors.kafka.timestamps import TimestampError, TimestampOptions
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
-from tests.kafka_topics import make_sink
+from tests.support.kafka_topics import make_sink
 
 NEW_YEAR = 1_767_225_600_000  # 2026-01-01T00:00:00 UTC
 LIMIT = 15.0

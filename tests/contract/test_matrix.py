@@ -23,8 +23,8 @@ from queue_connector.model.datatypes import dtype_name
 from queue_connector.model.endpoints import pipes, sinks, sources
 from queue_connector.model.errors import ConfigError
 from queue_connector.model.shared import Shared
-from tests import matrix
-from tests.matrix import KAFKA, MEMORY, PIPED, identical, values
+from tests.support import matrix
+from tests.support.matrix import KAFKA, MEMORY, PIPED, identical, values
 
 CELLS = list(matrix.cells())
 AT_ONCE = 200

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.kafka_topics import produce, read_all
+from tests.support.kafka_topics import produce, read_all
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.device.processes import process
-from tests.kafka_topics import produce, read_all
+from tests.support.kafka_topics import produce, read_all
 
 
 def configuration(directory, *exchanges):

@@ -21,9 +21,9 @@ from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.endpoints import Numbers, Recorded, exchange
-from tests.kafka_topics import librdkafka_threads, make_sink, read_all
 from tests.services.process import freeze
-from tests.waiting import until
+from tests.support.kafka_topics import librdkafka_threads, make_sink, read_all
+from tests.support.waiting import until
 
 LIMIT = 15.0  # s for anything that must come
 NOBODY = "127.0.0.1:1"

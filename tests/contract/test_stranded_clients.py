@@ -18,8 +18,8 @@ from queue_connector.connectors.kafka.cluster import Cluster
 from queue_connector.connectors.kafka.reader import Reader
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
-from tests.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
 from tests.services.process import freeze
+from tests.support.kafka_topics import librdkafka_threads, make_sink, make_source, produce, read_all
 
 LIMIT = 30.0  # s
 NOBODY = "127.0.0.1:1"

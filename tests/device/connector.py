@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import psutil
 import tango
 
 from tests.device.servers import ROOT, Server
+from tests.support.waiting import eventually
 
 DEVICE = "test-sdp/queueconnector/01"
 
@@ -107,19 +108,6 @@ def connector(directory: Path, configuration: Any, **options: Any) -> Iterator[C
         close_events()
         if running.running():
             running.kill()
-
-
-def eventually(condition: Any, timeout: float = 10.0, what: Callable[[], object] = str) -> Any:
-    """What *condition* returns once it is true; a bounded wait for what tells nobody.
-
-    *what* says how things are if it does not become true.
-    """
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"still {value!r} after {timeout} s: {what()}")
-        time.sleep(0.01)
-    return value
 
 
 class Machine:

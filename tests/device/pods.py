@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import yaml
 
-from tests import charts
-from tests.charts import containers, environment, of_kind, rendered
 from tests.device.processes import SERVER, TOOL, process
 from tests.device.servers import free_port
+from tests.support import charts
+from tests.support.charts import containers, environment, of_kind, rendered
 
 REGISTRATION = "import sys; from queue_connector.device.registration import main; sys.exit(main())"
 PROGRAMS = {"queue-connector": TOOL, "SDPQueueConnector": SERVER, "python": REGISTRATION}

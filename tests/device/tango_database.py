@@ -8,8 +8,8 @@ import sys
 import tango
 
 from queue_connector.device.prerequisites import database_complaint
-from tests.device.connector import eventually
 from tests.device.servers import free_port
+from tests.support.waiting import eventually
 
 
 class Database:

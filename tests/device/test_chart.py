@@ -5,10 +5,11 @@ import signal
 import pytest
 import tango
 
-from tests.device.connector import Events, close_events, eventually
+from tests.device.connector import Events, close_events
 from tests.device.pods import Pod, four_ports
 from tests.device.processes import as_stranger, needs_root
 from tests.device.tango_database import Database
+from tests.support.waiting import eventually
 
 SUBARRAY = {
     "id": "02",

@@ -7,7 +7,8 @@ import tango
 
 from queue_connector import __version__
 from queue_connector.runtime.logs import LoggingLevel
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
+from tests.support.waiting import eventually
 
 CONFIGURATION = {
     "exchanges": [

@@ -8,8 +8,9 @@ import pytest
 import tango
 
 from queue_connector import __version__
-from tests.device.connector import Events, close_events, connector, eventually
+from tests.device.connector import Events, close_events, connector
 from tests.device.servers import server
+from tests.support.waiting import eventually
 
 DevState = tango.DevState
 

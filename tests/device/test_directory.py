@@ -23,7 +23,7 @@ from queue_connector.model.services import Services
 from tests.device.peers import peers
 from tests.device.servers import DEVICE, ROOT
 from tests.device.test_process import Database
-from tests.waiting import until
+from tests.support.waiting import until
 
 SERVE = """
 from tango.server import run

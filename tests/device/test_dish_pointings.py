@@ -11,9 +11,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from queue_connector.demo.embedded_broker import embedded_broker
 from queue_connector.model.timescale import SKA_EPOCH, tai_of_ska, unix_ms
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.dish_device import DISHES
 from tests.device.servers import ROOT, pack, server
+from tests.support.waiting import eventually
 
 MODULE = "tests.device.dish_device"
 TOPIC = "dish-pointings"

@@ -9,7 +9,7 @@ from queue_connector.configuration import document
 from queue_connector.connector import open_connector
 from queue_connector.connectors.memory.sink import InMemorySink
 from tests.device.servers import server
-from tests.waiting import until
+from tests.support.waiting import until
 
 ATTRIBUTES = ("DevShort_SCALAR", "DevLong_SCALAR", "DevLong64_SCALAR")
 

@@ -15,7 +15,7 @@ from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from tests.device.busy_device import DEVICES
 from tests.device.servers import server
-from tests.waiting import until
+from tests.support.waiting import until
 
 SPEC = DataSpec("float64")
 

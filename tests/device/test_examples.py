@@ -7,8 +7,9 @@ import pytest
 from confluent_kafka import Producer
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Events, connector, eventually
+from tests.device.connector import Events, connector
 from tests.device.servers import ROOT
+from tests.support.waiting import eventually
 
 
 def example(name, servers):

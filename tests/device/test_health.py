@@ -7,8 +7,9 @@ import socket
 import tango
 
 from queue_connector.engine.state import Health
-from tests.device.connector import Events, connector, eventually
+from tests.device.connector import Events, connector
 from tests.device.test_device import endless, memory
+from tests.support.waiting import eventually
 
 DevState = tango.DevState
 

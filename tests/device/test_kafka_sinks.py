@@ -8,8 +8,9 @@ import psutil
 import tango
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.services.process import freeze
+from tests.support.waiting import eventually
 
 SINKS = 20
 

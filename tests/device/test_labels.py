@@ -4,7 +4,8 @@ import json
 
 import tango
 
-from tests.device.connector import Events, connector, eventually
+from tests.device.connector import Events, connector
+from tests.support.waiting import eventually
 
 LABELS = ["OFF", "ON", "ÉTEINT"]
 

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tango
 
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.servers import server
 from tests.device.test_device import config, endless
+from tests.support.waiting import eventually
 
 DevState = tango.DevState
 

@@ -15,9 +15,10 @@ import threading
 import pyte
 import pytest
 
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.servers import ROOT
 from tests.device.test_device import DevState, config, endless
+from tests.support.waiting import eventually
 
 TOOL = [sys.executable, "-m", "queue_connector"]
 ROWS, WIDTH = 12, 150

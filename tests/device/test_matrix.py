@@ -22,11 +22,12 @@ from queue_connector.connectors.memory.sink import InMemorySink
 from queue_connector.demo.embedded_broker import embedded_broker
 from queue_connector.engine.exchange import Exchange
 from queue_connector.model.ledger import Ledger
-from tests import matrix
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.dish_device import DISHES
 from tests.device.servers import server
-from tests.matrix import as_json, identical, values
+from tests.support import matrix
+from tests.support.matrix import as_json, identical, values
+from tests.support.waiting import eventually
 
 CELLS = [cell for cell in matrix.cells() if not cell.refused]
 AT_ONCE = 8

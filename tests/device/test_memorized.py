@@ -5,9 +5,10 @@ import json
 import pytest
 import tango
 
-from tests.device.connector import Events, close_events, eventually
+from tests.device.connector import Events, close_events
 from tests.device.processes import SERVER, process
 from tests.device.tango_database import Database
+from tests.support.waiting import eventually
 
 NAME = "test-sdp/queueconnector/01"
 

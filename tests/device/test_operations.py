@@ -6,9 +6,10 @@ import pytest
 import tango
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import DEVICE, connector, eventually
+from tests.device.connector import DEVICE, connector
 from tests.device.test_device import DevState, config, endless, refusal
-from tests.kafka_topics import produce
+from tests.support.kafka_topics import produce
+from tests.support.waiting import eventually
 
 MANY = 30_000
 

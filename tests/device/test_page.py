@@ -8,11 +8,11 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import chromium
-from tests.device.connector import eventually
 from tests.device.servers import free_port
 from tests.device.test_device import endless, memory
 from tests.device.test_metrics import HOST, serving
+from tests.support.browser import chromium
+from tests.support.waiting import eventually
 
 HOSTILE = "<img src=x onerror=document.title='broken'>"
 

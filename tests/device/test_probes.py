@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from queue_connector.observability.healthcheck import PORT
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.processes import SERVER, process
 from tests.device.servers import free_port
 from tests.device.tango_database import Database
 from tests.device.test_device import config, endless, memory
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from queue_connector.device.prerequisites import (
     database_complaint,
     unix_transport,
 )
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
 from tests.device.servers import ROOT, free_port
 from tests.device.tango_database import Database
+from tests.support.waiting import eventually
 
 ENDPOINT = ("-nodb", "-dlist", "test/queueconnector/01", "-ORBendPoint", "giop:tcp:127.0.0.1:0")
 

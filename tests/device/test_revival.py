@@ -5,7 +5,8 @@ import json
 import pytest
 import tango
 
-from tests.device.connector import Events, connector, eventually
+from tests.device.connector import Events, connector
+from tests.support.waiting import eventually
 
 
 def shaped(shape, first):

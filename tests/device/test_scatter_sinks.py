@@ -11,9 +11,10 @@ import tango
 
 from queue_connector.connectors.tango.types import OWN_ATTRIBUTES
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Events, connector, eventually
+from tests.device.connector import Events, connector
 from tests.device.test_examples import example
-from tests.kafka_topics import produce
+from tests.support.kafka_topics import produce
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ from queue_connector.connectors.tango.remote_attribute_sink import (
 from queue_connector.connectors.tango.subscription_source import TangoSubscriptionSourceDescriptor
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.services import Services
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.peers import peers
 from tests.device.servers import free_port, server
 from tests.faults.link import Link
+from tests.support.waiting import eventually
 
 LONGEST = 0.2
 """Seconds that anything else may be held up, beside what the machine does to any process."""

@@ -8,10 +8,11 @@ import time
 import pytest
 import tango
 
-from tests.device.connector import Machine, connector, eventually
+from tests.device.connector import Machine, connector
 from tests.device.test_device import config, memory
 from tests.faults.processes import TelescopeProcess
 from tests.faults.records import Records
+from tests.support.waiting import eventually
 
 LONGEST = 0.2
 """Seconds that a fault of one client may hold up anybody else, beside what the machine does."""

@@ -11,8 +11,9 @@ import tango
 from confluent_kafka import Consumer
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Events, close_events, eventually
+from tests.device.connector import Events, close_events
 from tests.device.servers import DEVICE, server
+from tests.support.waiting import eventually
 
 DevState = tango.DevState
 READ = {"name": "seen", "data_type": "DevDouble"}

@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from queue_connector import __version__
 from queue_connector.cli import main
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.servers import ROOT, server
 from tests.device.test_device import DevState, config, endless, memory
+from tests.support.waiting import eventually
 
 SOURCE = {
     "name": "KafkaConsumerSource(offsets)",

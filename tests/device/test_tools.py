@@ -7,8 +7,9 @@ import tango
 
 from queue_connector.cli import main
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import connector, eventually
-from tests.kafka_topics import produce
+from tests.device.connector import connector
+from tests.support.kafka_topics import produce
+from tests.support.waiting import eventually
 
 
 def from_topic(servers, topic):

@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka import Producer
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
+from tests.support.waiting import eventually
 
 DATA = 1000
 """Messages, over all topics."""

@@ -35,6 +35,7 @@ from tests.faults.rows import Row
 from tests.faults.tally import Tally
 from tests.services.kafka import create_topic
 from tests.services.process import ServiceProcess
+from tests.support import waiting
 
 RECOVERY = 30.0
 """Seconds within which data must flow again once a fault is over."""
@@ -96,14 +97,8 @@ def routes_to(*sinks: str) -> tuple[Route, ...]:
 def eventually(
     condition: Callable[[], Any], what: Callable[[], object] | str, timeout: float = PATIENCE
 ) -> Any:
-    """What *condition* gives once it is true, for *timeout* seconds at most."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            told = what if isinstance(what, str) else what()
-            raise AssertionError(f"not within {timeout:g} s: {told}")
-        time.sleep(0.03)
-    return value
+    """What *condition* gives once it is true; what is hurt takes longer than elsewhere."""
+    return waiting.eventually(condition, timeout, what)
 
 
 def check_balance(statistics: Mapping[str, Any]) -> None:

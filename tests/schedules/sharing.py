@@ -27,7 +27,7 @@ from queue_connector.connectors.kafka.member import GIVING_BACK
 from queue_connector.connectors.kafka.subscription import Start, Subscription
 from queue_connector.model.condition import Condition
 from queue_connector.runtime.inbox import ToTrio
-from tests.waiting import until
+from tests.support.waiting import until
 
 TOPIC = "t"
 SESSION = 10.0

@@ -6,10 +6,11 @@ import json
 import pytest
 import tango
 
-from tests.device.connector import Events, close_events, eventually
+from tests.device.connector import Events, close_events
 from tests.device.pods import Pod, four_ports
 from tests.device.processes import needs_root
 from tests.device.tango_database import Database
+from tests.support.waiting import eventually
 
 CONFIGURATION = {
     "exchanges": [

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.device.connector import connector, eventually
+from tests.device.connector import connector
 from tests.device.test_device import config, cycle, endless
+from tests.support.waiting import eventually
 
 
 @pytest.mark.timeout(600)

@@ -17,9 +17,9 @@ from queue_connector.configdb import ConfigDatabase, from_environment
 from queue_connector.configdb.etcd import EtcdDatabase
 from queue_connector.configdb.gateway import Credentials, Gateway
 from queue_connector.model.errors import EndpointError
-from tests.configdb_contract import ConfigDatabaseContract, contents, eventually, reaches
 from tests.services.etcd import EtcdServer, find_etcd_program
 from tests.services.process import free_port
+from tests.support.configdb_contract import ConfigDatabaseContract, contents, eventually, reaches
 
 PATH = "/component/lmc-queueconnector-01/owner"
 

@@ -25,12 +25,13 @@ from queue_connector.demo.embedded_broker import embedded_broker
 from queue_connector.model.timescale import tai_of_ska
 from queue_connector.reconfiguration.flows.entities import LEVELS
 from queue_connector.reconfiguration.flows.reading import FlowReader
-from tests.device.connector import close_events, eventually
+from tests.device.connector import close_events
 from tests.device.dish_device import DISHES
 from tests.device.servers import pack, server
-from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
-from tests.kafka_topics import produce, read_all
 from tests.services.etcd import EtcdServer
+from tests.support.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
+from tests.support.kafka_topics import produce, read_all
+from tests.support.waiting import eventually
 from tests.system.following import Follower, variables
 
 SLACK = 1.0 if os.environ.get("REPORT") else 10.0

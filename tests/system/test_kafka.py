@@ -14,8 +14,8 @@ from queue_connector.connectors.kafka import partitions as reader
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
-from tests.kafka_topics import make_sink, make_source, produce, read_all
 from tests.services.kafka import create_topic, delete_topic
+from tests.support.kafka_topics import make_sink, make_source, produce, read_all
 
 LIMIT = 60.0  # s for anything that must come
 

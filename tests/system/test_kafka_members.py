@@ -11,8 +11,8 @@ import trio
 from queue_connector.connectors.kafka import member
 from queue_connector.model.services import Services
 from tests.contract.test_kafka_groups import committed
-from tests.kafka_topics import make_source, produce
 from tests.services.kafka import create_topic
+from tests.support.kafka_topics import make_source, produce
 
 PARTITIONS = 4
 LIMIT = 40.0  # s for all of one test; a group takes its time

@@ -20,12 +20,12 @@ from confluent_kafka.admin import (
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
-from tests.kafka_topics import make_sink, make_source, produce
 from tests.services.fixtures import running
 from tests.services.kafka import KafkaNode, KafkaServer, create_topic
 from tests.services.line import slow_line
 from tests.services.process import LOOPBACK, free_port
-from tests.waiting import until
+from tests.support.kafka_topics import make_sink, make_source, produce
+from tests.support.waiting import until
 
 LIMIT = 30.0  # s for anything that must come
 

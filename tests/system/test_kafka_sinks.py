@@ -13,10 +13,10 @@ from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
-from tests.kafka_topics import make_sink, read_all
 from tests.services.fixtures import running
 from tests.services.kafka import KafkaServer, create_topic, delete_topic
-from tests.waiting import until
+from tests.support.kafka_topics import make_sink, read_all
+from tests.support.waiting import until
 
 LIMIT = 60.0  # s for anything that must come
 REQUEST = 300_000  # B

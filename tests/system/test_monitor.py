@@ -19,8 +19,8 @@ from queue_connector.engine.supervisor import Supervisor, open_supervisor
 from queue_connector.model import texts
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.endpoints import Attributes
-from tests.configdb_contract import eventually
 from tests.services.etcd import EtcdServer
+from tests.support.configdb_contract import eventually
 
 PATH = "/component/lmc-queueconnector-01/owner"
 ODD = ["x" * 2000, "a\0b", "a\tb", "a\nb", "a\xa0b", "a\u200fb", "a\u200bb", "a\x1b[2Jb"]

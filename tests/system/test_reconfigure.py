@@ -27,10 +27,11 @@ from confluent_kafka import Producer
 from queue_connector.cli import main
 from queue_connector.configdb import from_environment
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Events, close_events, eventually
-from tests.reconfigurations import Model, exchange
+from tests.device.connector import Events, close_events
 from tests.services.etcd import EtcdServer, find_etcd_program
 from tests.services.process import free_port
+from tests.support.reconfigurations import Model, exchange
+from tests.support.waiting import eventually
 from tests.system.following import Follower, variables
 
 OUTAGE = float(os.environ.get("OUTAGE", "6"))

@@ -24,7 +24,6 @@ from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import EndpointError
 from queue_connector.model.services import Services
-from tests.kafka_topics import make_sink, make_source, produce, read_all
 from tests.services.fixtures import running
 from tests.services.kafka import create_topic
 from tests.services.secure_kafka import (
@@ -34,7 +33,8 @@ from tests.services.secure_kafka import (
     SecureKafkaServer,
     TokenServer,
 )
-from tests.waiting import until
+from tests.support.kafka_topics import make_sink, make_source, produce, read_all
+from tests.support.waiting import until
 
 LIMIT = 60.0  # s for anything that must come
 PROMPT = REFUSAL_GRACE + 10.0  # s for a refusal to become an error

@@ -18,10 +18,11 @@ import tango
 from confluent_kafka import Producer
 
 from queue_connector.reconfiguration.holding import LEASE, Terms
-from tests.device.connector import Events, close_events, eventually
+from tests.device.connector import Events, close_events
 from tests.faults.link import Link
 from tests.services.etcd import EtcdServer
 from tests.services.kafka import ExternalKafka, KafkaServer, create_topic
+from tests.support.waiting import eventually
 from tests.system.following import Follower
 
 PERIOD = 0.02

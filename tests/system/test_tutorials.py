@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import eventually
 from tests.services.etcd import EtcdServer
+from tests.support.waiting import eventually
 from tests.system.following import variables
 from tests.system.test_flows import carrier
 

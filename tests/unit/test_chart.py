@@ -16,8 +16,8 @@ from queue_connector.device.registration import wanted_devices
 from queue_connector.device.trio_device import SHUTDOWN_MARGIN
 from queue_connector.engine.supervisor import STOP_GRACE
 from queue_connector.runtime.loop import CANCEL_GRACE
-from tests import charts
-from tests.charts import CASES, CHART, command, containers, of_kind, registered, rendered
+from tests.support import charts
+from tests.support.charts import CASES, CHART, command, containers, of_kind, registered, rendered
 
 DATABASE, EMPTY, PLAIN, STANDBY = CASES
 OLDEST, NEWEST = "1.25", "1.37"

@@ -12,7 +12,7 @@ from queue_connector.cli import COMMANDS, main
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.configuration.document import MAX_SIZE, parse
 from queue_connector.reconfiguration.flows.entities import LEVELS
-from tests.flow_entities import PB, attribute, blocks, flow, queue, uri
+from tests.support.flow_entities import PB, attribute, blocks, flow, queue, uri
 
 
 @pytest.fixture(autouse=True)

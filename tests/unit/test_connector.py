@@ -16,7 +16,7 @@ from queue_connector.engine.state import Health, State
 from queue_connector.model.errors import ConfigError, EndpointError, ExchangeError, StateError
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes
-from tests.waiting import until
+from tests.support.waiting import until
 
 PATH = "/component/lmc-queueconnector-01/owner"
 

@@ -20,7 +20,7 @@ from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.endpoints import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
 from queue_connector.testing.cases import read_suite
-from tests.matrix import ENCODINGS
+from tests.support.matrix import ENCODINGS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -135,7 +135,7 @@ def test_every_command_of_a_page_is_where_make_install_puts_it(text):
 
 def test_the_table_that_a_new_encoding_goes_into_is_where_the_guide_says():
     guide = (DOCS / "how-to" / "add-a-connector.md").read_text("utf-8")
-    assert "`ENCODINGS` in `tests/matrix.py`" in guide
+    assert "`ENCODINGS` in `tests/support/matrix.py`" in guide
     assert {*ENCODINGS} == {*codecs} - {"bytes"}
 
 

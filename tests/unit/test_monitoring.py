@@ -12,7 +12,7 @@ from queue_connector.configuration.document import parse
 from queue_connector.connector import open_connector
 from queue_connector.observability.exposition import Exposition
 from queue_connector.observability.metrics import FAMILIES
-from tests.charts import CHART
+from tests.support.charts import CHART
 
 FILES = CHART / "files"
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text("utf-8"))

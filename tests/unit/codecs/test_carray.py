@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from queue_connector.codecs.carray import CArrayCodec
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import same
+from tests.support.data import same
 
 NUMERIC = st.sampled_from(["int16", "uint64", "uint8", "float32", ">f8", "complex64"])
 codec = CArrayCodec()

@@ -6,7 +6,7 @@ import pytest
 from queue_connector.codecs.json import JsonCodec
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import same
+from tests.support.data import same
 
 codec = JsonCodec()
 OBJECT = DataSpec("object")

@@ -11,7 +11,7 @@ from queue_connector.codecs.msgpack_numpy import MsgpackNumpyCodec
 from queue_connector.model.conform import conform
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import DTYPES, json_like, same, values
+from tests.support.data import DTYPES, json_like, same, values
 
 codec = MsgpackNumpyCodec()
 OBJECT = DataSpec("object")

@@ -9,7 +9,7 @@ import pytest
 from queue_connector.codecs.npy import NpyCodec
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import same
+from tests.support.data import same
 
 codec = NpyCodec()
 POINTING = [["antenna_name", "U8"], ["ts", "datetime64[ns]"], ["az", "float64"]]

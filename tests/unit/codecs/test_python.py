@@ -10,7 +10,7 @@ from queue_connector.codecs.literal import read_literal
 from queue_connector.codecs.python import PythonCodec
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import TEXT, json_like, same
+from tests.support.data import TEXT, json_like, same
 
 codec = PythonCodec()
 OBJECT = DataSpec("object")

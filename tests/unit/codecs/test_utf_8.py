@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 from queue_connector.codecs.utf_8 import Utf8Codec
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import same
+from tests.support.data import same
 
 codec = Utf8Codec()
 

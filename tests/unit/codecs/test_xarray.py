@@ -12,7 +12,7 @@ from queue_connector.codecs.xarray import XarrayCodec
 from queue_connector.expressions.selection import Selector, compile_expression
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import DecodeError, EncodeError
-from tests.data import DTYPES, SHAPES, same, values
+from tests.support.data import DTYPES, SHAPES, same, values
 
 codec = XarrayCodec()
 OBJECT = DataSpec("object")

@@ -7,7 +7,7 @@ import trio
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.model.errors import EndpointError
 from queue_connector.testing.checkpoints import cancel_at_every_step
-from tests.configdb_contract import contents, reaches
+from tests.support.configdb_contract import contents, reaches
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import trio
 from queue_connector.configdb import LeaseEndedError, from_environment, sdp
 from queue_connector.configdb.sdp import SdpDatabase
 from queue_connector.model.errors import EndpointError
-from tests.configdb_contract import contents, eventually, reaches
-from tests.sdp_stand_in import Library
+from tests.support.configdb_contract import contents, eventually, reaches
+from tests.support.sdp_stand_in import Library
 
 
 @pytest.fixture

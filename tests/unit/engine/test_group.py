@@ -14,7 +14,7 @@ from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class Setting:

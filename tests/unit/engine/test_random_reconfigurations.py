@@ -17,7 +17,7 @@ from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
-from tests.reconfigurations import Model
+from tests.support.reconfigurations import Model
 
 COUNT = int(os.environ.get("RECONFIGURATIONS", "1000"))
 PATH = "/component/lmc-queueconnector-01/owner"

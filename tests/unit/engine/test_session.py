@@ -18,8 +18,8 @@ from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDe
 from queue_connector.model.services import Services
 from queue_connector.model.shared import Shared
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from tests.support.waiting import until
 from tests.unit.engine.test_reconfigure import World
-from tests.waiting import until
 
 
 class Setting:

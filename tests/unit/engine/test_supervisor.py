@@ -12,7 +12,7 @@ from queue_connector.model.errors import ClosedError, ConfigError, Fault, StateE
 from queue_connector.model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class World:

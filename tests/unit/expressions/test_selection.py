@@ -14,7 +14,7 @@ from queue_connector.expressions.selection import (
     compile_expression,
     names_in_place_of_text,
 )
-from tests.data import json_like
+from tests.support.data import json_like
 
 
 def select(text, datum):

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from queue_connector.model.conform import conform, conform_batch, zero
 from queue_connector.model.datatypes import DataSpec, DtypeError, Kind, dtype_name, parse_dtype
 from queue_connector.model.errors import ConformError
-from tests.data import DTYPES, SHAPES, STRUCT, json_like, same, values
+from tests.support.data import DTYPES, SHAPES, STRUCT, json_like, same, values
 
 SPECS = [
     DataSpec(dtype, shape)

@@ -19,7 +19,7 @@ from queue_connector.reconfiguration.children import Reader, read_once
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Attributes
-from tests.waiting import until
+from tests.support.waiting import until
 
 HOST = socket.gethostname()
 PATH = "/component/lmc-queueconnector-01/owner"

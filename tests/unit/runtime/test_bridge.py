@@ -15,7 +15,7 @@ from queue_connector.runtime.inbox import Bell, Inbox, Mailbox
 from queue_connector.runtime.lane import Lane
 from queue_connector.runtime.loop import LoopStoppedError, Renewal, TrioThread
 from queue_connector.runtime.worker import Worker, check_cancelled, current_thread
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from queue_connector.model.datatypes import DataSpec, Kind
 from queue_connector.model.ledger import Batch
 from queue_connector.testing.checkpoints import cancel_at_every_step
 from queue_connector.testing.endpoints import Keeper, Numbers, Recorded, exchange
-from tests.data import DTYPES, same, values
+from tests.support.data import DTYPES, same, values
 
 INT = DataSpec("int64")
 

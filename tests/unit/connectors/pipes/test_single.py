@@ -11,7 +11,7 @@ from queue_connector.connectors.pipes.map import MapPipeDescriptor
 from queue_connector.expressions.selection import EvaluationError
 from queue_connector.model.datatypes import DataSpec, parse_dtype
 from queue_connector.model.errors import ConformError
-from tests.data import same
+from tests.support.data import same
 
 OBJECT = DataSpec("object")
 

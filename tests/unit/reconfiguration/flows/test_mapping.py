@@ -11,7 +11,7 @@ from queue_connector.reconfiguration.flows.choosing import chosen, left_out
 from queue_connector.reconfiguration.flows.ends import parse_trl, shape_of
 from queue_connector.reconfiguration.flows.entities import Entities, FlowKey
 from queue_connector.reconfiguration.flows.mapping import NotThereError, exchange_of
-from tests.flow_entities import DEVICE, PB, attribute, blocks, flow, queue, uri
+from tests.support.flow_entities import DEVICE, PB, attribute, blocks, flow, queue, uri
 
 
 def entities(**values):

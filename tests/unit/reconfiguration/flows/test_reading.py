@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from queue_connector.configdb import Versioned, View
 from queue_connector.reconfiguration.flows import reading as reading_module
 from queue_connector.reconfiguration.flows.reading import FlowReader, judge
-from tests.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
+from tests.support.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 
 STATE = "/state"
 

@@ -13,7 +13,7 @@ from queue_connector.reconfiguration.flows.entities import Entity, Flow, FlowKey
 from queue_connector.reconfiguration.flows.monitor import states_of
 from queue_connector.reconfiguration.flows.reading import Carried
 from queue_connector.reconfiguration.flows.states import FAILED, FLOWING, FlowState, FlowStates
-from tests.flow_entities import DEVICE, PB
+from tests.support.flow_entities import DEVICE, PB
 
 KEY = FlowKey(PB, "tango", "x")
 STATE = f"{KEY.path}/state"

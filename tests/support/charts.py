@@ -13,7 +13,7 @@ import yaml
 from tests.services.fixtures import unavailable
 from tests.services.process import ServiceUnavailable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "queue-connector"
 CASES = sorted((CHART / "ci").glob("*-values.yaml"))
 NAMESPACE = "telescope"

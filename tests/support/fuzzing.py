@@ -20,7 +20,7 @@ from queue_connector.codecs import codecs
 from queue_connector.model.conform import conform
 from queue_connector.model.datatypes import DataSpec, Kind
 from queue_connector.model.errors import DecodeError
-from tests.data import DTYPES, SHAPES, same
+from tests.support.data import DTYPES, SHAPES, same
 
 SPECS = [DataSpec(dtype, shape) for dtype in DTYPES for shape in SHAPES.values()]
 LARGEST = 4096

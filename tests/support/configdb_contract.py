@@ -20,6 +20,7 @@ from queue_connector.configdb import (
     Watch,
 )
 from queue_connector.model.errors import ConfigError
+from tests.support.waiting import until
 
 PATIENCE = 20.0  # s, for a machine that others use too
 
@@ -39,8 +40,7 @@ async def reaches(watch: Watch[Children], wanted: Callable[[Children], bool]) ->
 
 async def eventually(condition: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - what it waits for has no event
-            await trio.sleep(0.01)
+        await until(condition)
 
 
 class ConfigDatabaseContract:
