@@ -34,7 +34,8 @@ class Condition:
     paused: str = ""
     """Since when a source hands over nothing, as it was told to; ISO 8601 in UTC. It is well."""
     gauges: dict[str, Callable[[], int]] = attrs.field(factory=dict)
-    """Numbers of the moment: ``queued``, ``under_way``, ``pending``, ``end_offset``, ``lag``."""
+    """Numbers of the moment: ``queued``, ``under_way``, ``pending``, ``end_offset``, ``lag``,
+    and ``partitions`` and ``rebalances`` of a source that shares a topic."""
 
     def waits(self, for_what: str, error: str = "") -> None:
         """It cannot go on without this."""

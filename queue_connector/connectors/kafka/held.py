@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from .partitions import Home, TopicPartitions
 from .subscription import Subscription
 
-REBALANCES = "rebalances"
 LOST = "partitions lost to other members"
 """What a source that shares its topic counts in the ledger's ``upstream``."""
 
@@ -34,7 +33,10 @@ class HeldPartitions(TopicPartitions):
         assert home.bookmark is not None
         self._group = home.bookmark.group
         self._bookmark = home.bookmark
-        subscription.condition.gauges["partitions"] = lambda: len(self.numbers)
+        self._rebalances = 0
+        subscription.condition.gauges.update(
+            partitions=lambda: len(self.numbers), rebalances=lambda: self._rebalances
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -45,7 +47,7 @@ class HeldPartitions(TopicPartitions):
 
     def give(self, numbers: set[int]) -> None:
         """Read these too, once it is known where to begin."""
-        self.subscription.upstream[REBALANCES] += 1
+        self._rebalances += 1
         self._joined = True
         self.numbers |= numbers
         self._home.asker.hurry()
