@@ -10,17 +10,13 @@ from pathlib import Path
 
 from queue_connector.demo.embedded_broker import embedded_broker
 from tests.services.etcd import EtcdServer
+from tests.support.lessons import steps
 from tests.support.waiting import eventually
 from tests.system.following import variables
 from tests.system.test_flows import carrier
 
-LESSON = Path(__file__).parents[2] / "docs" / "tutorials" / "carry-a-flow.md"
 STARTED = ("embedded_broker", "etcd --data-dir", " serve ")
 """Commands that stay: a test has those servers already, on ports of their own."""
-
-BLOCK = re.compile(
-    r"(?:as `(?P<name>[\w.]+)`[^`]*)?^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.M | re.S
-)
 
 
 def test_the_lesson_on_flows(own_etcd: EtcdServer, tmp_path: Path) -> None:
@@ -39,20 +35,18 @@ def test_the_lesson_on_flows(own_etcd: EtcdServer, tmp_path: Path) -> None:
             )
             return done.stdout + done.stderr
 
-        text = LESSON.read_text("utf-8").replace("127.0.0.1:41763", servers)
-        text = text.replace("127.0.0.1:45450", f"127.0.0.1:{device.port}")
-        text = re.sub("^export .*\n", "", text, flags=re.M)
         printed, all_printed, compared = "", "", 0
-        for block in BLOCK.finditer(text):
-            lines = block["text"]
-            if block["name"] is not None:
-                (tmp_path / block["name"]).write_text(lines)
-            elif block["kind"] == "bash" and not any(word in lines for word in STARTED):
+        address = f"127.0.0.1:{device.port}"
+        for step in steps("carry-a-flow.md", broker=servers, device=address):
+            lines = re.sub("^export .*\n", "", step.text, flags=re.M)
+            if step.name is not None:
+                (tmp_path / step.name).write_text(lines)
+            elif step.kind == "bash" and not any(word in lines for word in STARTED):
                 if "list" in lines:  # what the connector does takes a moment
                     eventually(lambda lines=lines: "no state" not in do(lines), 30)
                 printed = do(lines)
                 all_printed += printed
-            elif block["kind"] == "text" and "bootstrap_servers" not in lines:
+            elif step.kind == "text" and "bootstrap_servers" not in lines:
                 assert printed == lines
                 compared += 1
         assert compared == 6
