@@ -18,6 +18,9 @@ Json = Mapping[str, Any]
 QUIET = 60.0
 """Seconds without a datum after which it is told when the last one came."""
 
+MANY = 100
+"""Data that wait for a sink from which on it is told as slow."""
+
 _STATES = {
     "INIT": "the device is starting",
     "STANDBY": "it has no configuration: write one, or use the command Configure",
@@ -85,20 +88,26 @@ def _of_exchanges(group: Json, statistics: Json, now: datetime.datetime) -> Iter
             yield Reason(Weight.STOPS, exchange, what)
         for kind in ("source", "sink"):
             for end in ledger.get(f"{kind}s", ()):
-                yield from _of_end(f"{exchange} {kind} {end['name']}", end)
+                where = f"{exchange} {kind} {end['name']}"
+                yield from _of_end(where, end, slow=kind == "sink")
         yield from _of_ledger(exchange, ledger)
         if group["state"] == "ON" and not ledger.get("paused"):
             yield from _of_flow(exchange, ledger, now)
 
 
-def _of_end(where: str, end: Json) -> Iterator[Reason]:
+def _of_end(where: str, end: Json, *, slow: bool) -> Iterator[Reason]:
+    """What is known of one end; *slow*: it is one that data wait for."""
     condition = end.get("condition", {})
     if condition.get("waiting_for"):
         error = f": {condition['error']}" if condition.get("error") else ""
         since = condition.get("since", "")
         what = f"waits for {condition['waiting_for']} since {since}{error}"
         yield Reason(Weight.STOPS, where, what)
-    if queued := end.get("queued", 0):
+    queued = end.get("queued", 0)
+    if slow and queued >= MANY:
+        what = f"takes data more slowly than they come: {queued} wait for it, and then the sources"
+        yield Reason(Weight.COSTS, where, what)
+    elif queued:
         yield Reason(Weight.TELLS, where, f"{queued} data wait in its queue")
 
 
