@@ -17,6 +17,7 @@ import trio
 from .. import configdb
 from ..configuration import document
 from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
+from ..runtime.process import signals_held
 
 if TYPE_CHECKING:
     from ..model.exchanges import ExchangeDescriptor
@@ -116,10 +117,16 @@ def tinted(text: str, colour: Literal["red", "green", "yellow"]) -> str:
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
+def import_tango() -> Any:
+    """PyTango, late: it takes most of a second, which only few commands need to wait for."""
+    with signals_held():
+        import tango
+    return tango
+
+
 def ask_device(device: str, *attributes: str) -> list[str]:
     """What attributes of a running device say; an end with status 1 when it cannot be asked."""
-    import tango  # late: it takes most of a second
-
+    tango = import_tango()
     try:
         proxy = tango.DeviceProxy(device)
         return [proxy.read_attribute(name).value for name in attributes]
@@ -140,8 +147,7 @@ class DeviceCommand:
         self._proxy: Any = None
 
     def __call__(self, argument: str) -> Any:
-        import tango  # late: it takes most of a second
-
+        tango = import_tango()
         try:
             if self._proxy is None:
                 self._proxy = tango.DeviceProxy(self._device)

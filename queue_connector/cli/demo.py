@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..demo.routes import MOST_DISHES
+from ..runtime.process import signals_held
 from .common import failure, positive
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def add_to(commands: Commands, words: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it until it has been long enough."""
-    from ..demo.run import run_demo
+    with signals_held():
+        from ..demo.run import run_demo
 
     try:
         directory = Path(tempfile.mkdtemp(prefix="queue-connector-demo-"))

@@ -21,7 +21,7 @@ from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.probe import Probe
 from ..runtime.process import MANY_THREADS, spare_threads
 from ..runtime.worker import Worker
-from .common import ENVIRONMENT, print_json, read, tell, tinted, warn
+from .common import ENVIRONMENT, import_tango, print_json, read, tell, tinted, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -82,8 +82,7 @@ def _lines(probes: Iterable[Probe]) -> Iterator[str]:
 
 def _machine() -> Iterator[Probe]:
     """What this process may have, and the versions of what it uses."""
-    import tango  # late: it takes most of a second
-
+    tango = import_tango()
     from ..connectors.kafka.probing import VERSION
 
     yield Probe(
@@ -138,8 +137,7 @@ def _ends(exchange: ExchangeDescriptor) -> Iterator[EndpointDescriptor | ErrorPo
 
 def _tango_database() -> Iterator[Probe]:
     """Whether the Tango database answers, where one is named."""
-    import tango
-
+    tango = import_tango()
     host = os.environ.get("TANGO_HOST", "")
     if not host:
         yield Probe("the Tango database", "none is named by TANGO_HOST; serve needs none")

@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
-    endpoint = _endpoint(options)
     hold_signals()  # until the server heeds them
+    endpoint = _endpoint(options)
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
     from tango.server import device_property
     from tango.test_context import get_server_host_port

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .common import DEFAULT_DEVICE, positive, print_json
+from .common import DEFAULT_DEVICE, import_tango, positive, print_json
 from .top_table import KEYS, Row, Seen, lines, rows
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class Watched:
         return found
 
     def _ask(self, device: str) -> Seen:
-        import tango  # late: it takes most of a second
-
+        tango = import_tango()
         at = time.monotonic()
         try:
             if device not in self._proxies:

@@ -7,6 +7,7 @@ client. Where data are about to stream, `import_clients` does.
 import importlib
 
 from ..model.registry import import_submodules
+from ..runtime.process import signals_held
 
 CLIENTS = ("kafka", "tango")
 """The families with a client library."""
@@ -22,5 +23,6 @@ def import_clients() -> None:
 
     Else it is done when the first endpoint is built, while others stream.
     """
-    for family in CLIENTS:
-        import_submodules(f"{__name__}.{family}")
+    with signals_held():
+        for family in CLIENTS:
+            import_submodules(f"{__name__}.{family}")

@@ -20,8 +20,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 HELD = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals that ask a process to end."""
@@ -66,6 +66,18 @@ def release_signals() -> None:
     """Take them in the main thread, as `KeyboardInterrupt` and `SystemExit`; also those held."""
     signal.signal(signal.SIGTERM, _terminated)  # process 1 would not be sent it otherwise
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Keep them back while something is imported: one that is interrupted fails in strange ways,
+    and threads that a library starts must not take them. What has come is heeded at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _terminated(_number: int, _frame: object) -> None:

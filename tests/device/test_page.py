@@ -74,8 +74,8 @@ def test_it_shows_groups_exchanges_rates_and_what_is_wrong(browser, page):
     eventually(lambda: "/s →" in text(browser) and delivered(browser) > 0, 20)
     shown = text(browser)
     assert running.proxy().name() in shown
-    assert text(browser, "#state") == str(running.proxy().State())
-    assert "waits for Kafka at 127.0.0.1:1" in text(browser, "#wrong")
+    eventually(lambda: text(browser, "#state") == str(running.proxy().state()), 10)
+    eventually(lambda: "waits for Kafka at 127.0.0.1:1" in text(browser, "#wrong"), 20)
     before = delivered(browser)
     eventually(lambda: delivered(browser) > before, 10)
     line = browser.find_element(By.CSS_SELECTOR, "polyline")

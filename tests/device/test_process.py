@@ -181,7 +181,7 @@ def test_a_log_that_cannot_be_written_at_all_harms_nothing(tmp_path, empty, stre
 def up(name):
     """The name, once the device has been initialised: before, it refuses commands and says so."""
     try:
-        return tango.DeviceProxy(name).State() == tango.DevState.STANDBY and name
+        return tango.DeviceProxy(name).state() == tango.DevState.STANDBY and name
     except tango.DevFailed:
         return None
 
@@ -246,7 +246,7 @@ def test_clients_for_which_there_are_no_threads_are_a_fault_of_their_group_alone
             "no more threads can be started here; raise the limit"
             in groups["many"]["fault"]["message"]
         )
-        assert groups["one"]["state"] == "ON"
+        eventually(lambda: json.loads(proxy.groups)["one"]["state"] == "ON")
         running.signal(signal.SIGTERM)
         assert running.ends() == 0
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from queue_connector.runtime import process
-from queue_connector.runtime.process import Writer, spare_threads
+from queue_connector.runtime.process import Writer, hold_signals, signals_held, spare_threads
 
 
 def gap(lost):
@@ -168,3 +169,21 @@ print(len(os.listdir("/proc/self/task")), file=sys.stderr)
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=environment
     )
     assert done.stderr.split()[-1] == "1"
+
+
+def test_a_signal_that_comes_while_something_is_imported_is_heeded_afterwards():
+    imported = []
+    with pytest.raises(KeyboardInterrupt), signals_held():
+        os.kill(os.getpid(), signal.SIGINT)
+        imported.append("all of it")
+    assert imported == ["all of it"]
+
+
+def test_signals_that_were_held_before_still_are():
+    hold_signals()
+    try:
+        with signals_held():
+            pass
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= {signal.SIGINT, signal.SIGTERM}
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
