@@ -54,6 +54,7 @@ def test_nobody_waits_for_a_reader_and_what_is_lost_is_counted_and_told(pipe, mo
     assert not writer.drain(0.05)
     assert 890 <= writer.lost < 1000
     text = read_until(reading, b"lost\n")
+    assert writer.drain(5), "it does not know yet that there is room again"
     writer.put("and on\n")
     text += read_until(reading, b"and on\n")
     written = 1000 - writer.lost
