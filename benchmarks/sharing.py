@@ -45,7 +45,7 @@ def main() -> None:
         with KafkaServer(directory / "kafka") as kafka:
             servers = kafka.bootstrap_servers
             create_topic(servers, "full", PARTITIONS)
-            fill(servers)
+            fill(servers, MESSAGES)
             found: dict[tuple[str, int], list[tuple[float, float]]] = {}
             for _ in range(options.runs):
                 for who in WHO:
@@ -59,10 +59,10 @@ def main() -> None:
         print(f"| {count} {who if count > 1 else who[:-1]} | {rate:,.0f} | {cpu:.2f} |")
 
 
-def fill(servers: str) -> None:
-    """Write all messages, evenly."""
+def fill(servers: str, count: int) -> None:
+    """Write so many small messages, evenly."""
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 20, "batch.size": 1_000_000})
-    for number in range(MESSAGES):
+    for number in range(count):
         while True:
             try:
                 producer.produce("full", b"%d" % number, partition=number % PARTITIONS)
