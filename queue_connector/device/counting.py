@@ -5,29 +5,40 @@ Nothing is pushed: they are counted when somebody reads them, or when Tango poll
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping
 
 from tango.server import attribute
 
 from ..engine.supervisor import Supervisor
+from ..runtime.worker import current_thread
 from .trio_device import TrioDevice
 
-MIN_AGE = 0.1
-"""Seconds for which the counts are told again: those that are read together are of one instant."""
+MOST_THREADS = 64
+"""Threads of Tango's whose counts are kept; beyond them all are taken anew."""
 
 
 class CountingDevice(TrioDevice):
     """Tells what all its exchanges have counted together, see `Supervisor.totals`."""
 
-    _counts: tuple[float, Mapping[str, int]] = (-math.inf, {})
+    def init_device(self) -> None:
+        """Begin anew: nothing was counted."""
+        # By Tango's thread: for Python it is another one in each call, see `current_thread`.
+        self._taken: dict[int, Mapping[str, int]] = {}
+        super().init_device()
+
+    def read_attr_hardware(self, attributes: list[int]) -> None:
+        """Called once before the attributes that a client reads together."""
+        super().read_attr_hardware(attributes)
+        if len(self._taken) > MOST_THREADS:
+            self._taken.clear()
+        self._taken.pop(current_thread(), None)
 
     def _total(self, key: str) -> int:
-        taken, counts = self._counts
-        if time.monotonic() - taken >= MIN_AGE:
-            counts = self._answer(Supervisor.totals)
-            self._counts = (time.monotonic(), counts)
+        """One of the counts; those that are read together are of one instant."""
+        thread = current_thread()
+        counts = self._taken.get(thread)
+        if counts is None:
+            counts = self._taken[thread] = self._answer(Supervisor.totals)
         return counts.get(key, 0)
 
     @attribute(dtype="int64", unit="data")
