@@ -26,6 +26,7 @@ from confluent_kafka import Producer
 
 from queue_connector.cli import main
 from queue_connector.configdb import from_environment
+from queue_connector.connectors.tango.types import OWN_ATTRIBUTES
 from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import Events, close_events
 from tests.services.etcd import EtcdServer, find_etcd_program
@@ -52,19 +53,7 @@ class Watcher(Follower):
         return {name: group["state"] for name, group in self.groups().items()}
 
     def attributes(self) -> set[str]:
-        own = {
-            "State",
-            "Status",
-            "healthState",
-            "versionId",
-            "version",
-            "buildState",
-            "loggingLevel",
-            "groups",
-            "configuration",
-            "statistics",
-        }
-        return set(self.proxy().get_attribute_list()) - own
+        return set(self.proxy().get_attribute_list()) - set(OWN_ATTRIBUTES)
 
     def memory(self) -> float:
         """Resident MB."""
