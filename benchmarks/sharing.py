@@ -27,7 +27,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from tests.services.kafka import KafkaServer, create_topic
 
 PARTITIONS = 12
-MESSAGES = 3_000_000
+MESSAGES = 12_000_000
 WHO = ("bare clients", "connectors")
 
 
