@@ -1,6 +1,6 @@
 """What it costs a stream to be looked at: by nobody, by ``tap``, and by an open status page.
 
-``python -m benchmarks.watching [--seconds 2] [--rounds 5]``: a device copies a topic to another one
+``python -m benchmarks.watching [--seconds 2] [--rounds 3]``: a device copies a topic to another one
 on a real Kafka as fast as it can, while the three take turns. What a round delivers is set against
 the round by nobody before it; the medians of those ratios are printed.
 """
@@ -31,7 +31,7 @@ LOOKS = ("nobody", "tap at the source", "tap at the sink", "an open page")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="watching-") as name,
@@ -75,9 +75,9 @@ def measure(directory: Path, servers: str, rounds: int, seconds: float) -> dict[
         for number in range(rounds):
             for look in LOOKS[1:]:
                 alone = rate("nobody")
-                ratios[look].append(rate(look) / alone)
                 if not alone:
                     raise SystemExit(f"all data are delivered after {number} rounds: take fewer")
+                ratios[look].append(rate(look) / alone)
     return ratios
 
 
