@@ -23,6 +23,17 @@ REGISTRATION = "import sys; from queue_connector.device.registration import main
 PROGRAMS = {"queue-connector": TOOL, "SDPQueueConnector": SERVER, "python": REGISTRATION}
 MOUNTED = "/etc/queue-connector"
 
+STREAM = {
+    "exchanges": [
+        {
+            "dtype": "int64",
+            "source": {"type": "InMemorySource", "data": [*range(10_000)], "delay": 0.02},
+            "sink": {"type": "TangoLocalAttributeSink", "attribute_name": "value"},
+        }
+    ]
+}
+"""A configuration that feeds the attribute ``value``."""
+
 
 class Pod:
     """One of the pods of the only subarray that some values describe, at an address of its own."""

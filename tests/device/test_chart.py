@@ -6,23 +6,12 @@ import pytest
 import tango
 
 from tests.device.connector import Events, close_events
-from tests.device.pods import Pod, four_ports
+from tests.device.pods import STREAM, Pod, four_ports
 from tests.device.processes import as_stranger, needs_root
 from tests.device.tango_database import Database
 from tests.support.waiting import eventually
 
-SUBARRAY = {
-    "id": "02",
-    "configuration": {
-        "exchanges": [
-            {
-                "dtype": "int64",
-                "source": {"type": "InMemorySource", "data": [*range(10_000)], "delay": 0.02},
-                "sink": {"type": "TangoLocalAttributeSink", "attribute_name": "value"},
-            }
-        ]
-    },
-}
+SUBARRAY = {"id": "02", "configuration": STREAM}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.device.servers import ROOT
+from tests.faults.tables import keep, put
 
 JSON = ROOT / "build" / "pauses.json"
 PAGE = ROOT / "docs" / "explanations" / "isolation.md"
@@ -52,8 +53,7 @@ def load(path: Path = JSON) -> list[Pause]:
 def save(pauses: Iterable[Pause], path: Path = JSON) -> None:
     """Put these in the place of those of the same peer and fault."""
     kept = {(pause.peer, pause.fault): pause for pause in (*load(path), *pauses)}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps([attrs.asdict(pause) for pause in kept.values()], indent=1) + "\n")
+    keep(path, [attrs.asdict(pause) for pause in kept.values()])
 
 
 def table(pauses: Iterable[Pause]) -> str:
@@ -66,9 +66,7 @@ def table(pauses: Iterable[Pause]) -> str:
 
 def write_page(pauses: Iterable[Pause], page: Path = PAGE) -> None:
     """Put the table between its marks in the page."""
-    before, rest = page.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n\n{table(pauses)}\n\n{END}{after}")
+    put(page, BEGIN, END, table(pauses))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from tests.device.servers import ROOT
+from tests.faults.tables import keep, put
 
 JSON = ROOT / "build" / "faults.json"
 PAGE = ROOT / "docs" / "explanations" / "faults.md"
@@ -59,9 +60,7 @@ def save(rows: Iterable[Row], path: Path = JSON) -> None:
     for row in rows:
         fresh.setdefault(row.fault, []).append(row)
     kept = {**load(path), **fresh}
-    text = {fault: [attrs.asdict(row) for row in rows] for fault, rows in kept.items()}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(text, indent=1) + "\n")
+    keep(path, {fault: [attrs.asdict(row) for row in rows] for fault, rows in kept.items()})
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -84,15 +83,12 @@ def write_page(rows: Iterable[Row], page: Path = PAGE) -> None:
     Raises:
         ValueError: the page explains no such fault, or one of which there is no row.
     """
-    text = page.read_text()
-    order = explained(text)
+    order = explained(page.read_text())
     rows = list(rows)
     if differing := {row.fault for row in rows} ^ set(order):
         raise ValueError(f"either explained or in the table, but not both: {sorted(differing)}")
     rows.sort(key=lambda row: order.index(row.fault))  # keeps the order of the pairs
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}")
+    put(page, BEGIN, END, table(rows))
 
 
 if __name__ == "__main__":

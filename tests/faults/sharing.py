@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.device.servers import ROOT
+from tests.faults.tables import keep, put
 
 JSON = ROOT / "build" / "sharing.json"
 PAGE = ROOT / "docs" / "explanations" / "faults.md"
@@ -51,16 +52,12 @@ def load(path: Path = JSON) -> list[Takeover]:
 
 
 def save(rows: Sequence[Takeover], path: Path = JSON) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps([attrs.asdict(row) for row in rows], indent=1) + "\n")
+    keep(path, [attrs.asdict(row) for row in rows])
 
 
 def write_page(rows: Sequence[Takeover], page: Path = PAGE) -> None:
     """Put the table between its marks in the page."""
-    before, rest = page.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    table = "\n".join([*_HEAD, *(row.markdown() for row in rows)])
-    page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+    put(page, BEGIN, END, "\n".join([*_HEAD, *(row.markdown() for row in rows)]))
 
 
 if __name__ == "__main__":

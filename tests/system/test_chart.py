@@ -7,20 +7,10 @@ import pytest
 import tango
 
 from tests.device.connector import Events, close_events
-from tests.device.pods import Pod, four_ports
+from tests.device.pods import STREAM, Pod, four_ports
 from tests.device.processes import needs_root
 from tests.device.tango_database import Database
 from tests.support.waiting import eventually
-
-CONFIGURATION = {
-    "exchanges": [
-        {
-            "dtype": "int64",
-            "source": {"type": "InMemorySource", "data": [*range(10_000)], "delay": 0.02},
-            "sink": {"type": "TangoLocalAttributeSink", "attribute_name": "value"},
-        }
-    ]
-}
 
 
 @pytest.fixture
@@ -53,7 +43,7 @@ def values(database, etcd, **subarray):
 
 def configure(etcd, subarray):
     path = f"/component/lmc-queueconnector-{subarray}/owner/chart"
-    etcd.etcdctl("put", f"4{path}", json.dumps(CONFIGURATION))
+    etcd.etcdctl("put", f"4{path}", json.dumps(STREAM))
 
 
 def streams(device):
