@@ -1,7 +1,6 @@
 """The status page of the real device, in a real browser."""
 
 import json
-import time
 
 import httpx
 import pytest
@@ -141,19 +140,6 @@ def test_it_goes_on_by_itself_when_the_device_has_been_restarted(browser, tmp_pa
         eventually(lambda: "later" in text(browser, "#groups"), 10)
         assert "default" not in text(browser, "#groups")
         assert running.running()
-
-
-def test_nobody_pays_for_a_page_that_nobody_looks_at(browser, page):
-    url, running = page
-    opened(browser, url)
-    browser.get("about:blank")
-    time.sleep(1)  # the device finds out when it next has something to say
-    with httpx.stream("GET", f"{url}events", trust_env=False) as stream:
-        events = (line for line in stream.iter_lines() if line.startswith("data:"))
-        first, second = json.loads(next(events)[5:]), json.loads(next(events)[5:])
-    assert first["time"] < second["time"]
-    assert second["groups"][0]["name"] == "well"
-    assert running.running()
 
 
 def test_the_last_values_are_shown_and_spectra_and_images_drawn(browser, tmp_path):
