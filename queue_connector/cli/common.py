@@ -20,8 +20,6 @@ from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, cou
 from ..runtime.process import signals_held
 
 if TYPE_CHECKING:
-    from ..model.exchanges import ExchangeDescriptor
-
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULT_DEVICE = "test-sdp/queueconnector/01"
@@ -201,14 +199,6 @@ def add_device(command: argparse.ArgumentParser, words: str) -> None:
         metavar="NAME",
         help=f"{words}: %(default)s",
     )
-
-
-def route(exchange: ExchangeDescriptor) -> str:
-    """An exchange in a line."""
-    sources = ", ".join(source.label for source in exchange.sources)
-    sinks = ", ".join(sink.label for sink in exchange.sinks)
-    share = f"{exchange.share} of {len(exchange.listed)}: " if exchange.share else ""
-    return f"{exchange.spec}, {share}{sources} -> {sinks}"
 
 
 def path(text: str) -> str:

@@ -9,13 +9,14 @@ import trio
 
 from ..configdb import ConfigDatabase, View
 from ..engine.following import Wanted
+from ..engine.plan import route
 from ..model import texts
 from ..model.convert import unstructure
 from ..model.errors import ConfigError
 from ..reconfiguration.flows.checking import entities_of, with_entities
 from ..reconfiguration.flows.entities import LEVELS
 from ..reconfiguration.flows.reading import FlowReader
-from .common import ENVIRONMENT, add_device, misuse, print_json, read, route, tell, with_database
+from .common import ENVIRONMENT, add_device, misuse, print_json, read, tell, with_database
 
 if TYPE_CHECKING:
     from .common import Commands

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 
 from ...configdb import ABSENT, Children, Versioned
+from ...engine.plan import route
 from ...model import texts
 from ...model.errors import counted
 from ...reconfiguration.children import Child
 from ...reconfiguration.flows.reading import Judgement
 from ...reconfiguration.reporter import FAULT, STATE
-from ..common import route
 
 
 @attrs.frozen
