@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import configdb
 from ..model.errors import ConfigError
-from ..runtime.process import hold_signals
+from ..runtime.process import hold_signals, signals_held
 from .common import (
     DEFAULT_DEVICE,
     ENVIRONMENT,
@@ -91,7 +91,7 @@ def _add_addresses(serve: argparse.ArgumentParser) -> None:
         type=port,
         default=0,
         metavar="PORT",
-        help="serve /metrics, /live and /ready over HTTP at this port; none unless given",
+        help="serve a status page, /metrics, /live and /ready at this port; none unless given",
     )
     serve.add_argument(
         "--metrics-host", default="127.0.0.1", metavar="HOST", help="address of it: %(default)s"
@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
-    hold_signals()  # until the server heeds them
     endpoint = _endpoint(options)
+    hold_signals()  # until the server heeds them
     # Late: importing Tango takes most of a second, which the other commands need not wait for.
     from tango.server import device_property
     from tango.test_context import get_server_host_port
@@ -160,7 +160,8 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
 
 def _endpoint(options: argparse.Namespace) -> list[str]:
     """Where the server listens, as the options of omniORB that Tango takes."""
-    from ..device.prerequisites import listening_complaint
+    with signals_held():
+        from ..device.prerequisites import listening_complaint
 
     everywhere = options.host in ("", "*", "0.0.0.0")
     ports = [options.port]

@@ -101,7 +101,7 @@ class SDPQueueConnector(CountingDevice):
     metrics_port = device_property(
         dtype=str,
         default_value="0",
-        doc="The port at which /metrics, /live and /ready are served over HTTP; 0 for none.",
+        doc="The port at which a status page, /metrics, /live and /ready are served; 0 for none.",
     )
     metrics_host = device_property(
         dtype=str,

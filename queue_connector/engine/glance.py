@@ -1,6 +1,7 @@
 """The last datum that an exchange has handed on to its sinks, while somebody looks at it.
 
-It is kept as it is, and only while it is asked for: a batch costs one comparison else.
+It is kept as it is, only while it is asked for, and until the next batch after `LEASE`. Else a
+batch costs one comparison.
 """
 
 from __future__ import annotations

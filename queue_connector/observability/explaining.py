@@ -89,14 +89,14 @@ def _of_exchanges(group: Json, statistics: Json, now: datetime.datetime) -> Iter
         for kind in ("source", "sink"):
             for end in ledger.get(f"{kind}s", ()):
                 where = f"{exchange} {kind} {end['name']}"
-                yield from _of_end(where, end, slow=kind == "sink")
+                yield from _of_end(where, end, is_sink=kind == "sink")
         yield from _of_ledger(exchange, ledger)
         if group["state"] == "ON" and not ledger.get("paused"):
             yield from _of_flow(exchange, ledger, now)
 
 
-def _of_end(where: str, end: Json, *, slow: bool) -> Iterator[Reason]:
-    """What is known of one end; *slow*: it is one that data wait for."""
+def _of_end(where: str, end: Json, *, is_sink: bool) -> Iterator[Reason]:
+    """What is known of one end; data that wait for a sink wait because it is slow."""
     condition = end.get("condition", {})
     if condition.get("waiting_for"):
         error = f": {condition['error']}" if condition.get("error") else ""
@@ -104,7 +104,7 @@ def _of_end(where: str, end: Json, *, slow: bool) -> Iterator[Reason]:
         what = f"waits for {condition['waiting_for']} since {since}{error}"
         yield Reason(Weight.STOPS, where, what)
     queued = end.get("queued", 0)
-    if slow and queued >= MANY:
+    if is_sink and queued >= MANY:
         what = f"takes data more slowly than they come: {queued} wait for it, and then the sources"
         yield Reason(Weight.COSTS, where, what)
     elif queued:

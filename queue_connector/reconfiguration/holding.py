@@ -271,12 +271,12 @@ class Holding:
         """Stop where another holds the path, or soon may."""
         now = trio.current_time()
         if self._rival is not None and (self.held or not self._decided.is_set()):
-            await self._stop(self.refusal_or_note(), now + self._terms.margin)
+            await self._stop(self._why_not(), now + self._terms.margin)
         elif now >= self._guarded:
             reason = f"{self._path}: the lease cannot be renewed, and another device stands by"
             await self._stop(reason, self._until - self._terms.margin)
 
-    def refusal_or_note(self) -> str:
+    def _why_not(self) -> str:
         """Why nothing is streamed here."""
         return self.refusal or "".join(self.notes) or f"{self._path} is held by {self._rival}"
 

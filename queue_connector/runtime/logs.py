@@ -26,6 +26,7 @@ from contextvars import ContextVar
 
 from ..model.errors import counted
 from ..model.texts import one_line, printable, shortened
+from ..model.timescale import utc_text
 from .process import LAST_WORDS, Writer
 from .repeats import Repeats
 
@@ -82,9 +83,8 @@ class JSONFormatter(logging.Formatter):
     """Formats a record as one line, a JSON object; what it has nothing of is left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        millis = f"{record.msecs:03.0f}"[:3]
         told = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{millis}Z",
+            "time": utc_text(record.created),
             "level": record.levelname,
             "message": shortened(record.getMessage(), MAX_RECORD),
             "device": device_name.get(),
