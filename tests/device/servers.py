@@ -1,6 +1,6 @@
 """Tango device servers in processes of their own, without a database, for tests and benchmarks.
 
-A server module is run as ``python -m MODULE PORT`` and prints ``READY <port>`` when it answers
+A server module is run as ``python -m MODULE PORT`` and prints ``READY <port>`` when it has started
 (see `serve`). What the tests send it is pickled: it is exact for every type.
 """
 
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tango.server import run
 from tango.test_context import get_server_host_port
 
 from tests.services.process import freeze
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "test/queueconnector/01"
@@ -46,8 +48,14 @@ def serve(device_class: type, *devices: str) -> None:
         (device_class,),
         args=arguments,
         raises=True,
-        post_init_callback=lambda: print("READY", get_server_host_port()[1], flush=True),
+        post_init_callback=lambda: threading.Thread(target=_announce).start(),
     )
+
+
+def _announce() -> None:
+    """Tell the port once Tango has started: it answers before, and then refuses ``Init``."""
+    eventually(lambda: not tango.Util.instance().is_svr_starting())
+    print("READY", get_server_host_port()[1], flush=True)
 
 
 def free_port() -> int:
