@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -188,28 +189,26 @@ class Connector:
         Raises:
             ConfigError: no path, no database, or none to stand by with; nothing was changed.
         """
-        monitor = None
-        if path:
-            database, groups = self._database(), self.supervisor
-            monitor = Monitor(
-                database, path, groups, self.changed, device=self._name, standby=standby
-            )
-        await self._follow(monitor)
+        await self._follow(partial(Monitor, path=path, standby=standby) if path else None)
 
-    async def follow_flows(self, subarray: str, *, tell_states: bool = True) -> None:
-        """Make the groups the flows of a subarray, from now on.
+    async def follow_flows(
+        self, subarray: str, *, standby: bool = False, tell_states: bool = True
+    ) -> None:
+        """Make the groups the flows of a subarray, from now on; the rest is as with `monitor`.
 
-        Raises:
-            ConfigError: the environment names no database; nothing was changed.
+        *tell_states* says whether the states of the flows are written.
         """
-        database, groups = self._database(), self.supervisor
-        monitor = FlowMonitor(
-            database, subarray, groups, self.changed, device=self._name, tell_states=tell_states
-        )
-        await self._follow(monitor)
+        flows = partial(FlowMonitor, subarray=subarray, standby=standby, tell_states=tell_states)
+        await self._follow(flows)
 
-    async def _follow(self, monitor: Following | None) -> None:
-        """Follow this one from now on, and no other."""
+    async def _follow(self, make: Callable[..., Following] | None) -> None:
+        """Follow what this makes from now on, and nothing else."""
+        monitor = make and make(
+            database=self._database(),
+            supervisor=self.supervisor,
+            on_change=self.changed,
+            device=self._name,
+        )
         if self._monitor is not None:
             self._monitor_scope.cancel()
             await self._monitor_ended.wait()

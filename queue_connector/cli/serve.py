@@ -49,8 +49,8 @@ def add_to(commands: Commands, words: str) -> None:
     serve.add_argument(
         "--standby",
         action="store_true",
-        help="with --config-path: wait while another device streams what stands there, and take "
-        "over when it has gone",
+        help="with --config-path or --subarray: wait while another device streams the same, and "
+        "take over when it has gone",
     )
     serve.add_argument(
         "--subarray",
@@ -106,8 +106,8 @@ def run(options: argparse.Namespace) -> int:
             "give one of CONFIG.json, --config-path PATH and --subarray ID; "
             "see queue-connector serve --help"
         )
-    if options.standby and options.config_path is None:
-        misuse("--standby: give --config-path too, which says what to stand by for")
+    if options.standby and options.config is not None:
+        misuse("--standby: give --config-path or --subarray too, which says what to stand by for")
     if options.config is None:
         if options.config_path is not None and "{}" in options.config_path:
             misuse("--config-path: write what {} stands for, there is no subarray_id here")

@@ -79,7 +79,7 @@ class SDPQueueConnector(CountingDevice):
         dtype=str,
         default_value="false",
         doc="Whether the device waits while another streams what stands at exchanges_config_path, "
-        "and takes over when that one has gone: true or false.",
+        "or the flows of its subarray, and takes over when that one has gone: true or false.",
     )
     plugins = device_property(
         dtype=(str,),
@@ -201,7 +201,9 @@ class SDPQueueConnector(CountingDevice):
         if settings.path:
             await connector.monitor(settings.path, standby=settings.standby)
         elif settings.flows:
-            await connector.follow_flows(settings.flows, tell_states=settings.flow_states)
+            await connector.follow_flows(
+                settings.flows, standby=settings.standby, tell_states=settings.flow_states
+            )
         elif connector.announcement.state is State.OFF:
             await connector.supervisor.start()
 

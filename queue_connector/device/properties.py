@@ -52,12 +52,13 @@ class Properties:
         reader.load_plugins()  # before anything is read that may name what they offer
         path = reader.path()
         configuration = "\n".join(device.exchanges_json)  # tools make a value of each line
+        flows = reader.flows(otherwise=bool(path or configuration.strip()))
         return cls(
             configuration=configuration,
             path=path,
-            flows=reader.flows(otherwise=bool(path or configuration.strip())),
+            flows=flows,
             flow_states=reader.choice("flow_states", "on", "off") == "on",
-            standby=reader.standby(),
+            standby=reader.standby(bool(flows or reader.text("exchanges_config_path"))),
             stop_grace=reader.number("stop_grace", STOP_GRACE, MAX_GRACE, "seconds"),
             metrics_port=reader.port("metrics_port"),
             metrics_host=reader.text("metrics_host"),
@@ -122,11 +123,13 @@ class _Reader:
             self.faults.append("the property flows is 'on'; exchanges_config_path must be empty")
         return subarray if wanted == "on" or (wanted == "auto" and not otherwise) else ""
 
-    def standby(self) -> bool:
+    def standby(self, follows: bool) -> bool:
+        """*follows* says whether the device follows anything that another may follow too."""
         wanted = self.choice("standby", "false", "true") == "true"
-        if wanted and not self.text("exchanges_config_path"):
+        if wanted and not follows:
             self.faults.append(
-                "the property standby is true; exchanges_config_path must say what for"
+                "the property standby is true; exchanges_config_path or subarray_id must say "
+                "what for"
             )
         return wanted
 

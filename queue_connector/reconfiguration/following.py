@@ -1,5 +1,8 @@
 """What follows a configuration database for a supervisor, and goes on whatever happens to it.
 
+* held      a path, by one connector of those that follow the same, by a
+            `~queue_connector.reconfiguration.holding.Holding`: the others have the groups ready,
+            stream nothing and write no states
 * errors    none: an outage changes nothing but `Following.connected`, and after any surprise what
             ended begins again, and says so
 """
@@ -13,12 +16,13 @@ from typing import Any
 
 import trio
 
-from ..configdb import ConfigDatabase, Watch
+from ..configdb import ConfigDatabase, Watch, check_path
 from ..engine.supervisor import Supervisor
 from ..model import texts
-from ..model.errors import leaves
+from ..model.errors import ConfigError, Fault, leaves
 from ..runtime.backoff import Backoff
 from .children import MAX_SURPRISE
+from .holding import Holding, Terms
 
 MAX_PAUSE = 2.0
 """Seconds before what ended by surprise begins again, at most."""
@@ -28,8 +32,6 @@ SETTLED = 60.0
 
 NOTICE_PERIOD = 1.0
 """Seconds between two looks at what is wrong with the connection."""
-
-_WATCHING, _TELLING = "watching", "telling the states"
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +43,42 @@ class Following(abc.ABC):
         self,
         database: ConfigDatabase,
         name: str,
+        held: str,
         supervisor: Supervisor,
         on_change: Callable[[], None],
+        *,
+        device: str,
+        standby: bool,
+        terms: Terms | None,
     ) -> None:
+        """*held* is the path that one holds; with *standby* this one waits for its turn.
+
+        Raises:
+            ConfigError: it is no path, or nobody can stand by with this database.
+        """
+        check_path(held)
+        if standby and not database.renews_leases:
+            message = "nobody can stand by through this library: it does not tell of leases"
+            raise ConfigError([Fault("SDP_CONFIG_BACKEND", message, "set it to etcd3")])
         self._database = database
         self._name = name
         self._supervisor = supervisor
         self._on_change = on_change
         self._watch: Watch[Any] | None = None
         self._surprises: dict[str, tuple[float, str]] = {}
+        self._holding = Holding(
+            database,
+            name,
+            held,
+            device=device,
+            standby=standby,
+            take_up=self._take_up,
+            leave_off=self._leave_off,
+            on_change=on_change,
+            terms=terms,
+        )
+        self._streaming = trio.Event()
+        self._telling = trio.CancelScope()
 
     @property
     def connected(self) -> bool:
@@ -65,32 +94,58 @@ class Following(abc.ABC):
             lines.append(f"{self._name}: not watched: {problem}")
         recent = trio.current_time() - SETTLED
         lines += [told for when, told in self._surprises.values() if when > recent]
-        return [*lines, *self._telling_problems()]
+        return [*lines, *self._holding.problems, *self._telling_problems()]
+
+    @property
+    def held(self) -> bool:
+        """Whether it may stream what it follows."""
+        return self._holding.held
 
     @property
     def refusal(self) -> str:
-        """Why nothing may be streamed, for people, where that is not as it is meant."""
-        return ""
+        """Who else holds the path, where this one does not stand by."""
+        return self._holding.refusal
 
     @property
     def notes(self) -> Sequence[str]:
-        """What is to be told of it that is as it is meant, a line each."""
-        return ()
+        """For whom it stands by."""
+        return self._holding.notes
 
     def look_again(self) -> bool:
-        """Begin in spite of what was refused, if that may be; whether anything was."""
-        return False
+        """Take the path as soon as nobody holds it; whether that was refused."""
+        if not self._holding.refusal:
+            return False
+        self._holding.look_again()
+        return True
+
+    async def reported(self) -> None:
+        """Wait until the database has been told how all is now, if that is ours to do."""
+        if self._holding.held:
+            await self._told_all()
+        await trio.lowlevel.checkpoint()
 
     async def run(self) -> None:
         """Follow it until cancelled."""
         async with self._database, trio.open_nursery() as nursery:
-            for what, task in self._tasks().items():
-                nursery.start_soon(self._persist, what, task)
+            nursery.start_soon(self._persist, "watching", self._follow)
+            nursery.start_soon(self._persist, "telling the states", self._tell_while_held)
+            nursery.start_soon(self._persist, "holding the path", self._holding.run)
             nursery.start_soon(self._notice)
 
-    def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What is done all the time, and is begun again after a surprise."""
-        return {_WATCHING: self._follow, _TELLING: self._tell}
+    def _take_up(self) -> None:
+        self._streaming.set()
+        self._supervisor.go_on()
+
+    async def _leave_off(self, reason: str, deadline: float) -> None:
+        self._streaming = trio.Event()
+        self._telling.cancel()
+        await self._supervisor.hold_back(reason, deadline)
+
+    async def _tell_while_held(self) -> None:
+        while True:
+            await self._streaming.wait()
+            with trio.CancelScope() as self._telling:
+                await self._tell()
 
     async def _persist(self, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Call a function again when something happens that nobody has thought of."""
@@ -136,5 +191,5 @@ class Following(abc.ABC):
         """Some group is in another state, or in another way not as it was told."""
 
     @abc.abstractmethod
-    async def reported(self) -> None:
+    async def _told_all(self) -> None:
         """Wait until the database has been told how all is now."""

@@ -73,12 +73,14 @@ class Terms:
 class Holding:
     """That of one path, by one connector; *take_up* and *leave_off* make it stream and stop.
 
-    *leave_off* is given why, and until when on Trio's clock it may stop in order.
+    *name* tells people what is held. *leave_off* is given why, and until when on Trio's clock it
+    may stop in order.
     """
 
     def __init__(
         self,
         database: ConfigDatabase,
+        name: str,
         path: str,
         *,
         device: str,
@@ -91,7 +93,7 @@ class Holding:
         self.held = False
         """Whether this one may stream."""
         self._database = database
-        self._path = path
+        self._name = name
         self._self = Holder.new(device)
         self._levels = [Level(f"{path}/state")]
         self._key, self._standbys = f"{path}/state/holder", f"{path}/state/standby-"
@@ -127,12 +129,12 @@ class Holding:
             return ""
         if not self._rival_there:
             return (
-                f"{self._path} was held by {self._rival}, which has gone without saying that it "
-                "has stopped: see to it that it streams no more, then use Reset"
+                f"{self._name}: held before by {self._rival}, which has gone without saying that "
+                "it has stopped: see to it that it streams no more, then use Reset"
             )
         return (
-            f"{self._path} is held by {self._rival}: nothing is streamed here; stop that device, "
-            "give this one another path, or set its property standby"
+            f"{self._name}: held by {self._rival}: nothing is streamed here; stop that device, "
+            "have this one follow something else, or set its property standby"
         )
 
     @property
@@ -140,7 +142,7 @@ class Holding:
         """What is to be told of it that is as it is meant, a line each."""
         if self.held or not self._standby or self._rival is None:
             return ()
-        return (f"{self._path}: standing by for {self._rival}",)
+        return (f"{self._name}: standing by for {self._rival}",)
 
     @property
     def problems(self) -> Sequence[str]:
@@ -148,7 +150,7 @@ class Holding:
         if not self._refusal:
             return ()
         what = "standing by" if self._standby else "keeping others from streaming it too"
-        return (f"{self._path}: {what} is refused: {self._refusal}",)
+        return (f"{self._name}: {what} is refused: {self._refusal}",)
 
     def look_again(self) -> None:
         """Somebody has seen to it that who held the path streams no more."""
@@ -200,7 +202,7 @@ class Holding:
         except LeaseEndedError:
             self._lease = None
         except UnreachableError as error:
-            log.debug("%s: who holds it is not known: %s", self._path, error)
+            log.debug("%s: who holds it is not known: %s", self._name, error)
         except EndpointError as error:
             self._refused(error)
         else:
@@ -248,7 +250,7 @@ class Holding:
             return  # it was, before an answer that came late
         if not self.held:
             self.held = True
-            log.info("%s: held by this device from now on", self._path)
+            log.info("%s: held by this device from now on", self._name)
             self._take_up()
             self._on_change()
         self._decided.set()
@@ -273,12 +275,12 @@ class Holding:
         if self._rival is not None and (self.held or not self._decided.is_set()):
             await self._stop(self._why_not(), now + self._terms.margin)
         elif now >= self._guarded:
-            reason = f"{self._path}: the lease cannot be renewed, and another device stands by"
+            reason = f"{self._name}: the lease cannot be renewed, and another device stands by"
             await self._stop(reason, self._until - self._terms.margin)
 
     def _why_not(self) -> str:
         """Why nothing is streamed here."""
-        return self.refusal or "".join(self.notes) or f"{self._path} is held by {self._rival}"
+        return self.refusal or "".join(self.notes) or f"{self._name}: held by {self._rival}"
 
     async def _stop(self, reason: str, deadline: float) -> None:
         self.held = False
@@ -323,4 +325,4 @@ class Holding:
             else:
                 await self._database.revoke_lease(lease)
         except EndpointError as error:
-            log.debug("%s: the lease is left to end by itself: %s", self._path, error)
+            log.debug("%s: the lease is left to end by itself: %s", self._name, error)

@@ -2,29 +2,25 @@
 
 * read      what stands below one path, by a `~queue_connector.reconfiguration.children.Reader`
 * written   how the groups are, by a `~queue_connector.reconfiguration.reporter.Reporter`
-* held      the path, by one connector of those that follow it, by a
-            `~queue_connector.reconfiguration.holding.Holding`: the others have the groups ready,
-            stream nothing and write no states
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import trio
 
-from ..configdb import ConfigDatabase, check_path
+from ..configdb import ConfigDatabase
 from ..engine.fault import FaultRecord
 from ..engine.group import Group
 from ..engine.state import aggregate
 from ..engine.supervisor import Supervisor
 from ..model import texts
-from ..model.errors import ConfigError, Fault, counted
+from ..model.errors import counted
 from .children import Reader, is_name, tell_warnings
 from .following import Following
-from .holding import Holding, Terms
+from .holding import Terms
 from .reporter import FAULT, STATE, Report, Reporter
 
 MAX_WAITING = 20
@@ -55,23 +51,16 @@ class Monitor(Following):
         Raises:
             ConfigError: it is no path, or nobody can stand by with this database.
         """
-        check_path(path)
-        if standby and not database.renews_leases:
-            message = "nobody can stand by through this library: it does not tell of leases"
-            raise ConfigError([Fault("SDP_CONFIG_BACKEND", message, "set it to etcd3")])
-        super().__init__(database, path, supervisor, on_change)
-        self._holding = Holding(
+        super().__init__(
             database,
             path,
+            path,
+            supervisor,
+            on_change,
             device=device,
             standby=standby,
-            take_up=self._take_up,
-            leave_off=self._leave_off,
-            on_change=on_change,
             terms=terms,
         )
-        self._streaming = trio.Event()
-        self._telling = trio.CancelScope()
         self._reader = Reader(device)
         self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
         self._groups: dict[str, list[str]] = {}
@@ -90,61 +79,19 @@ class Monitor(Following):
                 self._reporter.follow([child for child in self._groups if is_name(child)])
 
     async def _tell(self) -> None:
-        while True:
-            await self._streaming.wait()
-            with trio.CancelScope() as self._telling:
-                await self._reporter.run()
-
-    # -- one of several connectors -----------------------------------------------------------------
-
-    def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        return {**super()._tasks(), "holding the path": self._holding.run}
-
-    def _take_up(self) -> None:
-        self._streaming.set()
-        self._supervisor.go_on()
-
-    async def _leave_off(self, reason: str, deadline: float) -> None:
-        self._streaming = trio.Event()
-        self._telling.cancel()
-        await self._supervisor.hold_back(reason, deadline)
-
-    @property
-    def held(self) -> bool:
-        """Whether it may stream what stands below the path."""
-        return self._holding.held
-
-    @property
-    def refusal(self) -> str:
-        """Who else holds the path, where this one does not stand by."""
-        return self._holding.refusal
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """For whom it stands by."""
-        return self._holding.notes
-
-    def look_again(self) -> bool:
-        """Take the path as soon as nobody holds it; whether that was refused."""
-        if not self._holding.refusal:
-            return False
-        self._holding.look_again()
-        return True
+        await self._reporter.run()
 
     # -- what is told ------------------------------------------------------------------------------
 
     def _telling_problems(self) -> Sequence[str]:
-        return [*self._holding.problems, *self._reporter.problems]
+        return self._reporter.problems
 
     def group_changed(self) -> None:
         """Some group is in another state, or in another way not as it was reported."""
         self._reporter.changed()
 
-    async def reported(self) -> None:
-        """Wait until the database has been told how the groups are now, if that is ours to do."""
-        if self._holding.held:
-            await self._reporter.reported()
-        await trio.lowlevel.checkpoint()
+    async def _told_all(self) -> None:
+        await self._reporter.reported()
 
     def _connection(self, connected: bool) -> None:
         self._reporter.connection(connected)

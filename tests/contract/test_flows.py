@@ -8,7 +8,7 @@ import trio
 
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.connector import open_connector
-from queue_connector.engine.state import Health
+from queue_connector.engine.state import Health, State
 from queue_connector.testing.endpoints import Attributes
 from tests.support.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 from tests.support.kafka_topics import produce, read_all
@@ -49,11 +49,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(subarray="01", **options):
-    name, attributes = uuid.uuid4().hex, Attributes()
+async def world(subarray="01", name=None, device=DEVICE, **options):
+    name, attributes = name or uuid.uuid4().hex, Attributes()
     async with (
         open_connector(
-            name=DEVICE, publisher=attributes, database=lambda: MemoryDatabase(name)
+            name=device, publisher=attributes, database=lambda: MemoryDatabase(name)
         ) as connector,
         MemoryDatabase(name) as database,
     ):
@@ -247,3 +247,36 @@ async def test_the_receivers_nine_scalars_come_from_one_queue(broker, topic):
         statistics = here.connector.supervisor.statistics
         await here.until(lambda: statistics()[f"{PB}[0]"]["delivered"] == 2)
         assert here.attributes.values == told
+
+
+async def test_one_of_several_connectors_carries_the_flows_of_a_subarray(broker, topic):
+    path, copy, name = uri("copy", "data-queue"), f"{topic}-2", uuid.uuid4().hex
+    async with world(name=name) as first:
+        await first.put({**blocks(), uri("q"): flow(queue(topic, host=broker))})
+        parameters = {"start": "earliest", "group_id": topic}
+        await first.put({path: flow(queue(copy, host=broker), uri("q"), **parameters)})
+        produce(broker, topic, [b"1"])
+        await first.reaches(path, "FLOWING")
+        await first.until(lambda: delivered(first) == 1)
+        async with (
+            world(name=name, device="a/b/refused") as refused,
+            world(name=name, device="a/b/waits", standby=True) as waits,
+        ):
+            held = f"the flows of subarray 01: held by {DEVICE} on "
+            await refused.until(lambda: held in refused.connector.announcement.status)
+            assert refused.connector.announcement.state is State.FAULT
+            standing = f"the flows of subarray 01: standing by for {DEVICE} on "
+            await waits.until(lambda: standing in waits.connector.announcement.status)
+            assert waits.connector.announcement.health is Health.OK
+            produce(broker, topic, [b"2"])
+            await first.until(lambda: delivered(first) == 2)
+            await first.connector.monitor("")
+            await first.connector.supervisor.stop()
+            produce(broker, topic, [b"3"])
+            await waits.until(lambda: delivered(waits) + delivered(refused) == 1)
+        assert read_all(broker, copy)[0] == [b"1", b"2", b"3"]
+        assert (await first.state(path))["status"] == "FLOWING"
+
+
+def delivered(world):
+    return sum(each["delivered"] for each in world.connector.supervisor.statistics().values())

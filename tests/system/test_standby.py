@@ -246,7 +246,7 @@ def test_a_second_device_is_refused_and_names_the_first(pair: Pair) -> None:
     second = pair.begin("second")
     eventually(lambda: "FAULT" in second.state(), 30, second.status)
     held = pair.holder()
-    told = f"{pair.path} is held by {first.name} on {held['host']} since {held['since']}: "
+    told = f"{pair.path}: held by {first.name} on {held['host']} since {held['since']}: "
     assert told in second.status()
     with pytest.raises(tango.DevFailed) as failed:
         second.proxy().Start()

@@ -249,7 +249,7 @@ REFUSED = [
     (DATABASE, "tango.host=", "02: properties need tango.host"),
     (STANDBY, "tango.host=", "01: standby needs tango.host"),
     (STANDBY, "subarrays[0].configPath=", "does not match"),
-    (DATABASE, "subarrays[2].standby=true", "03: standby needs configPath"),
+    (DATABASE, "subarrays[1].standby=true", "02: standby needs configPath, or flows"),
     (PLAIN, "configDatabase.host=", "A2: give configuration, or configDatabase.host"),
 ]
 

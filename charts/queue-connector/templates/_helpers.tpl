@@ -39,8 +39,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail (printf "%s: properties need tango.host, which holds them" $where) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $entry.standby (not $entry.configPath) -}}
-{{- fail (printf "%s: standby needs configPath: in the configuration database the two agree who streams" $where) -}}
+{{- if and $entry.standby (hasKey $entry "configuration") -}}
+{{- fail (printf "%s: standby needs configPath, or flows, in place of configuration: in the configuration database the two agree who streams" $where) -}}
 {{- end -}}
 {{- $name := printf "%s-%s" (include "queue-connector.name" $root) (lower $entry.id) -}}
 {{- $device := $entry.device | default (replace "{}" $entry.id $values.deviceName) -}}

@@ -1,4 +1,7 @@
-"""The flows of a subarray drive the groups, and are told how they are."""
+"""The flows of a subarray drive the groups, and are told how they are.
+
+* held      the subarray, by one connector: at `HELD`, since flows belong to their pipelines
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from ...engine.plan import same
 from ...engine.state import State
 from ...engine.supervisor import Supervisor
 from ..following import Following
+from ..holding import Terms
 from .entities import LEVELS, FlowKey
 from .reading import Carried, FlowReader
 from .states import FAILED, FLOWING, FlowState, FlowStates
+
+HELD = "/component/lmc-queueconnector-{}"
+"""The path by which a connector holds the flows of a subarray."""
 
 
 class FlowMonitor(Following):
@@ -26,11 +33,25 @@ class FlowMonitor(Following):
         on_change: Callable[[], None] = lambda: None,
         *,
         device: str = "",
+        standby: bool = False,
         tell_states: bool = True,
+        terms: Terms | None = None,
     ) -> None:
-        """*tell_states* says whether the states of the flows are written."""
-        name = f"the flows of subarray {subarray}"
-        super().__init__(database, name, supervisor, on_change)
+        """*tell_states* says whether the states of the flows are written.
+
+        Raises:
+            ConfigError: it is no name, or nobody can stand by with this database.
+        """
+        super().__init__(
+            database,
+            f"the flows of subarray {subarray}",
+            HELD.format(subarray),
+            supervisor,
+            on_change,
+            device=device,
+            standby=standby,
+            terms=terms,
+        )
         self._reader = FlowReader(subarray, device)
         present = self._present if tell_states else dict[FlowKey, FlowState]
         self._states = FlowStates(database, present, device=device, on_change=on_change)
@@ -40,7 +61,9 @@ class FlowMonitor(Following):
             self._name, LEVELS, on_connected=lambda _: self._on_change()
         ) as self._watch:
             async for view in self._watch:
-                self._supervisor.follow(await self._reader.wanted(view))
+                wanted = await self._reader.wanted(view)
+                await self._holding.decided()
+                self._supervisor.follow(wanted)
                 flows = self._reader.chosen.values()
                 known = {flow.key: flow for found in flows for flow in found}
                 self._states.know(known, view.revision)
@@ -55,8 +78,7 @@ class FlowMonitor(Following):
         """Some group is in another state."""
         self._states.changed()
 
-    async def reported(self) -> None:
-        """Wait until the database has been told how the flows are now."""
+    async def _told_all(self) -> None:
         await self._states.told()
 
     def _present(self) -> Mapping[FlowKey, FlowState]:

@@ -100,6 +100,7 @@ class Peer:
         self.holding = Holding(
             self.line,
             PATH,
+            PATH,
             device=name,
             standby=standby,
             take_up=self._take_up,
@@ -180,7 +181,7 @@ async def test_the_first_streams_and_the_second_says_who_does(world, autojump_cl
     second = Peer(world, "a/b/2", standby=False)
     await second.holding.decided()
     assert world.streaming() == ["a/b/1"]
-    assert second.holding.refusal.startswith(f"{PATH} is held by a/b/1 on ")
+    assert second.holding.refusal.startswith(f"{PATH}: held by a/b/1 on ")
     assert " since 20" in second.holding.refusal
     assert first.holding.refusal == ""
     await first.stop()
@@ -272,7 +273,7 @@ async def test_a_refused_one_does_not_begin_where_the_holder_may_stream_on(world
     assert "gone without saying" in second.holding.refusal
     first.line.manner = "passes"
     await trio.sleep(5)
-    assert "is held by first" in second.holding.refusal
+    assert ": held by first" in second.holding.refusal
     await first.kill()
     await trio.sleep(60)
     assert world.streaming() == []
@@ -300,7 +301,7 @@ async def test_one_that_finds_its_path_taken_stops(world, autojump_clock):
     first.line.manner = "passes"
     bound = TERMS.period + LOOK_PERIOD + 0.1
     assert await world.until("second", within=10) <= bound
-    assert first.holding.refusal.startswith(f"{PATH} is held by second")
+    assert first.holding.refusal.startswith(f"{PATH}: held by second")
 
 
 async def test_a_key_that_somebody_deletes_or_spoils_is_written_again(world, autojump_clock):
