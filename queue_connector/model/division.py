@@ -35,6 +35,9 @@ class Share:
             return None
         return cls(int(found[1]), int(found[2]))
 
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
     def of(self, items: Sequence[T]) -> list[T]:
         """The items of this part, in order."""
         return list(items[self.number - 1 :: self.count])

@@ -644,6 +644,15 @@ def test_a_check_tells_what_of_a_divided_list_is_read_once_by_nobody_or_by_sever
     out = capsys.readouterr().out
     assert f"  overlap: {paths[0]} dishes[0] (1/3) and {paths[2]} dishes[0] (2/2) both" in out
     assert "  gap: nobody reads TangoSubscriptionSource(a/dish/2/az" in out
+    assert status("config", "check", *paths, "--json") == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    reads = {each["share"]: each["reads"] for each in found["shares"]}
+    assert list(reads) == ["1/3", "2/3", "2/2"]
+    for label in found["sources"]:
+        readers = sum(label in each for each in reads.values())
+        assert (label in found["gaps"]) is (readers == 0)
+        assert any(label in each["sources"] for each in found["overlaps"]) is (readers > 1)
+    assert {len(each["exchanges"]) for each in found["overlaps"]} == {2}
 
 
 def test_a_plan_says_which_part_of_a_list_is_read(path, files, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,7 +14,7 @@ from ...model.division import Share
 from ...model.errors import counted
 from ...model.exchanges import ExchangeDescriptor
 from ...reconfiguration.children import Reader
-from ..common import path, with_database
+from ..common import path, print_json, with_database
 
 if TYPE_CHECKING:
     from ..common import Commands
@@ -35,6 +35,7 @@ def add_to(actions: Commands) -> None:
     check.add_argument(
         "paths", nargs="+", type=path, metavar="PATH", help="what a device watches, of each device"
     )
+    check.add_argument("--json", action="store_true", help="print a JSON list, an object a list")
     check.set_defaults(run=_check)
 
 
@@ -42,10 +43,13 @@ def _check(options: argparse.Namespace) -> int:
     async def check(database: ConfigDatabase) -> int:
         views = {where: await database.children(where) for where in options.paths}
         lists = divided(views)
-        for each in lists:
-            print("\n".join(map(texts.printable, each.lines())))
-        if not lists:
+        if options.json:
+            print_json([each.as_json() for each in lists])
+        elif not lists:
             print("no exchange with the key 'share' stands there")
+        else:
+            for each in lists:
+                print("\n".join(map(texts.printable, each.lines())))
         return 1 if any(each.wrong for each in lists) else 0
 
     return with_database(check)
@@ -64,7 +68,7 @@ class Division:
         found: list[list[str]] = [[] for _ in self.labels]
         for where, share in self.shares:
             for position in share.of(range(len(self.labels))):
-                found[position].append(f"{where} ({share.number}/{share.count})")
+                found[position].append(f"{where} ({share})")
         return found
 
     @property
@@ -72,23 +76,45 @@ class Division:
         """Whether a source is not read once."""
         return any(len(readers) != 1 for readers in self.readers())
 
+    @property
+    def gaps(self) -> list[str]:
+        """The sources that nobody reads."""
+        return [label for label, who in zip(self.labels, self.readers(), strict=True) if not who]
+
+    @property
+    def overlaps(self) -> dict[tuple[str, ...], list[str]]:
+        """The sources that several read, by who they are."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for label, who in zip(self.labels, self.readers(), strict=True):
+            if len(who) > 1:
+                found.setdefault(tuple(who), []).append(label)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """How it is divided, for programs."""
+        return {
+            "sources": self.labels,
+            "shares": [
+                {"exchange": where, "share": str(share), "reads": share.of(self.labels)}
+                for where, share in self.shares
+            ],
+            "gaps": self.gaps,
+            "overlaps": [
+                {"exchanges": list(who), "sources": labels} for who, labels in self.overlaps.items()
+            ],
+        }
+
     def lines(self) -> Iterator[str]:
         """How it is divided, for people."""
         yield f"{counted(len(self.labels), 'source')}, {self.labels[0]} …"
         for where, share in self.shares:
             many = len(share.of(self.labels))
-            yield f"  {share.number}/{share.count}: {where} reads {many}"
-        gaps: list[str] = []
-        overlaps: dict[str, list[str]] = {}
-        for label, readers in zip(self.labels, self.readers(), strict=True):
-            if not readers:
-                gaps.append(label)
-            elif len(readers) > 1:
-                overlaps.setdefault(" and ".join(readers), []).append(label)
-        if gaps:
-            yield f"  gap: nobody reads {_named(gaps)}"
-        for who, labels in overlaps.items():
-            yield f"  overlap: {who} both read {_named(labels)}"
+            yield f"  {share}: {where} reads {many}"
+        if self.gaps:
+            yield f"  gap: nobody reads {_named(self.gaps)}"
+        for who, labels in self.overlaps.items():
+            all_of_them = "both" if len(who) == 2 else "all"
+            yield f"  overlap: {' and '.join(who)} {all_of_them} read {_named(labels)}"
 
 
 def _named(labels: list[str]) -> str:
