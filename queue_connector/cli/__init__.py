@@ -1,8 +1,8 @@
 """The command line tool ``queue-connector``: one file for each command.
 
 Exit status: 0 well, 1 what was asked for failed (an invalid configuration, a database that does
-not answer, a demo that lost something), 2 misuse of the command line, 130 ended by Ctrl-C, 141 the
-reader of the output has gone, 143 ended by SIGTERM.
+not answer, a demo that lost something), 2 misuse of the command line, 129 ended as the terminal was
+closed, 130 by Ctrl-C, 141 as the reader of the output has gone, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..model.errors import leaves
-from ..runtime.process import INTERRUPTED, release_signals
+from ..runtime.process import end_status, release_signals
 
 COMMANDS = {
     "serve": "run the device without a Tango database",
@@ -83,7 +83,7 @@ def run() -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return end_status()
     except OSError as error:
         if error.filename is None and error.errno in UNWRITABLE:
             return _unwritten(error)

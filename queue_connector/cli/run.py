@@ -15,7 +15,7 @@ from ..connector import Connector, open_connector
 from ..model.errors import Fault
 from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import configure_logging
-from ..runtime.process import INTERRUPTED
+from ..runtime.process import HELD, INTERRUPTED
 from .accounts import parts_of, table
 from .common import port, positive, print_json, read, tell, warn
 
@@ -90,7 +90,7 @@ async def _stream(descriptor: QueueConnectorDescriptor, options: argparse.Namesp
 
         async def heed() -> None:
             nonlocal interrupted
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with trio.open_signal_receiver(*HELD) as signals:
                 await _first(signals, options.seconds)
                 nursery.start_soon(connector.close)
                 async for number in signals:

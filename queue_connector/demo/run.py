@@ -4,7 +4,8 @@
   receives is there before whoever sends, so that every count starts from nothing
 * end       the dishes halt, what is on its way arrives, the connector stops in order, the counts
   are compared, the processes end
-* Ctrl-C    (or SIGTERM) once: the same end, earlier; twice: everything is killed at once
+* Ctrl-C    (or SIGTERM, or a terminal that is closed) once: the same end, earlier; twice: all is
+  killed at once
 * status    0 all counts agree; 1 some do not, or a process failed; 130 after the second Ctrl-C
 """
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,6 +24,7 @@ import trio
 from trio_util import periodic
 
 from ..model.errors import leaves
+from ..runtime.process import HELD
 from .children import Child, Children, DemoError, open_children
 from .remote import Connector, Dishes
 from .routes import configuration, first_dishes, topics
@@ -119,7 +120,7 @@ class Demo:
         scope: trio.CancelScope,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*HELD) as signals:
             task_status.started()
             async for _ in signals:
                 if self._stopping.is_set():

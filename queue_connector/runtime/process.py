@@ -22,15 +22,16 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
-HELD = frozenset({signal.SIGINT, signal.SIGTERM})
-"""The signals that ask a process to end."""
+HELD = frozenset({signal.SIGINT, signal.SIGTERM}) | (
+    {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()
+)
+"""The signals that ask a process to end. A terminal that is closed is one, but with ``nohup``."""
 
 INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended, as shells have it."""
 
-TERMINATED = 143
-"""The exit status of what SIGTERM has ended before there was anything to end in order."""
 
 START_GRACE = 10.0
 """Seconds that a start has to come to where it can be stopped in order, once a signal asks."""
@@ -50,6 +51,9 @@ _log = logging.getLogger(__name__)
 # -- signals ---------------------------------------------------------------------------------------
 
 
+_ended_by: int = signal.SIGINT
+
+
 def fill_descriptors() -> None:
     """Open what is closed of stdin, stdout and stderr, or the next socket would be one of them."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -58,13 +62,14 @@ def fill_descriptors() -> None:
 
 
 def hold_signals() -> None:
-    """Keep SIGINT and SIGTERM back, in this thread and in those that it starts; none is lost."""
+    """Keep `HELD` back, in this thread and in those that it starts; none is lost."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
 
 def release_signals() -> None:
     """Take them in the main thread, as `KeyboardInterrupt` and `SystemExit`; also those held."""
-    signal.signal(signal.SIGTERM, _terminated)  # process 1 would not be sent it otherwise
+    for number in HELD - {signal.SIGINT}:
+        signal.signal(number, _terminated)  # process 1 would not be sent it otherwise
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
@@ -80,12 +85,23 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _terminated(_number: int, _frame: object) -> None:
-    raise SystemExit(TERMINATED)
+def end_status() -> int:
+    """The exit status of what a `KeyboardInterrupt` has ended, as shells have it."""
+    return 128 + _ended_by
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    global _ended_by
+    _ended_by = number
+    by_trio = signal.getsignal(signal.SIGINT)
+    if callable(by_trio) and by_trio is not signal.default_int_handler:
+        by_trio(signal.SIGINT, frame)  # it knows where it must not be interrupted
+        return
+    raise SystemExit(end_status())
 
 
 class Signals:
-    """Heeds SIGINT and SIGTERM, by a thread that does nothing else.
+    """Heeds SIGINT, SIGTERM and SIGHUP, by a thread that does nothing else.
 
     The first one leads to an orderly end: the function given to `ready` is called, as soon as
     there is one. A SIGINT after it ends the process at once.

@@ -173,7 +173,7 @@ print(len(os.listdir("/proc/self/task")), file=sys.stderr)
 
 IMPORTING = """
 import os, signal
-from queue_connector.runtime.process import hold_signals, signals_held
+from queue_connector.runtime.process import HELD, hold_signals, signals_held
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 try:
     with signals_held():
@@ -185,7 +185,7 @@ except KeyboardInterrupt:
 hold_signals()
 with signals_held():
     pass
-print(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGINT, signal.SIGTERM})
+print(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == HELD)
 """
 
 
