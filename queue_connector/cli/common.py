@@ -17,6 +17,7 @@ import trio
 from .. import configdb
 from ..configuration import document
 from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
+from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.process import signals_held
 
 if TYPE_CHECKING:
@@ -131,6 +132,26 @@ def ask_device(device: str, *attributes: str) -> list[str]:
     except tango.DevFailed as error:
         reason = " ".join(error.args[0].desc.split())
         failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}; {_ASKED_WRONG}")
+
+
+def configuration_of(device: str, consequence: str) -> QueueConnectorDescriptor:
+    """What a running device is configured with.
+
+    An end with status 1 when it cannot be asked, or when its configuration cannot be read here:
+    *consequence* says in words what was not done then.
+    """
+    (text,) = ask_device(device, "configuration")
+    reading = document.examine(text)
+    if reading.descriptor is not None:
+        return reading.descriptor
+    from .. import __version__  # late, as it takes long to find out
+
+    tell(f"{device}: its configuration cannot be read here", reading.faults, consequence)
+    failure(
+        f"this tool is of version {__version__}: use the one that is installed with the device, or "
+        "one of the version that its attribute version tells; if the device has plugins, give "
+        "their names with --plugins"
+    )
 
 
 class DeviceCommand:

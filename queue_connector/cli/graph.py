@@ -12,7 +12,7 @@ from ..configuration import document
 from ..model import texts
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.services import Place
-from .common import add_device, ask_device, misuse, print_json, read, tell
+from .common import add_device, configuration_of, misuse, print_json, read, tell
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -55,9 +55,8 @@ def run(options: argparse.Namespace) -> int:
         misuse("give one of CONFIG.json and --running DEVICE; see queue-connector graph --help")
     device = options.device
     if options.running is not None:
-        (text,) = ask_device(options.running, "configuration")
-        descriptor, name = document.parse(text), options.running.partition("#")[0]
-        device = "/".join(name.split("/")[-3:])
+        descriptor = configuration_of(options.running, "nothing was drawn")
+        device = "/".join(options.running.partition("#")[0].split("/")[-3:])
     else:
         reading = document.examine(read(options.config))
         if reading.descriptor is None:

@@ -16,7 +16,7 @@ from ..model.errors import ConfigError, Fault
 from ..model.exchanges import QueueConnectorDescriptor
 from ..reconfiguration.children import Reader, is_name
 from ..reconfiguration.reporter import FAULT, STATE
-from .common import ask_device, misuse, path, print_json, read, tell, warn, with_database
+from .common import configuration_of, misuse, path, print_json, read, tell, warn, with_database
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     text = read(options.file)
     warn(options.file, document.examine(text).warnings)
     if options.device is not None:
-        present = configuration_of(options.device)
+        present = configuration_of(options.device, "nothing to compare")
         return _tell(options, lambda: of_device(present, text, options.group))
 
     async def ask(database: ConfigDatabase) -> int:
@@ -78,12 +78,6 @@ def _tell(options: argparse.Namespace, make: Callable[[], Plan]) -> int:
     else:
         print("\n".join(lines))
     return 0
-
-
-def configuration_of(device: str) -> QueueConnectorDescriptor:
-    """What a running device is configured with."""
-    (text,) = ask_device(device, "configuration")
-    return document.parse(text)
 
 
 def of_device(present: QueueConnectorDescriptor, text: bytes, group: str | None) -> Plan:

@@ -1,6 +1,8 @@
 """The tool's commands that ask a running device."""
 
+import io
 import json
+from importlib.metadata import version
 
 import pytest
 import tango
@@ -8,6 +10,7 @@ import tango
 from queue_connector.cli import main
 from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import connector
+from tests.device.servers import server
 from tests.support.kafka_topics import produce
 from tests.support.waiting import eventually
 
@@ -76,6 +79,39 @@ def test_graph_draws_what_runs(device, capsys):
     assert main(["graph", "--running", device.device_name, "--format", "mermaid"]) == 0
     assert "the topic 'empty'" in capsys.readouterr().out
     assert device.proxy().state() == tango.DevState.OPEN
+
+
+@pytest.fixture(scope="module")
+def later():
+    with server("tests.device.later_device") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("command", "consequence"),
+    [
+        (["graph", "--running"], "nothing was drawn"),
+        (["plan", "-", "--device"], "nothing to compare"),
+    ],
+)
+def test_a_device_of_another_version_is_told_of_in_a_sentence(
+    later, command, consequence, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
+    with pytest.raises(SystemExit) as ended:
+        main([*command, later.device_name])
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    first, *faults, advice = told.err.splitlines()
+    assert first.startswith(f"{later.device_name}: its configuration cannot be read here: 2 faults")
+    assert first.endswith(consequence)
+    assert [fault.split(":")[0].strip() for fault in faults] == [
+        "$.exchanges.night[0].source.colour",
+        "$.exchanges.night[0].sink.type",
+    ]
+    assert f"this tool is of version {version('queue-connector')}" in advice
+    assert "--plugins" in advice
 
 
 def doctor(tmp_path, capsys, *exchanges):
