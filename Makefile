@@ -19,7 +19,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install helm browser demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
+.PHONY: help install helm browser graphviz demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -45,6 +45,10 @@ helm: | $(STAMP) ## Build helm for the tests of the chart, unless it is there; n
 browser: ## Install Chromium for the tests of the status page, unless it is there; needs root and apt
 	@command -v chromium google-chrome > /dev/null && command -v chromedriver > /dev/null || { \
 	  apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; }
+
+graphviz: ## Install Graphviz for the tests of pictures, unless it is there; needs root and apt
+	@command -v dot > /dev/null || { \
+	  apt-get update -qq && apt-get install -y -qq graphviz > /dev/null; }
 
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)

@@ -54,13 +54,14 @@ def test_bash_completes_commands(script):
 
 def test_bash_completes_options_and_what_they_take(script):
     assert completed(script, "config", "put", "--f") == {"--force"}
-    assert completed(script, "graph", "--format", "") >= {"text", "mermaid"}
+    assert completed(script, "graph", "--format", "") == {"text", "mermaid", "svg", "png", "json"}
 
 
 def test_bash_completes_files_where_one_is_wanted(script, tmp_path):
     (tmp_path / "mine.json").touch()
     for command in ("validate", "serve", "run", "graph", "doctor"):
         assert completed(script, command, "mi", cwd=tmp_path) == {"mine.json"}
+    assert completed(script, "graph", "--output", "mi", cwd=tmp_path) == {"mine.json"}
     assert completed(script, "flows", "mi", cwd=tmp_path) == set()
 
 

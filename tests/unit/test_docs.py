@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queue_connector.cli import main
 from queue_connector.codecs import codecs
 from queue_connector.configuration import document
 from queue_connector.configuration.schema import descriptors, rows
@@ -20,7 +21,9 @@ from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.endpoints import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
 from queue_connector.testing.cases import read_suite
+from tests.support.graphviz import need_dot
 from tests.support.matrix import ENCODINGS
+from tests.support.pictures import arrows_of, texts_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -95,6 +98,17 @@ def test_what_the_page_on_tests_of_configurations_prints_is_printed():
         )
         assert (told.stdout, told.stderr) == (printed, "")
         assert told.returncode == (1 if "FAILED" in printed else 0)
+
+
+def test_the_picture_of_a_page_is_what_its_command_draws(tmp_path):
+    need_dot()
+    page = (DOCS / "how-to" / "write-a-configuration.md").read_text("utf-8")
+    ((config, name),) = re.findall(r"-connector graph (\S+) --output (\S+\.svg)$", page, re.M)
+    ((shown,),) = [re.findall(rf"^!\[.*\]\((\S*{re.escape(name)})\)$", page, re.M)]
+    assert main(["graph", str(ROOT / config), "--output", str(tmp_path / name)]) == 0
+    there, drawn = (DOCS / "how-to" / shown).read_bytes(), (tmp_path / name).read_bytes()
+    assert texts_of(there) == texts_of(drawn)
+    assert arrows_of(there) == arrows_of(drawn)
 
 
 @pytest.mark.parametrize("file", sorted((DOCS / "how-to" / "tests").glob("*.json")), ids=str)
