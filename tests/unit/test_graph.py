@@ -156,7 +156,9 @@ def test_a_picture_goes_to_stdout_where_that_is_no_terminal(dot, tmp_path):
             [*command, "--format", language], capture_output=True, timeout=60, check=True
         )
         assert done.stdout.startswith(begin)
-        assert done.stderr == b""
+        assert all(
+            line.startswith(b"queue-connector: dot says: ") for line in done.stderr.splitlines()
+        )
 
 
 def test_a_png_never_goes_to_a_terminal(monkeypatch, capsys):
@@ -197,11 +199,17 @@ def test_the_name_of_the_file_says_the_format_where_nothing_else_does(
 )
 def test_a_file_that_cannot_be_written_is_told(output, reason, tmp_path, capsys):
     config = tmp_path / "config.json"
-    config.write_text("{}")
+    config.write_text(json.dumps({"exchanges": CHAIN}))
     with pytest.raises(SystemExit) as ended:
         main(["graph", str(config), "--output", output])
     assert ended.value.code == 1
     assert f"cannot be written: {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["txt", "svg"])
+def test_no_exchange_is_a_picture_of_nothing(dot, tmp_path, ending):
+    picture = drawn(tmp_path, {}, ending)
+    assert picture == b"" if ending == "txt" else texts_of(picture) == {}
 
 
 def test_mermaid_takes_any_name(tmp_path):

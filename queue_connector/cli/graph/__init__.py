@@ -81,17 +81,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _drawn(language: str, descriptor: QueueConnectorDescriptor, device: str) -> str | bytes:
     if language == "json":
-        return json.dumps(sketch.as_json(descriptor, device), indent=2)
+        return json.dumps(sketch.as_json(descriptor, device), indent=2) + "\n"
     if language == "text":
-        return "\n".join(map(texts.printable, sketch.lines(descriptor, device)))
+        return "".join(f"{texts.printable(line)}\n" for line in sketch.lines(descriptor, device))
     if language == "mermaid":
-        return "\n".join(mermaid.lines(chart(descriptor, device)))
+        return "".join(f"{line}\n" for line in mermaid.lines(chart(descriptor, device)))
     return graphviz.picture(chart(descriptor, device), language)
 
 
 def _write(drawing: str | bytes, output: str) -> None:
     if output != "-":
-        content = drawing if isinstance(drawing, bytes) else f"{drawing}\n".encode()
+        content = drawing if isinstance(drawing, bytes) else drawing.encode()
         try:
             Path(output).write_bytes(content)
         except (OSError, ValueError) as error:  # no file has a NUL in its name
@@ -100,4 +100,4 @@ def _write(drawing: str | bytes, output: str) -> None:
     elif isinstance(drawing, bytes):
         sys.stdout.buffer.write(drawing)
     else:
-        print(drawing)
+        print(drawing, end="")
