@@ -481,7 +481,7 @@ def test_what_one_exchange_writes_and_another_reads_is_one_box(files, capsys):
     assert status("graph", "--format", "mermaid", file) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "flowchart LR"
-    assert '  subgraph "t#quot;wo"' in lines
+    assert '  subgraph "t#34;wo"' in lines
     assert [line.strip() for line in lines if "-->" in line] == [
         "p0 --> e0",
         "e0 --> p1",

@@ -213,9 +213,9 @@ def test_no_exchange_is_a_picture_of_nothing(dot, tmp_path, ending):
 
 
 def test_mermaid_takes_any_name(tmp_path):
-    name = '"<b>&#;'
+    name = '`"<b>&#;\\n'
     lines = drawn(tmp_path, {name: [copy("a", "b")]}, "mmd").decode().splitlines()
-    escaped = "#quot;#lt;b#gt;#amp;#35;;"
+    escaped = "#96;#34;#60;b#62;#38;#35;;#92;n"
     assert f'  subgraph "{escaped}"' in lines
     assert f'    e0["{escaped}[0]<br>float64"]' in lines
 

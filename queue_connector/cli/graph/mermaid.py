@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .chart import Box, Chart
 
-_ENTITIES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;"})
+_ENTITIES = str.maketrans({each: f"#{ord(each)};" for each in '#"<>&\\`'})
 
 
 def lines(chart: Chart) -> Iterator[str]:
@@ -28,5 +28,5 @@ def _label(box: Box) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As Mermaid takes any text."""
+    """As Mermaid takes any text: else it would read tags, entities and Markdown in it."""
     return text.translate(_ENTITIES)
