@@ -35,7 +35,7 @@ COMMANDS = {
     "config": "write and read configurations in the configuration database",
     "flows": "print what the connector of a subarray would carry, and why not the rest",
     "graph": "draw the exchanges of a configuration, or of a running device",
-    "schema": "print the JSON Schema of configurations",
+    "schema": "print the JSON Schema of configurations or test files",
 }
 """Each command, which has a file of its own, and what it does in few words."""
 

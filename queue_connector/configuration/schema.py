@@ -34,7 +34,7 @@ from ..model.convert import plain
 from ..model.endpoints import UNIONS
 from ..model.exchanges import MAX_ATTRIBUTES, QueueConnectorDescriptor
 from ..model.hooks import MAX_LENGTH
-from ..model.option import Descriptor, Option, option_of
+from ..model.option import UNWRITTEN, Descriptor, Option, option_of
 
 Schema = dict[str, Any]
 
@@ -45,11 +45,18 @@ _LARGEST = sys.float_info.max
 
 def json_schema() -> Schema:
     """The schema of a configuration, of all that is registered by now."""
+    return schema_of(QueueConnectorDescriptor, "Configuration of Queue Connector")
+
+
+def schema_of(cls: type[Descriptor], title: str, *others: type[Descriptor]) -> Schema:
+    """The schema of a file that holds a descriptor; its forms may refer to the *others*."""
     definitions: dict[str, Schema] = {}
-    root = _of(QueueConnectorDescriptor, definitions)
+    root = _of(cls, definitions)
+    for other in others:
+        _define(other, definitions)
     return {
         "$schema": DIALECT,
-        "title": "Configuration of Queue Connector",
+        "title": title,
         **root,
         "$defs": dict(sorted(definitions.items())),
     }
@@ -236,7 +243,7 @@ def _property(field: attrs.Attribute[Any], definitions: dict[str, Schema]) -> Sc
     explained = option_of(field)
     unit = f" Unit: {explained.unit}." if explained.unit else ""
     schema = {"description": explained.doc + unit, **_of(field.type, definitions, explained)}
-    if field.default is not attrs.NOTHING:
+    if field.default not in (attrs.NOTHING, UNWRITTEN):
         schema["default"] = plain(_default(field))
     return schema
 

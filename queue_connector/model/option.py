@@ -21,6 +21,9 @@ from .errors import Fault
 
 METADATA = "queue_connector.option"
 
+UNWRITTEN: Any = object()
+"""The default of a key that may be left out, where null is a value that may be written."""
+
 
 class Form(Protocol):
     """How the value of a field is written, where its annotation cannot say it.

@@ -19,16 +19,14 @@ from typing import Any
 import attrs
 
 from ..configuration import document
+from ..configuration.schema import Schema, schema_of
 from ..model.convert import structure
 from ..model.datatypes import Data, DataSpec, Kind
 from ..model.endpoints import Coding, SinkDescriptor, SourceDescriptor
 from ..model.errors import ConfigError, Fault
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
-from ..model.option import Descriptor, option, step
+from ..model.option import UNWRITTEN, Descriptor, option, step
 from ..model.registry import did_you_mean
-
-NOTHING: Any = object()
-"""In place of a value that is not written; null is one."""
 
 TOLERANCE = 1e-9
 
@@ -46,9 +44,9 @@ class Content(Descriptor):
     file: str | None = option(
         default=None, doc="The bytes of a message: those of a file, its path from this file."
     )
-    json: Data = option(default=NOTHING, doc="A message that holds this as JSON.")
+    json: Data = option(default=UNWRITTEN, doc="A message that holds this as JSON.")
     value: Data = option(
-        default=NOTHING,
+        default=UNWRITTEN,
         doc="A value, as InMemorySource has it: of an attribute, or of a message in the encoding "
         "that the configuration names.",
     )
@@ -56,7 +54,7 @@ class Content(Descriptor):
     @property
     def forms(self) -> list[str]:
         """Those that are written."""
-        absent = {"json": NOTHING, "value": NOTHING}
+        absent = {"json": UNWRITTEN, "value": UNWRITTEN}
         return [name for name in FORMS if getattr(self, name) is not absent.get(name)]
 
     def payload(self, folder: Path) -> bytes:
@@ -141,11 +139,25 @@ class Case(Descriptor):
     )
 
 
+class _WrittenOrNamed:
+    """A configuration as it is, or by its path; what it says is read with what stands in files."""
+
+    def faults(self, value: object) -> Iterator[Fault]:
+        if not isinstance(value, dict | str):
+            yield Fault("$", "expected an object, or the path of a file")
+
+    def schema(self) -> Schema:
+        written = {"$ref": f"#/$defs/{QueueConnectorDescriptor.__name__}"}
+        return {"anyOf": [{"type": "string"}, written]}
+
+
 @attrs.frozen(kw_only=True)
 class Tests(Descriptor):
     """The cases of one configuration."""
 
-    configuration: Data = option(doc="The configuration, or the path of its file from this file.")
+    configuration: Data = option(
+        form=_WrittenOrNamed(), doc="The configuration, or the path of its file from this file."
+    )
     tolerance: float = option(
         default=TOLERANCE,
         ge=0.0,
@@ -165,6 +177,11 @@ class Suite:
     def tolerance(self, case: Case) -> float:
         """That of a case."""
         return self.tests.tolerance if case.tolerance is None else case.tolerance
+
+
+def tests_schema() -> Schema:
+    """The JSON Schema of a file of cases."""
+    return schema_of(Tests, "Test cases of Queue Connector", QueueConnectorDescriptor)
 
 
 def read_suite(text: bytes, folder: Path) -> Suite:
@@ -191,18 +208,15 @@ def read_suite(text: bytes, folder: Path) -> Suite:
     return Suite(descriptor, tests, folder)
 
 
-def _configuration(written: Any, folder: Path) -> QueueConnectorDescriptor:
+def _configuration(written: dict[str, Any] | str, folder: Path) -> QueueConnectorDescriptor:
     if isinstance(written, dict):
         text = json.dumps(written).encode()
-    elif isinstance(written, str):
+    else:
         try:
             text = (folder / written).read_bytes()
         except OSError as error:
             told = f"{written!r:.200} cannot be read: {error.strerror}"
             raise ConfigError([Fault("$.configuration", told)]) from None
-    else:
-        told = "expected an object, or the path of a file"
-        raise ConfigError([Fault("$.configuration", told)])
     try:
         return document.parse(text)
     except ConfigError as error:

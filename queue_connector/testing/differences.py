@@ -21,7 +21,8 @@ from ..model.conform import conform
 from ..model.datatypes import Data, DataSpec, Kind
 from ..model.endpoints import Coding, Sent
 from ..model.errors import ConformError, DataError
-from .cases import NOTHING, Leaving
+from ..model.option import UNWRITTEN
+from .cases import Leaving
 
 _MANY = 20  # elements of a table that are told
 _EXCERPT = 200  # characters of a value that are told
@@ -54,14 +55,14 @@ def unlike_sent(
     """How a message differs, or a value where nothing is encoded; files are in *folder*."""
     if expected.timestamp is not None and expected.timestamp != sent.timestamp:
         return f"expected the timestamp {expected.timestamp}, found {sent.timestamp}"
-    if expected.value is not NOTHING:
+    if expected.value is not UNWRITTEN:
         try:
             value = sent.content if coding is None else coding.decode(bytes(sent.content), spec)
         except DataError as error:
             return str(error)
         return unlike(expected.value, value, spec, tolerance)
     content = sent.content[1] if coding is None else bytes(sent.content)
-    if expected.json is not NOTHING:
+    if expected.json is not UNWRITTEN:
         try:
             found = json.loads(content)
         except ValueError:

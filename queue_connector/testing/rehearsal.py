@@ -26,10 +26,11 @@ from ..model.endpoints import Sent, SinkDescriptor, SourceDescriptor, TolerantPo
 from ..model.errors import ExchangeError
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.ledger import Refusal
+from ..model.option import UNWRITTEN
 from ..model.outcome import SKIPPED
 from ..model.services import ExchangeName, PublishedAttribute, Services
 from ..model.stream import DataSink, DataSource, ErrorPolicy
-from .cases import NOTHING, Arriving, Case, sources_of
+from .cases import Arriving, Case, sources_of
 
 LONGEST = 30 * 24 * 3600.0
 """Seconds, on a virtual clock, after which what does not end is cut off."""
@@ -206,7 +207,7 @@ class _Given(DataSource):
     def _content(self, arriving: Arriving) -> Any:
         """What arrives: the payload of a message, or a value."""
         coding = self._descriptor.coding(self._spec)
-        if arriving.value is not NOTHING:
+        if arriving.value is not UNWRITTEN:
             if coding is None:
                 return arriving.value
             return coding.encode(conform(arriving.value, self._spec, shorter=True), self._spec)
