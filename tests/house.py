@@ -7,6 +7,7 @@ from a room to one that it imports from.
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,16 @@ def modules(package: Path) -> dict[Module, Path]:
     }
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """A module, parsed once however many ask."""
+    return ast.parse(path.read_text())
+
+
 def imported(name: Module, path: Path, known: dict[Module, Path]) -> Iterator[Module]:
     """The modules of the package that a module imports from."""
     folder = name if path.name == "__init__.py" else name[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             targets = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -45,7 +52,7 @@ def longest_function(path: Path) -> int:
     """Lines of the longest function of a module."""
     lengths = [
         (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     return max(lengths, default=0)

@@ -1,7 +1,8 @@
 """The house's plan, read from the source: imports go down only, threads are in one place."""
 
 import ast
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,17 +54,18 @@ def _name(path: Path) -> str:
 MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-BUILDING = {"build", "build_many", "probe"}
+BUILDING = frozenset({"build", "build_many", "probe"})
 """Methods of a descriptor that import what they build or look with, which knows the descriptor."""
 
 
-def _imports(name: str, without: Collection[str] = ()) -> set[str]:
+@functools.cache
+def _imports(name: str, without: frozenset[str] = frozenset()) -> frozenset[str]:
     """The absolute names of all that a module imports, wherever in it but in these functions."""
     path = MODULES[name]
     here = ["queue_connector", *(name.split(".") if name else [])]
     package = here if path.name == "__init__.py" else here[:-1]
     found = set()
-    for node in _nodes(ast.parse(path.read_text()), without):
+    for node in _nodes(house.tree(path), without):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -72,10 +74,10 @@ def _imports(name: str, without: Collection[str] = ()) -> set[str]:
             for alias in node.names:
                 inner = f"{module}.{alias.name}".removeprefix("queue_connector.")
                 found.add(f"queue_connector.{inner}" if inner in MODULES else module)
-    return found
+    return frozenset(found)
 
 
-def _nodes(tree: ast.AST, without: Collection[str]) -> Iterator[ast.AST]:
+def _nodes(tree: ast.AST, without: frozenset[str]) -> Iterator[ast.AST]:
     """All of a tree but functions of these names and, if there are any, what types alone need."""
     for node in ast.iter_child_nodes(tree):
         typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -85,12 +87,13 @@ def _nodes(tree: ast.AST, without: Collection[str]) -> Iterator[ast.AST]:
         yield from _nodes(node, without)
 
 
-def _inside(name: str, without: Collection[str] = ()) -> set[str]:
-    return {
+@functools.cache
+def _inside(name: str, without: frozenset[str] = frozenset()) -> frozenset[str]:
+    return frozenset(
         imported.removeprefix("queue_connector").removeprefix(".")
         for imported in _imports(name, without)
         if imported.split(".")[0] == "queue_connector"
-    }
+    )
 
 
 def _floor(name: str) -> int:
@@ -129,7 +132,7 @@ def test_threads_and_tokens_are_in_the_bridges_only(name):
     threads = {imported for imported in _imports(name) if imported.split(".")[0] in THREADS}
     names = {
         node.attr if isinstance(node, ast.Attribute) else node.id
-        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        for node in ast.walk(house.tree(MODULES[name]))
         if isinstance(node, ast.Attribute | ast.Name)
     }
     assert not threads, f"{name} imports {threads}"
