@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,7 @@ from typing import Any
 import psutil
 import tango
 
-from tests.device.servers import ROOT, Server
+from tests.device.servers import Server, launch
 from tests.support.waiting import eventually
 
 DEVICE = "test-sdp/queueconnector/01"
@@ -43,15 +41,10 @@ class Connector(Server):
         super().__init__("queue_connector", device)
 
     def start(self) -> None:
-        command = [*self._wrapper, sys.executable, "-m", self._module, "serve", str(self._config)]
+        where = ["--device", self._device, "--port", str(self.port)]
+        arguments = ["serve", str(self._config), *where, *self._options]
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                [*command, "--device", self._device, "--port", str(self.port), *self._options],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+            self._process = launch(self._module, *arguments, wrapper=self._wrapper, stderr=log)
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("tango://"):

@@ -15,15 +15,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tango
 from tango.server import run
 from tango.test_context import get_server_host_port
 
 from tests.services.process import freeze
+from tests.support.forking import Forked, Template
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_template: Template | None = None
+
+
+@contextlib.contextmanager
+def forked(*imports: str) -> Iterator[None]:
+    """Fork the servers that start while inside from a process that has imported these modules."""
+    global _template
+    _template = Template(imports, ROOT)
+    try:
+        yield
+    finally:
+        _template.close()
+        _template = None
+
+
+def launch(
+    module: str, *arguments: str, wrapper: Sequence[str] = (), stderr: IO[str] | None = None
+) -> Forked | subprocess.Popen[str]:
+    """Run ``python -m MODULE ARGUMENTS`` under *wrapper*; what it prints comes by ``stdout``."""
+    if _template is not None and not wrapper:
+        return _template.start(module, *arguments, stderr=stderr)
+    return subprocess.Popen(
+        [*wrapper, sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+
 class Server:
     """One server process.
 
@@ -78,12 +109,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module, str(self.port)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = launch(self._module, str(self.port))
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("READY"):
