@@ -13,6 +13,10 @@ HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
 STAMP := .venv/.installed
 
+# What Python compiles is kept, whatever the shell says: tests start hundreds of processes, and
+# pytest takes longer to rewrite the assertions than to collect the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Taken from the command line only: SECONDS in the environment is some shell's clock.
 ifeq ($(origin SECONDS),command line)
 DEMO_ARGS := --seconds $(SECONDS)

@@ -121,8 +121,9 @@ def _become(order: dict[str, object], out: int, error: int) -> list[str]:
     os.dup2(error, 2)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     # Those of the template know where they led to.
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
+    sys.__stderr__ = sys.stderr
     os.environ.clear()
     os.environ.update(order["environment"])
     signal.signal(signal.SIGINT, _interrupt)
