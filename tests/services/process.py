@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import random
 import shutil
@@ -18,9 +19,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
+
+from tests.support.waiting import eventually
 
 LOOPBACK = "127.0.0.1"
 _TAIL_LINES = 40
@@ -198,9 +201,15 @@ class ServiceProcess(abc.ABC):
 
 
 def freeze(pid: int) -> None:
-    """Suspend a child of this process (SIGSTOP); when this returns, it stands still."""
+    """Suspend a process (SIGSTOP); when this returns, each of its threads stands still."""
     os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    eventually(lambda: set(_states(pid)) <= set("TZX"))  # stopped, or it has ended
+
+
+def _states(pid: int) -> Iterator[str]:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            yield (thread / "stat").read_text().rpartition(") ")[2][0]
 
 
 def free_port() -> int:
