@@ -21,6 +21,8 @@ DEVICE = "test-sdp/queueconnector/01"
 CONNECTING = 0.2
 """Seconds after which a client that has subscribed is connected, on a busy machine too."""
 
+CHANGE, ARCHIVE = tango.EventType.CHANGE_EVENT, tango.EventType.ARCHIVE_EVENT
+
 
 class Connector(Server):
     """Serves *configuration*; its log goes to a file beside the configuration's."""
@@ -138,16 +140,25 @@ def close_events() -> None:
 class Events:
     """What a subscribed client received, in order."""
 
-    def __init__(self, proxy: Any, attribute: str, kind: Any = None) -> None:
+    def __init__(
+        self, proxy: Any, attribute: str, kind: Any = None, connecting: float = CONNECTING
+    ) -> None:
         self.values: list[Any] = []
         self.errors: list[str] = []
         self._proxy = proxy
-        kind = tango.EventType.CHANGE_EVENT if kind is None else kind
+        kind = CHANGE if kind is None else kind
         self._id = proxy.subscribe_event(attribute, kind, self._receive)
         _subscribed.append(self)
         # Tango returns before the connection is there that events come by, and tells nobody when
         # it is; what is pushed until then is lost to this client.
+        time.sleep(connecting)
+
+    @classmethod
+    def each(cls, proxy: Any, *attributes: str, kinds: Sequence[Any] = (None,)) -> list[Events]:
+        """Of each attribute those of each kind; all are waited for together."""
+        found = [cls(proxy, name, kind, connecting=0) for name in attributes for kind in kinds]
         time.sleep(CONNECTING)
+        return found
 
     def _receive(self, event: Any) -> None:
         if event.err:

@@ -8,7 +8,7 @@ import pytest
 import tango
 
 from queue_connector import __version__
-from tests.device.connector import Events, close_events, connector
+from tests.device.connector import ARCHIVE, CHANGE, Events, close_events, connector
 from tests.device.servers import server
 from tests.support.waiting import eventually
 
@@ -51,9 +51,8 @@ def refusal(call, *args):
 
 def test_a_client_sees_each_state_as_an_event_of_state_and_of_status(idle):
     proxy = idle.proxy()
-    states = Events(proxy, "State")
-    archived = Events(proxy, "State", tango.EventType.ARCHIVE_EVENT)
-    statuses = Events(proxy, "Status")
+    states, statuses = Events.each(proxy, "State", "Status")
+    archived = Events(proxy, "State", ARCHIVE)
     proxy.Configure(json.dumps(config(memory([1, 2, 3], delay=0.05))))
     assert proxy.State() == DevState.OFF
     proxy.Start()
@@ -70,8 +69,7 @@ def test_each_datum_is_a_change_event_and_an_archive_event(idle):
     proxy = idle.proxy()
     proxy.Configure(json.dumps(config(memory([5, 6, 7], delay=0.02, default=4))))
     assert proxy.value == 4
-    changes = Events(proxy, "value")
-    archives = Events(proxy, "value", tango.EventType.ARCHIVE_EVENT)
+    changes, archives = Events.each(proxy, "value", kinds=[CHANGE, ARCHIVE])
     proxy.Start()
     eventually(lambda: len(changes.values) == len(archives.values) == 4)
     assert changes.values == archives.values == [4, 5, 6, 7]
@@ -188,7 +186,7 @@ def test_commands_do_not_stall_while_every_attribute_is_pushed(idle):
     )
     proxy.Start()
     eventually(lambda: proxy.State() == DevState.ON)
-    events = [Events(proxy, f"value{number}") for number in range(8)]
+    events = Events.each(proxy, *(f"value{number}" for number in range(8)))
     slowest = 0.0
     for _ in range(100):
         started = time.monotonic()

@@ -7,7 +7,7 @@ import socket
 import tango
 
 from queue_connector.engine.state import Health
-from tests.device.connector import Events, connector
+from tests.device.connector import ARCHIVE, CHANGE, Events, connector
 from tests.device.test_device import endless, memory
 from tests.support.waiting import eventually
 
@@ -33,8 +33,7 @@ def test_one_dead_broker_holds_up_its_own_exchange_alone_and_is_told(tmp_path):
     exchanges = [endless("alive"), from_kafka(unreachable(), "dead")]
     with connector(tmp_path, {"exchanges": exchanges}) as running:
         proxy = running.proxy()
-        healths = Events(proxy, "healthState")
-        values = Events(proxy, "alive")
+        healths, values = Events.each(proxy, "healthState", "alive")
         eventually(lambda: len(values.values) > 100)
         eventually(lambda: healths.values[-1:] == [Health.DEGRADED])
         assert proxy.healthState == Health.DEGRADED
@@ -56,8 +55,7 @@ def test_one_dead_broker_holds_up_its_own_exchange_alone_and_is_told(tmp_path):
 def test_health_is_failed_with_the_state_and_an_event_tells(tmp_path):
     with connector(tmp_path, {}) as running:
         proxy = running.proxy()
-        healths = Events(proxy, "healthState")
-        archived = Events(proxy, "healthState", tango.EventType.ARCHIVE_EVENT)
+        healths, archived = Events.each(proxy, "healthState", kinds=[CHANGE, ARCHIVE])
         assert proxy.healthState == Health.OK
         assert list(proxy.get_attribute_config("healthState").enum_labels) == [
             health.name for health in Health

@@ -41,7 +41,7 @@ def test_receiver_statistics(tmp_path, broker):
         names = [attribute["attribute_name"] for attribute in attributes]
         assert len(names) == 9
         assert proxy.receiver_state == "unknown"
-        scans, states = Events(proxy, "scan_id"), Events(proxy, "receiver_state")
+        scans, states = Events.each(proxy, "scan_id", "receiver_state")
         first = {
             "type": "visibility_receive",
             "state": "receiving",
@@ -99,7 +99,8 @@ def test_pointing_calibration(tmp_path, broker):
         assert config.data_format == tango.AttrDataFormat.SPECTRUM
         assert config.max_dim_x == 3
         dishes = ("SKA001", "SKA036", "SKA063", "SKA100")
-        events = {dish: Events(proxy, f"pointing_cal_{dish}") for dish in dishes}
+        names = [f"pointing_cal_{dish}" for dish in dishes]
+        events = dict(zip(dishes, Events.each(proxy, *names), strict=True))
         messages = [
             # A dish that nobody asked for, another order, NaN; SKA063 is absent.
             offsets(

@@ -11,7 +11,7 @@ import tango
 from confluent_kafka import Consumer
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.connector import Events, close_events
+from tests.device.connector import ARCHIVE, CHANGE, Events, close_events
 from tests.device.servers import DEVICE, server
 from tests.support.waiting import eventually
 
@@ -125,13 +125,11 @@ def test_a_write_is_read_and_pushed_as_change_and_archive_event_whatever_its_typ
     ]
     proxy = propertied(*described).proxy()
     assert proxy.State() == DevState.STANDBY, proxy.Status()
-    subscribed = [
-        (Events(proxy, f"a{n}"), Events(proxy, f"a{n}", tango.EventType.ARCHIVE_EVENT))
-        for n in range(len(WRITTEN))
-    ]
+    names = [f"a{n}" for n in range(len(WRITTEN))]
+    subscribed = Events.each(proxy, *names, kinds=[CHANGE, ARCHIVE])
     for number, (kind, _, value) in enumerate(WRITTEN):
         proxy.write_attribute(f"a{number}", value)
-        change, archive = subscribed[number]
+        change, archive = subscribed[2 * number : 2 * number + 2]
         for events in (change, archive):
             eventually(lambda events=events: len(events.values) == 2, what=lambda k=kind: k)
         wanted = value if not isinstance(value, list) else np.array(value).tolist()
@@ -162,7 +160,7 @@ def test_a_wrong_write_is_refused_and_changes_nothing(propertied):
     }
     text = {"name": "text", "data_type": "DevString", "writable": "READ_WRITE"}
     proxy = propertied(SET, spectrum, enumeration, text).proxy()
-    events = [Events(proxy, name) for name in ("wanted", "three", "mode", "text")]
+    events = Events.each(proxy, "wanted", "three", "mode", "text")
     for name, value in (
         ("wanted", "x"),
         ("wanted", 2**40),
@@ -203,7 +201,7 @@ def test_all_see_one_order_while_client_and_exchange_both_write(propertied):
     proxy = propertied(SET).proxy()
     feed = feeding("wanted", "int32", range(2000), 0.0005)
     proxy.Configure(json.dumps({"exchanges": {"a": [feed], "b": [listening()]}}))
-    events, copies = Events(proxy, "wanted"), Events(proxy, "copy")
+    events, copies = Events.each(proxy, "wanted", "copy")
     proxy.Start()
     written = -1
     while json.loads(proxy.groups)["a"]["state"] != "OFF":

@@ -118,7 +118,7 @@ async def test_a_huge_fault_is_told_in_part_and_many_groups_leave_room_for_those
 ):
     world = World()
     async with world.open() as supervisor:
-        await supervisor.configure(config(**{f"group{n}": [] for n in range(3000)}))
+        await supervisor.configure(config(**{f"group{n}": [] for n in range(1800)}))
         huge = ConfigError(Fault(f"$.exchanges[{n}]", "x" * 200) for n in range(10_000))
         supervisor.refuse("bad", huge)
         assert len(json.dumps(supervisor.as_dict()["bad"])) < 10_000
