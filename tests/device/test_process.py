@@ -172,10 +172,20 @@ def test_a_log_that_cannot_be_written_at_all_harms_nothing(tmp_path, empty, stre
     with process(tmp_path, "serve", empty, "-v", "--port", str(port), under=under) as running:
         name = f"tango://127.0.0.1:{port}/test-sdp/queueconnector/01#dbase=no"
         proxy = tango.DeviceProxy(eventually(lambda: up(name)))
-        proxy.Init()
+        eventually(lambda: initialised(proxy))
         assert proxy.State() == tango.DevState.STANDBY
         running.signal(signal.SIGTERM)
         assert running.ends() == 0
+
+
+def initialised(proxy):
+    """Whether ``Init`` is done; Tango refuses it until it has started, which it tells nobody."""
+    try:
+        proxy.Init()
+    except tango.DevFailed as error:
+        assert error.args[0].reason == "LoopStoppedError", error
+        return False
+    return True
 
 
 def up(name):
