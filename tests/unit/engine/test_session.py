@@ -30,12 +30,14 @@ class Setting:
         self.changes = 0
         self.services: dict[str, list[Services]] = {}
 
-    def exchange(self, name: str, sources: int = 1, sink: dict | None = None) -> ExchangeDescriptor:
+    def exchange(
+        self, name: str, sources: int = 1, sink: dict | None = None, period: float = 1
+    ) -> ExchangeDescriptor:
         seen = self.services.setdefault(name, []).append
         return ExchangeDescriptor(
             dtype="int64",
             source=[
-                Given(make=lambda: Numbers(self.record, period=1), seen=seen)
+                Given(make=lambda: Numbers(self.record, period=period), seen=seen)
                 for _ in range(sources)
             ],
             sink=Taken(make=lambda: Keeper(self.record, **(sink or {})), names=(name,), seen=seen),
@@ -145,7 +147,7 @@ async def test_reminders_come_each_minute_with_the_name_of_the_exchange(autojump
 async def test_many_that_wait_are_told_in_part(autojump_clock, caplog):
     setting = Setting()
     async with setting.open() as supervisor:
-        exchange = setting.exchange("a", sources=MAX_ENDPOINTS + 100)
+        exchange = setting.exchange("a", sources=MAX_ENDPOINTS + 100, period=20)
         await started(supervisor, exchange, setting.exchange("b"))
         assert len(json.dumps(supervisor.as_dict())) < MAX_ENDPOINTS * 300
         for services in setting.services["a"][50:]:
