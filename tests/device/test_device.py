@@ -386,6 +386,7 @@ def test_it_tells_its_version_and_its_groups(idle):
 def test_a_large_configuration_holds_up_no_read(idle):
     """It is as large as is allowed, and takes a second or so to read."""
     proxy, other = idle.proxy(), idle.proxy()
+    proxy.set_timeout_millis(20_000)
     other.State()
     slow = {"type": "KafkaConsumerSource", "servers": ["h"] * 200_000, "topic": "t"}
     large = config({**memory([]), "source": slow})
