@@ -1,5 +1,6 @@
 """What the documentation says is true, where that is cheap to find out."""
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -229,3 +230,56 @@ def test_what_the_how_to_says_of_options_is_what_may_be_written():
         tls = {"security.protocol": "SSL", **options}
         assert list(OptionsForm().faults(tls)) == []
         assert list(faults_of_options(tls, sink=False)) == []
+
+
+def words_of_the_package():
+    """All that stands in its texts, one after another; what is filled in is a gap."""
+    found = []
+    for file in sorted((ROOT / "queue_connector").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (
+                    each.value if isinstance(each, ast.Constant) else "" for each in node.values
+                )
+                found.append("\0".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\0".join(found)
+
+
+def test_what_the_page_of_symptoms_quotes_is_what_the_package_says():
+    page = (DOCS / "how-to" / "find-out-why-nothing-flows.md").read_text("utf-8")
+    rows = re.findall(r"^\| [^|]*?`([^`|]+)`", page, re.M)
+    quoted = [piece.strip() for row in rows for piece in row.split("…")]
+    assert len(quoted) > 30
+    told = words_of_the_package()
+
+    def said(piece):
+        """Whether it is a text of the package, or put together of two."""
+        cuts = [
+            each.start() for each in re.finditer(" ", piece) if 8 <= each.start() < len(piece) - 8
+        ]
+        halves = ((piece[:cut], piece[cut + 1 :]) for cut in cuts)
+        return piece in told or any(one in told and other in told for one, other in halves)
+
+    assert [piece for piece in quoted if not said(piece.strip(" :"))] == []
+
+
+def test_what_the_page_of_migration_shows_of_older_words_is_what_is_said(capsys, monkeypatch):
+    monkeypatch.chdir(DOCS / "how-to" / "configurations")
+    assert main(["validate", "older-words.json"]) == 0
+    told = capsys.readouterr()
+    page = (DOCS / "how-to" / "migrate-from-upstream.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
+    assert shown == told.out + told.err
+
+
+@pytest.mark.parametrize("dtype", ["bytearray", "dict", "list"])
+def test_what_the_page_of_migration_calls_refused_is(dtype, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "how-to" / "configurations" / "in-memory.json").read_text("utf-8")
+    value = json.loads(text)
+    value["exchanges"][0]["dtype"] = dtype
+    Path("refused.json").write_text(json.dumps(value))
+    assert main(["validate", "refused.json"]) == 1
+    assert "$.exchanges[0].dtype: " in capsys.readouterr().out
