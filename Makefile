@@ -58,7 +58,7 @@ demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
 
 # Those that wait most come first; those that wait for nothing come last, in small files, so that both
-# workers end together. More workers than processors are sooner done, and make times of others' doing.
+# workers end together. With more workers than processors, tests hold each other up beyond their bounds.
 test: $(STAMP) ## Unit, contract and device tests; no service needed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/device tests/contract tests/unit $(ARGS)
 

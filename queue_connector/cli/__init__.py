@@ -85,7 +85,7 @@ def run() -> int:
     except KeyboardInterrupt:
         return end_status()
     except OSError as error:
-        if error.filename is None and error.errno in UNWRITABLE:
+        if _is_of_the_output(error):
             return _unwritten(error)
         raise
 
@@ -108,7 +108,7 @@ def main(
         status: int = options.run(options)
     except BaseExceptionGroup as errors:
         for error in leaves(errors):  # a nursery wraps them
-            if isinstance(error, KeyboardInterrupt | SystemExit):
+            if isinstance(error, KeyboardInterrupt | SystemExit) or _is_of_the_output(error):
                 raise error from None
         raise
     return status
@@ -124,6 +124,11 @@ def _load_plugins(written: str) -> int:
     for error in errors:
         print(f"queue-connector: {error}", file=sys.stderr)
     return 2 if errors else 0
+
+
+def _is_of_the_output(error: BaseException) -> bool:
+    """Whether the output cannot be written."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE
 
 
 def _unwritten(error: OSError) -> int:

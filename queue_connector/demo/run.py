@@ -57,10 +57,9 @@ def run_demo(directory: Path, *, seconds: float | None, dishes: int, rate: float
         status = trio.run(Demo(directory, seconds, dishes, rate).run)
         keep = status == 1
     except BaseExceptionGroup as errors:
-        if not all(isinstance(error, BrokenPipeError) for error in leaves(errors)):
-            raise
-        keep = False  # the reader of our output has gone, e.g. ``| head``
-        raise BrokenPipeError from errors
+        # The reader of our output has gone, e.g. ``| head``.
+        keep = not all(isinstance(error, BrokenPipeError) for error in leaves(errors))
+        raise
     finally:
         if keep:
             print(f"The logs are in {directory}", file=sys.stderr)

@@ -32,7 +32,6 @@ HELD = frozenset({signal.SIGINT, signal.SIGTERM}) | (
 INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended, as shells have it."""
 
-
 START_GRACE = 10.0
 """Seconds that a start has to come to where it can be stopped in order, once a signal asks."""
 
@@ -49,7 +48,6 @@ _log = logging.getLogger(__name__)
 
 
 # -- signals ---------------------------------------------------------------------------------------
-
 
 _ended_by: int = signal.SIGINT
 

@@ -451,6 +451,17 @@ def test_an_output_that_cannot_be_written_is_told_without_a_traceback(empty, arg
     assert done.returncode == 0
 
 
+def test_a_demonstration_that_cannot_be_shown_says_so_without_a_traceback():
+    with open("/dev/full", "w") as full:
+        done = run(
+            "demo", "--seconds", "1", stdout=full, stderr=subprocess.PIPE, capture_output=False
+        )
+    assert done.returncode == 1
+    *_, told = done.stderr.splitlines()
+    assert told == "queue-connector: cannot write the output: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 def test_ctrl_c_while_it_reads_its_input_is_status_130(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
