@@ -52,12 +52,15 @@ def add_to(commands: Commands, words: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ask and explain."""
     told = ask_device(options.device, "groups", "statistics", "Status")
-    groups, statistics = json.loads(told[0]), json.loads(told[1])
-    if options.name is not None:
-        groups = _only(groups, options.name)
-        if not groups:
-            failure(f"{options.device}: there is no group or exchange {options.name!r}")
-    reasons = explain(groups, statistics, datetime.datetime.now(datetime.UTC))
+    try:
+        groups, statistics = json.loads(told[0]), json.loads(told[1])
+        if options.name is not None:
+            groups = _only(groups, options.name)
+            if not groups:
+                failure(f"{options.device}: there is no group or exchange {options.name!r}")
+        reasons = explain(groups, statistics, datetime.datetime.now(datetime.UTC))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        failure(f"{options.device}: tells its groups in another form: {error!r}; use its version")
     if options.json:
         print_json([_as_json(reason) for reason in reasons])
     else:

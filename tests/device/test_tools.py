@@ -114,6 +114,16 @@ def test_a_device_of_another_version_is_told_of_in_a_sentence(
     assert "--plugins" in advice
 
 
+def test_explain_says_of_groups_in_another_form_that_they_are(later, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", later.device_name])
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    expected = f"{later.device_name}: tells its groups in another form: KeyError('state')"
+    assert told.err == f"queue-connector: {expected}; use its version\n"
+
+
 def doctor(tmp_path, capsys, *exchanges):
     file = tmp_path / "configuration.json"
     file.write_text(json.dumps({"exchanges": list(exchanges)}))
