@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..model.errors import leaves
-from ..runtime.process import end_status, release_signals
+from ..runtime.process import INTERRUPTED, release_signals
 
 COMMANDS = {
     "serve": "run the device without a Tango database",
@@ -83,7 +83,7 @@ def run() -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return end_status()
+        return INTERRUPTED
     except OSError as error:
         if _is_of_the_output(error):
             return _unwritten(error)

@@ -8,9 +8,10 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import trio
 
@@ -18,10 +19,12 @@ from .. import configdb
 from ..configuration import document
 from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
 from ..model.exchanges import QueueConnectorDescriptor
-from ..runtime.process import signals_held
+from ..runtime.process import HELD, end_status, signals_held
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+T = TypeVar("T")
 
 DEFAULT_DEVICE = "test-sdp/queueconnector/01"
 
@@ -230,6 +233,34 @@ def path(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def run_async(function: Callable[[], Awaitable[T]]) -> T:
+    """`trio.run`, which ends with what asks a process to end: Trio minds Ctrl-C alone.
+
+    What *function* raises comes in a group.
+    """
+    asked_by = 0
+
+    async def heed(
+        scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        nonlocal asked_by
+        with trio.open_signal_receiver(*HELD - {signal.SIGINT}) as signals:
+            task_status.started()
+            async for number in signals:
+                asked_by = number
+                scope.cancel()
+
+    async def call() -> T:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(heed, nursery.cancel_scope)
+            found = await function()
+            nursery.cancel_scope.cancel()
+            return found
+        raise SystemExit(end_status(asked_by))
+
+    return trio.run(call)
+
+
 def with_database(
     function: Callable[[configdb.ConfigDatabase], Awaitable[int]],
 ) -> int:
@@ -240,6 +271,6 @@ def with_database(
             return await function(database)
 
     try:
-        return trio.run(call)
+        return run_async(call)
     except* QueueConnectorError as errors:
         failure("; ".join(str(error) for error in leaves(errors)))

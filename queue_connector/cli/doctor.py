@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,7 +22,7 @@ from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.probe import Probe
 from ..runtime.process import MANY_THREADS, spare_threads
 from ..runtime.worker import Worker
-from .common import ENVIRONMENT, import_tango, print_json, read, tell, tinted, warn
+from .common import ENVIRONMENT, import_tango, print_json, read, run_async, tell, tinted, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             return tell(options.config, reading.faults, "nothing was looked at")
         warn(options.config, [*reading.warnings, *reading.descriptor.absences()])
         descriptor = reading.descriptor
-    probes = [*_machine(), *trio.run(_look, descriptor)]
+    probes = [*_machine(), *run_async(partial(_look, descriptor))]
     if options.json:
         print_json([attrs.asdict(probe) for probe in probes])
     else:

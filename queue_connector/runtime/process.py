@@ -22,7 +22,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 
 HELD = frozenset({signal.SIGINT, signal.SIGTERM}) | (
     {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()
@@ -48,8 +47,6 @@ _log = logging.getLogger(__name__)
 
 
 # -- signals ---------------------------------------------------------------------------------------
-
-_ended_by: int = signal.SIGINT
 
 
 def fill_descriptors() -> None:
@@ -83,19 +80,13 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_status() -> int:
-    """The exit status of what a `KeyboardInterrupt` has ended, as shells have it."""
-    return 128 + _ended_by
+def end_status(number: int) -> int:
+    """The exit status of what a signal has ended, as shells have it."""
+    return 128 + number
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    global _ended_by
-    _ended_by = number
-    by_trio = signal.getsignal(signal.SIGINT)
-    if callable(by_trio) and by_trio is not signal.default_int_handler:
-        by_trio(signal.SIGINT, frame)  # it knows where it must not be interrupted
-        return
-    raise SystemExit(end_status())
+def _terminated(number: int, _frame: object) -> None:
+    raise SystemExit(end_status(number))
 
 
 class Signals:

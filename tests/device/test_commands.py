@@ -63,6 +63,9 @@ READING = ["test", "validate"]
 IN_A_TABLE = {"doctor": "WAITS Kafka at 127.0.0.1", "top": "cannot be asked: "}
 """What these print on stdout of a peer that does not answer, among the others."""
 
+IN_THE_BACKGROUND = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
+"""As a script starts what it does not wait for: it ignores Ctrl-C."""
+
 OPENAT = "257 "
 """How Linux on x86-64 tells of a process that opens a file: this one waits for a writer."""
 
@@ -152,8 +155,8 @@ def environment(peer):
     }
 
 
-def plain(place, words, peer):
-    return process(place, *words, env=environment(peer))
+def plain(place, words, peer, under=()):
+    return process(place, *words, env=environment(peer), under=under)
 
 
 def is_in_the_middle(name, pid, peer):
@@ -197,9 +200,11 @@ def test_a_peer_that_says_nothing_is_one_sentence(tmp_path, names):
 
 
 @batches([*ASKING, *READING, *STREAMING])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_ends_it_soon(tmp_path, names, number):
-    with started(tmp_path, names, plain) as found:
+@pytest.mark.parametrize(
+    ("number", "under"), [(signal.SIGINT, []), (signal.SIGTERM, IN_THE_BACKGROUND)]
+)
+def test_a_signal_in_the_middle_ends_it_soon(tmp_path, names, number, under):
+    with started(tmp_path, names, partial(plain, under=under)) as found:
         for name, (running, peer) in found.items():
             eventually(is_in_the_middle(name, running.pid, peer), 30, name)
             running.signal(number)
