@@ -2,7 +2,8 @@
 
 * snapshot  the ranges of all levels, read in one transaction at revision R
 * watch     the same ranges in one stream from R + 1. The server tells what one revision changed in
-            several ranges one after the other, at once: a view is held back until that is over
+            several ranges one after the other: a view is given when what it has of each range is
+            what the member says there was at its revision, by the latest change and the number
 * resume    whenever a stream ends (server gone, revisions compacted, database restored) a new
             snapshot is taken, so there is nothing that can be missed or go back unnoticed
 * silence   the member that streams is probed, since a frozen one looks like one without changes,
@@ -13,8 +14,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -37,13 +38,15 @@ from .database import (
     check_transaction,
 )
 from .gateway import Gateway, Json, understanding
-from .keys import key_of, path_of, range_of
+from .keys import key_of
+from .ranges import Contents, Tails, coded, contents_read, reading, tails_read, versioned
 
 PROBE_PERIOD = 2.0
 """Default seconds from one probe of the member that streams to the next."""
 
-SETTLING = 0.005
-"""Seconds for which a view is held back, for what else its revision has changed."""
+SETTLING, MAX_SETTLING = 4, 0.25
+"""From a change to a view of it, so many times as long as the member took to confirm the last, and
+at most so many seconds: many changes, or a busy member, have it asked less often."""
 
 FIRST_DELAY = 0.05
 """Seconds before the first try to watch again."""
@@ -70,28 +73,20 @@ class EtcdDatabase(ConfigDatabase):
     async def get(self, path: str) -> Versioned | None:
         operation = f"get {check_path(path)}"
         reply = await self._gateway.call(
-            operation, "/v3/kv/range", {"key": _coded(key_of(path))}, repeatable=True
+            operation, "/v3/kv/range", {"key": coded(key_of(path))}, repeatable=True
         )
         with understanding(self._gateway.endpoint, operation):
-            return _versioned(reply["kvs"][0]) if reply.get("kvs") else None
+            return versioned(reply["kvs"][0]) if reply.get("kvs") else None
 
     async def view(self, levels: Sequence[Level]) -> View:
-        view, _ = await self._snapshot(levels)
-        return view
+        return (await self._snapshot(levels)).view()
 
-    async def _snapshot(self, levels: Sequence[Level]) -> tuple[View, set[bytes]]:
-        """The view, and all keys in its ranges: not each of them means a path."""
+    async def _snapshot(self, levels: Sequence[Level]) -> Contents:
         operation = f"read {check_path(levels[0].path)}"
-        keys: set[bytes] = set()
-        body = {"success": [{"request_range": keys} for keys in _ranges(levels)]}
+        body = reading(levels, sort_order="ASCEND", sort_target="MOD")
         reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=True)
         with understanding(self._gateway.endpoint, operation):
-            found = [
-                {"kv": kv}
-                for each, _ in zip(reply["responses"], levels, strict=True)
-                for kv in each["response_range"].get("kvs", [])
-            ]
-            return _after(View(int(reply["header"]["revision"])), found, keys), keys
+            return contents_read(reply, levels)
 
     async def transact(
         self,
@@ -159,144 +154,93 @@ class EtcdDatabase(ConfigDatabase):
 
     async def _follow_once(self, levels: Sequence[Level], watch: Watch[Any]) -> None:
         """A snapshot, then what changes, until something goes wrong."""
-        stream = _Stream(levels, watch, *await self._snapshot(levels))
+        contents = await self._snapshot(levels)
+        watch.offer(contents.view())
         endpoint = self._gateway.endpoint
         operation = f"watch {levels[0].path}"
 
         def failed(reason: str) -> UnreachableError:
             return UnreachableError(endpoint, operation, self._gateway.shown(reason))
 
-        def receive(result: Json) -> None:
-            if reason := stream.receive(result):
-                raise failed(reason)
+        stream = _Stream(contents, watch, len(levels), failed)
+        tails = partial(self._tails, endpoint, levels)
+        requests = contents.watches()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.compare, tails, self._probe_period)
+            nursery.start_soon(stream.offer, tails)
+            await self._gateway.stream(endpoint, operation, "/v3/watch", requests, stream.receive)
 
-        async def compare() -> None:
-            """Fails when *endpoint* does not answer, or has what the stream does not tell."""
-            while True:
-                await trio.sleep(self._probe_period)
-                if stream.has_missed(*await self._probe(endpoint, levels)):
-                    raise failed("the stream tells nothing of what has changed")
-
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(compare)
-                nursery.start_soon(stream.offer_views)
-                requests = stream.requests()
-                await self._gateway.stream(endpoint, operation, "/v3/watch", requests, receive)
-        finally:
-            stream.offer_view()
-
-    async def _probe(self, endpoint: str, levels: Sequence[Level]) -> tuple[int, int]:
-        """The latest revision among the keys of a view as *endpoint* has them, and their number."""
-        operation, latest, count = "probe", 0, 0
-        for keys in _ranges(levels):
-            newest = {"limit": "1", "sort_order": "DESCEND", "sort_target": "MOD"}
-            body = {**keys, **newest, "keys_only": True}
-            reply = await self._gateway.call(
-                operation, "/v3/kv/range", body, repeatable=True, endpoint=endpoint
-            )
-            with understanding(endpoint, operation):
-                count += int(reply.get("count", 0))
-                for kv in reply.get("kvs", []):
-                    latest = max(latest, int(kv["mod_revision"]))
-        return latest, count
+    async def _tails(self, endpoint: str, levels: Sequence[Level], revision: int = 0) -> Tails:
+        """The tails by *endpoint*, at *revision* or now."""
+        body = reading(
+            levels,
+            limit="1",
+            sort_order="DESCEND",
+            sort_target="MOD",
+            keys_only=True,
+            revision=str(revision),
+        )
+        operation = "probe"
+        reply = await self._gateway.call(
+            operation, "/v3/kv/txn", body, repeatable=True, endpoint=endpoint
+        )
+        with understanding(endpoint, operation):
+            return tails_read(reply, levels)
 
 
 class _Stream:
-    """What a stream of changes has told so far, from a snapshot on."""
+    """A stream of changes, until one of its methods raises what *failed* makes of a reason."""
 
     def __init__(
-        self, levels: Sequence[Level], watch: Watch[Any], view: View, keys: set[bytes]
+        self,
+        contents: Contents,
+        watch: Watch[Any],
+        ranges: int,
+        failed: Callable[[str], UnreachableError],
     ) -> None:
-        self._ranges = _ranges(levels)
+        self._contents = contents
         self._watch = watch
-        self._view = view
-        self._keys = keys
-        self._pending = len(self._ranges)
-        self._missed = 0
+        self._ranges = self._pending = ranges
+        self._failed = failed
         self._changed = trio.Event()
-        watch.offer(view)
 
-    async def offer_views(self) -> None:
-        """Offer each view once the events of its revision are there, until cancelled."""
-        while True:
-            await self._changed.wait()
-            await trio.sleep(SETTLING)
-            self.offer_view()
-
-    def offer_view(self) -> None:
-        """Offer the view as it is, unless that was done."""
-        if self._changed.is_set():
-            self._changed = trio.Event()
-            self._watch.offer(self._view)
-
-    def requests(self) -> list[Json]:
-        start = str(self._view.revision + 1)
-        return [{"create_request": {**keys, "start_revision": start}} for keys in self._ranges]
-
-    def receive(self, result: Json) -> str:
-        """Take in one result; why the stream is of no more use, or an empty text."""
+    def receive(self, result: Json) -> None:
+        """Take in one result."""
         if result.get("canceled"):
-            return _cancellation(result)
+            raise self._failed(_cancellation(result))
         if result.get("created"):
-            if int(result["header"]["revision"]) < self._view.revision:
-                return "the member is behind, or the database was restored"
+            if int(result["header"]["revision"]) < self._contents.revision:
+                raise self._failed("the member is behind, or the database was restored")
             self._pending -= 1
             if not self._pending:
                 self._watch.found()
         if events := result.get("events"):
-            self._view = _after(self._view, events, self._keys)
+            self._contents.change(events)
             self._changed.set()
-        return ""
 
-    def has_missed(self, latest: int, count: int) -> bool:
-        """Whether it has told nothing since a comparison found that there was something to tell.
+    async def offer(self, tails: Callable[[int], Awaitable[Tails]]) -> None:
+        """Offer each view that is whole: by *tails*, the member has the same at its revision."""
+        asking = 0.0
+        while True:
+            await self._changed.wait()
+            await trio.sleep(min(SETTLING * asking, MAX_SETTLING))
+            self._changed = trio.Event()
+            view, known, began = self._contents.view(), self._contents.tails(), trio.current_time()
+            if self._ranges == 1 or known == await tails(view.revision):
+                self._watch.offer(view)
+            asking = trio.current_time() - began
 
-        Compared are the latest revision among the keys, and their number.
-        """
-        revision = self._view.revision
-        if self._missed == revision:
-            return True
-        self._missed = revision if latest > revision or count != len(self._keys) else 0
-        return False
-
-
-def _coded(data: bytes) -> str:
-    return b64encode(data).decode()
-
-
-def _decoded(text: str) -> bytes:
-    return b64decode(text, validate=True)  # without it, what is no base64 is skipped silently
-
-
-def _ranges(levels: Sequence[Level]) -> list[Json]:
-    """The keys of each level."""
-    found = []
-    for level in levels:
-        first, end = range_of(level)
-        found.append({"key": _coded(first)} | ({"range_end": _coded(end)} if end else {}))
-    return found
-
-
-def _versioned(kv: Json) -> Versioned:
-    return Versioned(_decoded(kv.get("value", "")), int(kv["mod_revision"]))
-
-
-def _after(view: View, events: Sequence[Json], keys: set[bytes]) -> View:
-    """The view once *events* have happened; *keys* become those that there are then."""
-    revision, values = view.revision, dict(view.values)
-    for event in events:
-        kv = event["kv"]
-        key = _decoded(kv["key"])
-        revision = max(revision, int(kv["mod_revision"]))
-        value = None if event.get("type") == "DELETE" else _versioned(kv)
-        (keys.discard if value is None else keys.add)(key)
-        path = path_of(key)
-        if path is not None and value is not None:
-            values[path] = value
-        elif path is not None:
-            values.pop(path, None)
-    return View(revision, values)
+    async def compare(self, tails: Callable[[], Awaitable[Tails]], period: float) -> None:
+        """Fail when *tails* get no answer, or are others and the stream tells nothing."""
+        missed = 0
+        while True:
+            await trio.sleep(period)
+            if await tails() == self._contents.tails():
+                missed = 0
+            elif missed == self._contents.revision:
+                raise self._failed("the stream tells nothing of what has changed")
+            else:
+                missed = self._contents.revision
 
 
 def _cancellation(result: Json) -> str:
@@ -306,14 +250,14 @@ def _cancellation(result: Json) -> str:
 
 
 def _expectation(path: str, revision: int) -> Json:
-    key = _coded(key_of(path))
+    key = coded(key_of(path))
     if revision == EXISTS:
         return {"key": key, "target": "VERSION", "result": "GREATER", "version": str(ABSENT)}
     return {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
 
 
 def _change(path: str, value: str | bytes | None, lease: int) -> Json:
-    key = _coded(key_of(path))
+    key = coded(key_of(path))
     if value is None:
         return {"request_delete_range": {"key": key}}
-    return {"request_put": {"key": key, "value": _coded(as_bytes(value)), "lease": str(lease)}}
+    return {"request_put": {"key": key, "value": coded(as_bytes(value)), "lease": str(lease)}}

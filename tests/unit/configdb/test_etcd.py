@@ -24,20 +24,33 @@ def changes(*events) -> dict:
     return {"header": {"revision": "9"}, "events": [{"kv": event} for event in events]}
 
 
-class Etcd(FakeEtcd):
-    """Replies by kind of request: *snapshots* and *streams* in turn; probes by *probe*."""
+def tails(*latest_and_count: tuple[int, int]) -> httpx.Response:
+    """What the own range and that of the children have."""
+    ranges = [
+        {"response_range": {"kvs": [{"mod_revision": str(latest)}], "count": str(count)}}
+        for latest, count in latest_and_count
+    ]
+    return httpx.Response(200, json={**OK, "responses": ranges})
 
-    def __init__(self, snapshots, streams, probe=None) -> None:
+
+TAILS_OF_FIRST = tails((0, 0), (1, 1))
+
+
+class Etcd(FakeEtcd):
+    """Replies by kind of request, in turn, the last one for ever."""
+
+    def __init__(self, snapshots, streams, probes=(TAILS_OF_FIRST,)) -> None:
         super().__init__(self.choose)
         self.snapshots = list(snapshots)
         self.streams = list(streams)
-        self.probe = probe
+        self.probes = list(probes)
 
     async def choose(self, request: httpx.Request):
-        if request.url.path == "/v3/kv/range":
-            return await self.probe() if self.probe else httpx.Response(200, json=OK)
         replies = self.snapshots if request.url.path == "/v3/kv/txn" else self.streams
-        return replies.pop(0) if len(replies) > 1 else replies[0]
+        if b"keys_only" in request.content:
+            replies = self.probes
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        return await reply() if callable(reply) else reply
 
     def starts(self) -> list[str]:
         asked = [
@@ -98,6 +111,7 @@ async def test_changes_are_applied_and_what_does_not_belong_is_left_out(autojump
                 {"events": [{"type": "DELETE", "kv": {"key": "MS9w", "mod_revision": "6"}}]},
             )
         ],
+        [tails((4, 1), (3, 2)), tails((4, 1), (3, 1)), tails((0, 0), (3, 1))],
     )
     assert await views(etcd, 4) == [
         Children(1, {"a": Versioned(b"1", 1)}, Versioned(b"own", 1)),
@@ -108,10 +122,25 @@ async def test_changes_are_applied_and_what_does_not_belong_is_left_out(autojump
     assert etcd.starts() == ['"2"}}', '"2"}}']
 
 
+async def test_a_view_waits_for_all_that_its_revision_has_changed(autojump_clock):
+    etcd = Etcd(
+        [snapshot(1, A1, own=[kv("1/p", "1", 1)])],
+        [streaming(*created(1), changes(A2), 1.0, changes(kv("1/p", "2", 2)))],
+        [tails((2, 1), (2, 1))],
+    )
+    began = trio.current_time()
+    assert (await views(etcd, 2))[1] == Children(2, {"a": Versioned(b"2", 2)}, Versioned(b"2", 2))
+    assert trio.current_time() - began >= 1
+    (first, last) = [
+        body["success"] for body in etcd.asked("/v3/kv/txn") if "keys_only" in str(body)
+    ]
+    assert {each["request_range"]["revision"] for each in (*first, *last)} == {"2"}
+
+
 async def test_a_silent_member_is_noticed_and_the_next_one_asked(autojump_clock):
     told = []
     streams = [streaming(*created(1)) for _ in "ab"]
-    etcd = Etcd([snapshot(1, A1)], streams, probe=trio.sleep_forever)
+    etcd = Etcd([snapshot(1, A1)], streams, probes=[trio.sleep_forever])
     database = EtcdDatabase(etcd.gateway("http://a:1", "http://b:1", timeout=3), probe_period=2)
     began = trio.current_time()
 
@@ -165,9 +194,11 @@ def test_a_watch_can_be_cancelled_at_every_step():
                 closed.set()
 
         def stream() -> httpx.Response:
-            return httpx.Response(200, stream=Closing(*created(1), 1.0, changes(B3), hang=False))
+            return httpx.Response(200, stream=Closing(*created(1), 1.0, changes(B3)))
 
-        etcd = Etcd([snapshot(1, A1), snapshot(1, A1)], [stream(), stream()])
+        etcd = Etcd(
+            [snapshot(1, A1), snapshot(1, A1)], [stream(), stream()], [tails((0, 0), (3, 2))]
+        )
         opened = False
         try:
             async with (
