@@ -111,13 +111,13 @@ class Meter:
 class Connector:
     """``queue-connector serve``, and what it says of itself."""
 
-    def __init__(self, config: Path, port: int) -> None:
+    def __init__(self, config: Path, port: int, *options: str) -> None:
         self._began = time.monotonic()
         self.log = config.with_suffix(".log")
         command = [sys.executable, "-m", "queue_connector", "serve", str(config)]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, "--device", DEVICE, "--port", str(port)],
+                [*command, "--device", DEVICE, "--port", str(port), *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

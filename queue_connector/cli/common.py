@@ -158,7 +158,7 @@ def configuration_of(device: str, consequence: str) -> QueueConnectorDescriptor:
 
 
 class DeviceCommand:
-    """A command of a running device, with a text as argument.
+    """A command of a running device, with a text as argument or with none.
 
     Calling it ends with status 1 when the device cannot be asked or refuses.
     """
@@ -168,7 +168,7 @@ class DeviceCommand:
         self._name = name
         self._proxy: Any = None
 
-    def __call__(self, argument: str) -> Any:
+    def __call__(self, argument: str | None = None) -> Any:
         tango = import_tango()
         try:
             if self._proxy is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .accounts import Part, parts_of, table
-from .common import DEFAULT_DEVICE, ask_device, failure, positive
+from .common import DEFAULT_DEVICE, DeviceCommand, ask_device, failure, positive
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -48,7 +48,14 @@ def add_to(commands: Commands, words: str) -> None:
         const="json",
         help="the same as --format json",
     )
-    statistics.add_argument(
+    how_often = statistics.add_mutually_exclusive_group()
+    how_often.add_argument(
+        "--reset",
+        action="store_true",
+        help="have the device count from zero, once that is printed; what comes in between is lost "
+        "to the counts",
+    )
+    how_often.add_argument(
         "--watch",
         type=positive,
         metavar="SECONDS",
@@ -61,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
     """Ask and print, once or again and again."""
     while True:
         status = _once(options)
+        if options.reset:
+            DeviceCommand(options.device, "ResetStatistics")()
         if options.watch is None or status:
             return status
         time.sleep(options.watch)

@@ -7,13 +7,14 @@ import datetime
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .common import DEFAULT_DEVICE, import_tango, positive, print_json
-from .top_table import KEYS, Row, Seen, lines, rows
+from .top_table import KEYS, RECENT, Row, Seen, lines, rows
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -28,8 +29,9 @@ def add_to(commands: Commands, words: str) -> None:
         "top",
         help=words,
         description="Watch the exchanges of running devices: state, data per second in and out, "
-        "what is in flight, queued, behind, dropped and failed, and how long ago the last datum "
-        f"came. Keys: {KEYS}. Where stdout is no terminal, the table is printed once.",
+        "what is in flight, queued, behind, dropped and failed, how long ago the last datum came, "
+        f"and how the rate out went lately. Keys: {KEYS}. "
+        "Where stdout is no terminal, the table is printed once.",
     )
     parser.add_argument(
         "devices",
@@ -73,6 +75,7 @@ class Watched:
         """Whether a device could not be asked the last time."""
         self._proxies: dict[str, Any] = {}
         self._seen: dict[str, Seen] = {}
+        self._recent: dict[tuple[str, str], deque[float]] = {}
 
     def look(self) -> list[Row]:
         """Ask all of them."""
@@ -84,7 +87,14 @@ class Watched:
             found += rows(self._seen.get(device), seen, clock)
             self._seen[device] = seen
             self.troubled |= bool(seen.trouble)
-        return found
+        return [self._with_recent(row) for row in found]
+
+    def _with_recent(self, row: Row) -> Row:
+        if row.rate_out is None:
+            return row
+        recent = self._recent.setdefault((row.device, row.exchange), deque(maxlen=RECENT))
+        recent.append(row.rate_out)
+        return attrs.evolve(row, recent=tuple(recent))
 
     def _ask(self, device: str) -> Seen:
         tango = import_tango()

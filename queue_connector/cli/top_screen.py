@@ -91,5 +91,7 @@ class _Screen:
         self._screen.erase()
         for number, line in enumerate([title, table[0], *table[1 + self._first :]][:height]):
             marked = number == 1
-            self._screen.addnstr(number, 0, line, width - 1, curses.A_REVERSE if marked else 0)
+            # A terminal that knows fewer characters shows "?" where they would end it.
+            written = line.encode(known := self._screen.encoding, "replace").decode(known)
+            self._screen.addnstr(number, 0, written, width - 1, curses.A_REVERSE if marked else 0)
         self._screen.refresh()

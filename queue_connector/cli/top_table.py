@@ -43,6 +43,8 @@ class Row:
     dropped: int | None = None
     failed: int | None = None
     age: float | None = None
+    recent: tuple[float, ...] = ()
+    """Data out per second at the last looks, the oldest first."""
 
 
 def _count(value: float | None) -> str:
@@ -76,6 +78,10 @@ COLUMNS: Sequence[tuple[str, str, Callable[[Any], str]]] = (
 )
 """Head, key of `Row`, and how a value is written."""
 
+RECENT = 20
+"""Looks whose rates are drawn."""
+
+_LEVELS = "▁▂▃▄▅▆▇█"
 _WIDEST = 60
 _TEXTS = 2  # columns from the left that hold texts
 
@@ -136,6 +142,12 @@ def _per_second(key: str, ledger: Json, earlier: Json | None, span: float) -> fl
     return float((ledger[key] - earlier[key]) / span)
 
 
+def _drawn(rates: Sequence[float]) -> str:
+    """A character for each, as high as it is beside the highest."""
+    most = max(rates, default=0.0) or 1.0
+    return "".join(_LEVELS[round((len(_LEVELS) - 1) * rate / most)] for rate in rates)
+
+
 def arranged(found: Sequence[Row], by: str, *, reverse: bool, only: str = "") -> list[Row]:
     """Those whose name or state has *only* in it, sorted; what is not known comes last."""
     wanted = [each for each in found if only.lower() in f"{each.exchange} {each.state}".lower()]
@@ -145,13 +157,20 @@ def arranged(found: Sequence[Row], by: str, *, reverse: bool, only: str = "") ->
 
 
 def lines(shown: Sequence[Row], *, devices: bool) -> list[str]:
-    """A head, and a line for each row; with *devices*, whose it is, where there are several."""
+    """A head, and a line for each row; with *devices*, whose it is, where there are several.
+
+    The rates of several looks are drawn at the end of each line.
+    """
     heads = [head for head, _, _ in COLUMNS]
     cells = [[write(getattr(each, key)) for _, key, write in COLUMNS] for each in shown]
     if devices:
         heads.insert(0, "device")
         for row, each in zip(cells, shown, strict=True):
             row.insert(0, texts.name(each.device))
+    if any(len(each.recent) > 1 for each in shown):
+        heads.append("out/s lately".ljust(RECENT))
+        for row, each in zip(cells, shown, strict=True):
+            row.append(_drawn(each.recent).ljust(RECENT))
     count = _TEXTS + devices
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(heads, *cells, strict=True)]
     return [

@@ -116,6 +116,18 @@ def test_top_tells_which_device_cannot_be_asked(device):
     assert found[2]["state"].startswith("cannot be asked: ")
 
 
+def test_statistics_are_printed_and_then_reset(device):
+    before = json.loads(told("statistics", device.device_name, "--json").stdout)
+    done = told("statistics", device.device_name, "--json", "--reset")
+    assert (done.returncode, done.stderr) == (0, "")
+    printed, after = json.loads(done.stdout), device.statistics()
+    for name, ledger in before.items():
+        assert after[name]["received"] < ledger["received"] <= printed[name]["received"]
+    assert told("statistics", device.device_name, "--reset", "--watch", "1").returncode == 2
+    done = told("statistics", "tango://127.0.0.1:1/a/b/c#dbase=no", "--reset")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 class Terminal:
     """A command in a terminal of its own, and what stands on its screen."""
 
@@ -166,6 +178,8 @@ def test_top_is_live_on_a_terminal_and_obeys_its_keys(device):
     try:
         eventually(lambda: sees("2 of 2 by exchange", "exchange", "default[0]"), 30, terminal.lines)
         eventually(lambda: "-" not in terminal.lines()[2].split()[2:4], 30, terminal.lines)
+        eventually(lambda: {*terminal.lines()[2]} & {*"▆▇█"}, 30, terminal.lines)
+        assert terminal.lines()[1].endswith("out/s lately")
         terminal.press("ssr")  # by rate, the smallest first
         start = "2 of 2 by in/s"
         eventually(lambda: sees(start, "exchange", "default[1]", "default[0]"), 10, terminal.lines)
