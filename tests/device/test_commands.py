@@ -1,4 +1,4 @@
-"""Every command of the tool as a process: misuse, silent peers, Ctrl-C, a terminal that is closed.
+"""Every command of the tool as a process: misuse, silent peers, Ctrl-C, an output that is closed.
 
 The commands are those that the parser knows, so that a new one without a row here fails.
 """
@@ -21,7 +21,9 @@ import psutil
 import pytest
 
 from queue_connector import cli
+from tests.device.connector import connector
 from tests.device.processes import TOOL, process
+from tests.device.servers import ROOT
 from tests.support.waiting import eventually
 
 COMMAND = [sys.executable, "-c", TOOL]
@@ -71,6 +73,12 @@ OPENAT = "257 "
 
 CUT_OFF = {"serve": (0,), "run": (1,), "demo": (1,), "top": (1, 129)}
 """Statuses where the terminal has gone: 1 of what has ended in order, and cannot sum it up."""
+
+PRINTING = [
+    *("schema", "init", "validate {file}", "doctor {file}", "graph {file}", "test {tests}"),
+    *("statistics {device}", "explain {device}", "top {device}", "tap {device} default[0] -n 1"),
+    *("graph --running {device}", "plan --device {device} {file}"),
+]
 
 AT_ONCE = 4
 
@@ -212,6 +220,35 @@ def test_a_signal_in_the_middle_ends_it_soon(tmp_path, names, number, under):
             status = running.ends(20)
             assert status == (0 if name in STREAMING else 128 + number), (name, status, running.err)
             assert "Traceback" not in running.err, running.err
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    source = {"type": "InMemorySource", "data": [*range(6000)], "delay": 0.02}
+    sink = {"type": "TangoLocalAttributeSink", "attribute_name": "number"}
+    exchange = {"dtype": "int64", "source": source, "sink": sink}
+    with connector(tmp_path_factory.mktemp("device"), {"exchanges": [exchange]}) as running:
+        yield running.device_name
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_an_output_that_cannot_be_written_is_told_without_a_traceback(tmp_path, counting, words):
+    (tmp_path / "file.json").write_text("{}")
+    tests = ROOT / "docs/how-to/tests/dish-pointings.json"
+    paths = {"file": tmp_path / "file.json", "tests": tests, "device": counting}
+    command = [*COMMAND, *(word.format(**paths) for word in words.split())]
+    told = partial(subprocess.run, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    with open("/dev/full", "w") as full:
+        done = told(command, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "queue-connector: cannot write the output: No space left on device\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = told(command, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+    done = told(["bash", "-c", 'exec "$@" >&- 2>&- <&-', "bash", *command])
+    assert done.returncode == 0
 
 
 class Session:

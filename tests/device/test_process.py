@@ -435,22 +435,6 @@ def test_a_server_that_cannot_listen_says_so_without_a_traceback(tmp_path):
             assert "Traceback" not in running.err
 
 
-@pytest.mark.parametrize("arguments", [["schema"], ["validate", "{empty}"]])
-def test_an_output_that_cannot_be_written_is_told_without_a_traceback(empty, arguments):
-    arguments = [argument.replace("{empty}", empty) for argument in arguments]
-    with open("/dev/full", "w") as full:
-        done = run(*arguments, stdout=full, stderr=subprocess.PIPE, capture_output=False)
-    assert done.returncode == 1
-    assert done.stderr == "queue-connector: cannot write the output: No space left on device\n"
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = run(*arguments, stdout=writing, stderr=subprocess.PIPE, capture_output=False)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
-    done = run(*arguments, under=["bash", "-c", 'exec "$@" >&- 2>&- <&-', "bash"])
-    assert done.returncode == 0
-
-
 def test_a_demonstration_that_cannot_be_shown_says_so_without_a_traceback():
     with open("/dev/full", "w") as full:
         done = run(

@@ -83,7 +83,8 @@ def _drawn(language: str, descriptor: QueueConnectorDescriptor, device: str) -> 
     if language == "json":
         return json.dumps(sketch.as_json(descriptor, device), indent=2) + "\n"
     if language == "text":
-        return "".join(f"{texts.printable(line)}\n" for line in sketch.lines(descriptor, device))
+        lines = [*sketch.lines(descriptor, device)] or ["nothing is configured"]
+        return "".join(f"{texts.printable(line)}\n" for line in lines)
     if language == "mermaid":
         return "".join(f"{line}\n" for line in mermaid.lines(chart(descriptor, device)))
     return graphviz.picture(chart(descriptor, device), language)
