@@ -170,7 +170,7 @@ class Connector:
 
         values = self.supervisor.operations.last_values
         found = pages(self._name, self.snapshot, present, values)
-        self._http = HttpServer("metrics", host, port, found, self.changed)
+        self._http = HttpServer("status page and metrics", host, port, found, self.changed)
         self._nursery.start_soon(self._http.run)
 
     # -- the configuration database ----------------------------------------------------------------

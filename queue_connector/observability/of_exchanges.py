@@ -130,7 +130,12 @@ _COUNTS = (
 
 
 def _told(
-    key: str, doc: str, scope: _Scope, number: Callable[[Any], float] = float, name: str = ""
+    key: str,
+    doc: str,
+    scope: _Scope,
+    number: Callable[[Any], float] = float,
+    name: str = "",
+    kind: Kind = GaugeMetricFamily,
 ) -> Family:
     """A key of the condition of each source or sink, as a number."""
 
@@ -141,9 +146,7 @@ def _told(
                 yield labels, number(value)
 
     doc = doc.format(whose=scope.whose)
-    return Family(
-        f"{PREFIX}{scope.prefix}{name or key}", GaugeMetricFamily, doc, scope.labels, samples
-    )
+    return Family(f"{PREFIX}{scope.prefix}{name or key}", kind, doc, scope.labels, samples)
 
 
 def _timestamp(written: str) -> float:
@@ -169,6 +172,14 @@ _CONDITIONS: tuple[Family, ...] = (
     _told("end_offset", "Where the topic of {whose} ends, over its partitions.", _SOURCE),
     _told("lag", "Messages in the topic of {whose} that it has not handed over yet.", _SOURCE),
     _told("pending", "Subscriptions of {whose} that are not there yet.", _SOURCE),
+    _told("partitions", "Partitions of a shared topic that {whose} reads now.", _SOURCE),
+    _told(
+        "rebalances",
+        "How often the partitions of a shared topic were shared out anew, as {whose} saw it.",
+        _SOURCE,
+        name="rebalances_total",
+        kind=CounterMetricFamily,
+    ),
 )
 
 

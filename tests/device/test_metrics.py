@@ -171,7 +171,9 @@ def test_a_port_that_is_taken_is_told_and_costs_no_stream(tmp_path, port, client
         other.listen()
         running = stack.enter_context(serving(tmp_path, config(endless()), port))
         proxy = running.proxy()
-        told = f"metrics: cannot listen at {HOST} port {port}: Address already in use"
+        told = (
+            f"status page and metrics: cannot listen at {HOST} port {port}: Address already in use"
+        )
         eventually(lambda: told in proxy.Status())
         assert told in running.log()
         eventually(lambda: proxy.State() == DevState.ON)

@@ -36,6 +36,8 @@ PART = {
         "end_offset": 40,
         "lag": 12,
         "pending": 3,
+        "partitions": 4,
+        "rebalances": 2,
     },
 }
 WELL = {"connected": True, "waiting_for": "", "since": "", "error": "", "last_datum": ""}
@@ -110,6 +112,8 @@ def test_the_condition_of_each_source_and_sink_is_told_in_numbers():
         ("source", "end_offset"): 40,
         ("source", "lag"): 12,
         ("source", "pending"): 3,
+        ("source", "partitions"): 4,
+        ("source", "rebalances_total"): 2,
         ("sink", "connected"): 1,
         ("sink", "waiting"): 0,
         ("sink", "last_datum_timestamp_seconds"): 0,
