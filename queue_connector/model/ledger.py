@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -252,6 +253,23 @@ class Account:
             self.on_settled(batch)
 
 
+class _Sum:
+    """Of a ledger, the sum of the counts of this name over its sources."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._count = attrgetter(name)
+
+    def __get__(self, ledger: Ledger, _owner: type) -> int:
+        return sum(map(self._count, ledger.sources))
+
+
+def _together(counted: Iterable[Counter[str]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for each in filter(None, counted):
+        found.update(each)
+    return found
+
+
 class Ledger:
     """The accounts of an exchange; its counts are the sums of those of its sources."""
 
@@ -261,50 +279,30 @@ class Ledger:
         self.sources = tuple(Account(name, latency=self.latency) for name in sources)
         self.sinks = tuple(map(Account, sinks))
 
-    @property
-    def received(self) -> int:
-        """What the sources handed over, and what they had to refuse or drop."""
-        return sum(account.received for account in self.sources)
-
-    @property
-    def delivered(self) -> int:
-        """What every sink has accepted."""
-        return sum(account.delivered for account in self.sources)
-
-    @property
-    def filtered(self) -> int:
-        """What a pipe has left out."""
-        return sum(account.filtered for account in self.sources)
-
-    @property
-    def failed(self) -> int:
-        """What could not be used."""
-        return sum(account.failed for account in self.sources)
-
-    @property
-    def skipped(self) -> int:
-        """What could not be used and was left out."""
-        return sum(account.skipped for account in self.sources)
-
-    @property
-    def dead_lettered(self) -> int:
-        """What could not be used and was set aside."""
-        return sum(account.dead_lettered for account in self.sources)
+    received = _Sum()
+    """What the sources handed over, and what they had to refuse or drop."""
+    delivered = _Sum()
+    """What every sink has accepted."""
+    filtered = _Sum()
+    """What a pipe has left out."""
+    failed = _Sum()
+    """What could not be used."""
+    skipped = _Sum()
+    """What could not be used and was left out."""
+    dead_lettered = _Sum()
+    """What could not be used and was set aside."""
+    in_flight = _Sum()
+    """Data of the sources that are in a buffer, a pipe or a sink."""
 
     @property
     def dropped(self) -> Counter[str]:
         """What was dropped, by reason."""
-        return sum((account.dropped for account in self.sources), Counter())
+        return _together(account.dropped for account in self.sources)
 
     @property
     def upstream(self) -> Counter[str]:
         """Trouble before the sources."""
-        return sum((account.upstream for account in self.sources), Counter())
-
-    @property
-    def in_flight(self) -> int:
-        """Data of the sources that are in a buffer, a pipe or a sink."""
-        return sum(account.in_flight for account in self.sources)
+        return _together(account.upstream for account in self.sources)
 
     @property
     def balanced(self) -> bool:

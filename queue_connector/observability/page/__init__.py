@@ -5,7 +5,7 @@ that is shown. They are made once for all who look, and for nobody when nobody d
 
 * safe      the document brings its script and its style, known by their hashes; nothing else is let
             in, from nowhere, and what a configuration or a peer has named is only ever text
-* bounded   an event is made every `PERIOD` seconds, or as seldom as it takes to cost a twentieth of
+* bounded   an event is made every `PERIOD` seconds, or as seldom as it takes to cost a fiftieth of
             the loop's time at most; it tells of `MAX_EXCHANGES` exchanges
 * source    HTML Living Standard, "Server-sent events"; W3C, Content Security Policy Level 3
 """
@@ -32,7 +32,7 @@ from .drawing import drawn
 PERIOD = 0.5
 """Seconds between two events for a page that is open."""
 
-SHARE = 20
+SHARE = 50
 """So many times as long as it took to make an event, the next one is not made."""
 
 MAX_EXCHANGES = 600
