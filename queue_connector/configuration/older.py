@@ -24,6 +24,8 @@ from ..model.option import step
 _KEYS = ("source", "pipe", "sink")
 _KAFKA = ("KafkaConsumerSource", "KafkaProducerSink")
 _JSON_SCATTER = "TangoJsonScatterAttributeSink"
+_DEPTH = 6
+"""Levels down to what stands in a source: document, groups, group, exchange, sources, source."""
 
 
 def exchanges(value: object) -> Iterator[tuple[str, object]]:
@@ -42,73 +44,60 @@ def exchanges(value: object) -> Iterator[tuple[str, object]]:
 
 def in_present_words(value: object) -> tuple[object, list[ConfigWarning]]:
     """A configuration in today's words, and what was written in older ones; of any value."""
-    warnings: list[ConfigWarning] = []
-    made = {
-        path: _exchange(item, path, warnings)
-        for path, item in exchanges(value)
+    made = _copied(value, _DEPTH)
+    warnings = [
+        warning
+        for path, item in exchanges(made)
         if isinstance(item, dict)
-    }
-    if not isinstance(value, dict) or not warnings:
-        return value, warnings
-    return {**value, "exchanges": _put_in(value["exchanges"], made)}, warnings
+        for warning in _renew(item, path)
+    ]
+    return made if warnings else value, warnings
 
 
-def _put_in(written: Any, made: dict[str, dict[Any, Any]], prefix: str = "$.exchanges") -> Any:
-    """Exchanges, or groups of them, with those that were made in their places."""
-    if isinstance(written, dict):
-        return {
-            key: _put_in(items, made, prefix + step(str(key))) for key, items in written.items()
-        }
-    if not isinstance(written, list):
-        return written
-    return [made.get(prefix + step(index), item) for index, item in enumerate(written)]
+def _copied(value: Any, depth: int) -> Any:
+    """The same, and so many levels of it are new."""
+    if depth and isinstance(value, dict):
+        return {key: _copied(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list):
+        return [_copied(item, depth - 1) for item in value]
+    return value
 
 
-def _exchange(item: dict[Any, Any], path: str, warnings: list[ConfigWarning]) -> dict[Any, Any]:
-    was_json = item.get("dtype") == "json" and any(
-        part.get("type") == _JSON_SCATTER for _, part in _parts(item, "sink")
+def _renew(exchange: dict[Any, Any], path: str) -> Iterator[ConfigWarning]:
+    parts = [
+        (f"{path}.{key}{where}", part) for key in _KEYS for where, part in _parts(exchange.get(key))
+    ]
+    sinks = (part for _, part in _parts(exchange.get("sink")))
+    was_json = exchange.get("dtype") == "json" and any(
+        sink.get("type") == _JSON_SCATTER for sink in sinks
     )
-    made = dict(item)
     if was_json:
-        warnings.append(_warning(f"{path}.dtype", "'json'", "'object'"))
-        made["dtype"] = "object"
-    for key in _KEYS:
-        parts = {
-            where: _part(part, f"{path}.{key}{where}", warnings, was_json=was_json)
-            for where, part in _parts(item, key)
-        }
-        if isinstance(item.get(key), list):
-            made[key] = [parts.get(step(i), part) for i, part in enumerate(item[key])]
-        elif parts:
-            made[key] = parts[""]
-    return made
+        yield _warning(f"{path}.dtype", "'json'", "'object'")
+        exchange["dtype"] = "object"
+    for where, part in parts:
+        yield from _renew_part(part, where, was_json=was_json)
 
 
-def _parts(item: dict[Any, Any], key: str) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The objects at a key, one or a list of them, each with its place."""
-    found = item.get(key)
-    for where, part in (
-        ((step(index), part) for index, part in enumerate(found))
+def _parts(found: object) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The objects among what stands at a key, one or a list of them, each with its place."""
+    placed = (
+        [(step(index), part) for index, part in enumerate(found)]
         if isinstance(found, list)
-        else (("", found),)
-    ):
-        if isinstance(part, dict):
-            yield where, part
+        else [("", found)]
+    )
+    yield from ((where, part) for where, part in placed if isinstance(part, dict))
 
 
-def _part(
-    part: dict[Any, Any], path: str, warnings: list[ConfigWarning], *, was_json: bool
-) -> dict[Any, Any]:
-    made, written = dict(part), part.get("type")
+def _renew_part(part: dict[Any, Any], path: str, *, was_json: bool) -> Iterator[ConfigWarning]:
+    written = part.get("type")
     if (current := _current(written)) is not None:
-        warnings.append(_warning(f"{path}.type", repr(written), repr(current)))
+        yield _warning(f"{path}.type", repr(written), repr(current))
     if written in _KAFKA and "format" in part and "encoding" not in part:
-        warnings.append(_warning(f"{path}.format", "the key 'format'", "the key 'encoding'"))
-        made["encoding"] = made.pop("format")
-    if was_json and written == "KafkaConsumerSource" and made.get("encoding") in (None, "utf-8"):
-        warnings.append(_warning(f"{path}.encoding", "'utf-8' for JSON", "'json'"))
-        made["encoding"] = "json"
-    return made
+        yield _warning(f"{path}.format", "the key 'format'", "the key 'encoding'")
+        part["encoding"] = part.pop("format")
+    if was_json and written == "KafkaConsumerSource" and part.get("encoding") in (None, "utf-8"):
+        yield _warning(f"{path}.encoding", "'utf-8' for JSON", "'json'")
+        part["encoding"] = "json"
 
 
 def _current(written: object) -> str | None:
