@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..demo.routes import MOST_DISHES
 from ..runtime.process import signals_held
-from .common import failure, positive
+from .common import failure, port, positive
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -29,6 +29,13 @@ def add_to(commands: Commands, words: str) -> None:
     )
     demo.add_argument("--dishes", type=_dishes, default=4, metavar="N", help="%(default)s")
     demo.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of each dish: 10")
+    demo.add_argument(
+        "--metrics-port",
+        type=port,
+        default=0,
+        metavar="PORT",
+        help="serve the connector's status page and metrics at this port; none unless given",
+    )
     demo.set_defaults(run=run)
 
 
@@ -41,7 +48,13 @@ def run(options: argparse.Namespace) -> int:
         directory = Path(tempfile.mkdtemp(prefix="queue-connector-demo-"))
     except OSError as error:
         failure(f"nowhere to keep the logs of the demonstration: {error.strerror}; set TMPDIR")
-    return run_demo(directory, seconds=options.seconds, dishes=options.dishes, rate=options.rate)
+    return run_demo(
+        directory,
+        seconds=options.seconds,
+        dishes=options.dishes,
+        rate=options.rate,
+        metrics_port=options.metrics_port,
+    )
 
 
 def _dishes(text: str) -> int:

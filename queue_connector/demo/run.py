@@ -47,14 +47,17 @@ KILLED = 130
 LOOK = 0.05  # s between two looks at what is awaited
 
 
-def run_demo(directory: Path, *, seconds: float | None, dishes: int, rate: float) -> int:
+def run_demo(
+    directory: Path, *, seconds: float | None, dishes: int, rate: float, metrics_port: int = 0
+) -> int:
     """Run it for *seconds* or until Ctrl-C, with pointings at *rate* Hz; return the exit status.
 
-    The logs are in *directory*, which goes with them unless something went wrong.
+    The logs are in *directory*, which goes with them unless something went wrong. The connector
+    serves its status page at *metrics_port*, if that is not 0.
     """
     keep = True
     try:
-        status = trio.run(Demo(directory, seconds, dishes, rate).run)
+        status = trio.run(Demo(directory, seconds, dishes, rate, metrics_port).run)
         keep = status == 1
     except BaseExceptionGroup as errors:
         # The reader of our output has gone, e.g. ``| head``.
@@ -83,10 +86,13 @@ class Cast:
 class Demo:
     """One run; its logs go to *directory*."""
 
-    def __init__(self, directory: Path, seconds: float | None, dishes: int, rate: float) -> None:
+    def __init__(
+        self, directory: Path, seconds: float | None, dishes: int, rate: float, metrics_port: int
+    ) -> None:
         self._directory = directory
         self._seconds = math.inf if seconds is None else seconds
         self._rate = rate
+        self._metrics_port = metrics_port
         self._dishes = first_dishes(dishes)
         self._tally = Tally(self._dishes)
         self._view = View(sys.stdout, self._tally)
@@ -143,7 +149,10 @@ class Demo:
                 await cast.pipeline.say("start")
                 await cast.dishes.command("Track")
                 took = trio.current_time() - began
-                self._view.say(f"Streaming after {took:.1f} s; the connector is {address}\n")
+                self._view.say(f"Streaming after {took:.1f} s; the connector is {address}")
+                if self._metrics_port:
+                    self._view.say(f"Its status page is http://127.0.0.1:{self._metrics_port}/")
+                self._view.say()
                 await self._watch(cast, telescope)
                 await self._wind_down(cast)
             except BaseException:
@@ -174,7 +183,11 @@ class Demo:
         file = self._directory / "configuration.json"
         text = json.dumps(configuration(self._dishes, port, servers), indent=2)
         await trio.Path(file).write_text(text)
-        server = await children.start("connector", "-m", "queue_connector", "serve", str(file))
+        server = await children.start(
+            "connector",
+            *("-m", "queue_connector", "serve", str(file)),
+            *("--metrics-port", str(self._metrics_port)),
+        )
         dishes = Dishes(dish_server, port, self._dishes)
         connector = Connector(server, await server.first_line(START_TIME))
         cast = Cast(broker, dish_server, pipeline, server, dishes, connector)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from queue_connector.demo.dishes import tai_seconds
 from queue_connector.demo.pipeline import Calibration
 from queue_connector.demo.routes import Dish, configuration, first_dishes
 from queue_connector.demo.tally import Tally
+from tests.device.servers import free_port
 
 TIMEOUT = 40
 
@@ -133,6 +135,16 @@ def test_ctrl_c_stops_in_order_and_sums_up(start: Start):
         assert demo.leaves_nobody()
     assert len(ledgers(demo.text)) == 4
     assert "All counts agree" in demo.text
+
+
+def test_it_says_where_the_status_page_of_the_connector_is(start: Start):
+    port = free_port()
+    with start(f"--metrics-port={port}") as demo:
+        demo.prints(f"Its status page is http://127.0.0.1:{port}/")
+        page = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+        assert "<title>Queue Connector</title>" in page.text
+        demo.interrupt()
+        assert demo.ends() == 0
 
 
 def test_a_second_ctrl_c_ends_everything_at_once(start: Start):
