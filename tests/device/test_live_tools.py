@@ -1,27 +1,19 @@
 """``tap`` and ``top`` as processes, and ``top`` in a terminal emulator, on real devices."""
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
 
-import pyte
 import pytest
 
 from tests.device.connector import connector
 from tests.device.servers import ROOT
 from tests.device.test_device import DevState, config, endless
+from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
 TOOL = [sys.executable, "-m", "queue_connector"]
-ROWS, WIDTH = 12, 150
 
 
 @pytest.fixture(scope="module")
@@ -128,48 +120,9 @@ def test_statistics_are_printed_and_then_reset(device):
     assert (done.returncode, done.stdout) == (1, "")
 
 
-class Terminal:
-    """A command in a terminal of its own, and what stands on its screen."""
-
-    def __init__(self, *arguments):
-        self.screen = pyte.Screen(WIDTH, ROWS)
-        self._stream = pyte.ByteStream(self.screen)
-        self._master, ends = pty.openpty()
-        fcntl.ioctl(ends, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, WIDTH, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-        self._process = subprocess.Popen(
-            [*TOOL, *arguments], cwd=ROOT, env=environment, stdin=ends, stdout=ends, stderr=ends
-        )
-        os.close(ends)
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self):
-        with contextlib.suppress(OSError):  # the other end was closed
-            while data := os.read(self._master, 65536):
-                self._stream.feed(data)
-
-    def press(self, keys):
-        os.write(self._master, keys.encode())
-
-    def lines(self):
-        return [line.rstrip() for line in self.screen.display]
-
-    def kill(self):
-        if self._process.poll() is None:
-            self._process.kill()
-            self.end()
-
-    def end(self):
-        """The exit status."""
-        status = self._process.wait(20)
-        self._reader.join(10)
-        os.close(self._master)
-        return status
-
-
 def test_top_is_live_on_a_terminal_and_obeys_its_keys(device):
-    terminal = Terminal("top", device.device_name, "--interval", "0.3")
+    command = [*TOOL, "top", device.device_name, "--interval", "0.3"]
+    terminal = Terminal(command, rows=12, columns=150)
 
     def sees(*starts):
         lines = terminal.lines()
