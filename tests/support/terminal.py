@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import os
 import pty
@@ -13,10 +14,29 @@ import termios
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Screen(pyte.Screen):
+    """With what pyte lacks: the alternate screen, after which stands again what stood before."""
+
+    ALTERNATE = 1049
+
+    def set_mode(self, *modes: int, **options: Any) -> None:
+        super().set_mode(*modes, **options)
+        if self.ALTERNATE in modes:
+            self._before = copy.deepcopy(self.buffer), copy.copy(self.cursor)
+            self.erase_in_display(2)
+
+    def reset_mode(self, *modes: int, **options: Any) -> None:
+        super().reset_mode(*modes, **options)
+        if self.ALTERNATE in modes:
+            self.buffer, self.cursor = self._before
+            self.dirty.update(range(self.lines))
 
 
 class Terminal:
@@ -29,7 +49,7 @@ class Terminal:
         columns: int,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self._lock = threading.Lock()
         self._master, ends = pty.openpty()
