@@ -7,6 +7,7 @@ RATE ?= 1000
 FAULTS ?= 1
 RUNS ?= 5
 CASES ?=
+PICTURES ?= docs/pictures
 
 BIN := .venv/bin
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
@@ -23,7 +24,7 @@ DEMO_ARGS := --seconds $(SECONDS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install helm browser graphviz demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
+.PHONY: help install helm browser graphviz pictures demo test test-services test-faults test-schedules faults-table soak bench lint types docs format schema clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -53,6 +54,9 @@ browser: ## Install Chromium for the tests of the status page, unless it is ther
 graphviz: ## Install Graphviz for the tests of pictures, unless it is there; needs root and apt
 	@command -v dot > /dev/null || { \
 	  apt-get update -qq && apt-get install -y -qq graphviz > /dev/null; }
+
+pictures: $(STAMP) ## Make the pictures of the docs anew, of what runs; needs Chromium; PICTURES=docs/pictures
+	$(BIN)/python -m pictures $(PICTURES)
 
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
