@@ -14,7 +14,7 @@ release = version = _project["project"]["version"]
 
 extensions = ["myst_parser", "registry_tables"]
 exclude_patterns = ["_ext"]
-myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "html_image"]
 myst_heading_anchors = 3
 smartquotes = False  # two quotes in a table are an empty text
 

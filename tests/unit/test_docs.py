@@ -172,6 +172,25 @@ def test_every_link_to_a_file_finds_it(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_picture_is_shown_with_words_and_small_enough():
+    there = {file: file.stat().st_size for file in (DOCS / "pictures").iterdir()}
+    shown = set()
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        images = re.findall(r"^!\[(.*)\]\((.*)\)$", text, re.M)
+        images += [
+            (words, file)
+            for file, words in re.findall(r'^<img src="(\S+)" .*alt="(.*)">$', text, re.M)
+        ]
+        assert len(images) == text.count("![") + text.count("<img ")
+        for words, file in images:
+            assert len(words) > 20, file
+            assert (page.parent / file).exists(), file
+            shown.add((page.parent / file).resolve())
+    assert {*there} <= shown
+    assert max(there.values()) < 500_000
+
+
 def test_the_reference_has_every_descriptor_with_every_key():
     made = generator()
     families = ["outermost", "sources", "pipes", "sinks", "policies"]
