@@ -110,7 +110,9 @@ async def test_subscriptions_carry_events_and_the_current_value():
 
         async def arrival(count):
             with trio.move_on_after(15):
-                while exchange.ledger.delivered < count:  # noqa: ASYNC110
+                while not (
+                    exchange.ledger.delivered >= count and identical(arrived[-1], sent[count - 1])
+                ):
                     await trio.sleep(0.005)
 
         await send(sent[0])
@@ -122,7 +124,10 @@ async def test_subscriptions_carry_events_and_the_current_value():
                 await send(value)
             await arrival(len(sent))
             exchange.request_stop()
-        if len(arrived) == len(sent) and all(map(identical, arrived, sent)):
+        # The event of what was sent first may come, too, beside what is read at the subscription.
+        twice = len(arrived) == len(sent) + 1 and identical(*arrived[:2])
+        found = arrived[twice:]
+        if len(found) == len(sent) and all(map(identical, found, sent)):
             return ""
         return f"found {arrived!r}, expected {sent!r}"
 

@@ -27,6 +27,7 @@ def young_machine():
 def test_attributes_come_and_go_on_a_machine_that_was_started_a_minute_ago(tmp_path):
     with connector(tmp_path, {}, wrapper=young_machine()) as running:
         proxy = running.proxy()
+        proxy.set_timeout_millis(10_000)  # where several people test at once
         for name in ("one", "two", "three"):
             proxy.Configure(json.dumps(config(memory([1], name))))
             proxy.Init()

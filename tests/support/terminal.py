@@ -39,6 +39,11 @@ class Screen(pyte.Screen):
             self.dirty.update(range(self.lines))
 
 
+def _ours() -> dict[str, str]:
+    """Our environment without the size of our terminal, which goes before that of another."""
+    return {key: text for key, text in os.environ.items() if key not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """*command* on a terminal of *rows* and *columns*, with its session and Ctrl-C."""
 
@@ -57,7 +62,7 @@ class Terminal:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**(environment or os.environ), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+            env={**(environment or _ours()), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
             stdin=ends,
             stdout=ends,
             stderr=ends,
