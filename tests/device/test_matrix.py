@@ -110,7 +110,7 @@ async def test_subscriptions_carry_events_and_the_current_value():
 
         async def arrival(count):
             with trio.move_on_after(15):
-                while not (
+                while not (  # noqa: ASYNC110
                     exchange.ledger.delivered >= count and identical(arrived[-1], sent[count - 1])
                 ):
                     await trio.sleep(0.005)
