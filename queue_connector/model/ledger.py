@@ -253,56 +253,52 @@ class Account:
             self.on_settled(batch)
 
 
-class _Sum:
-    """Of a ledger, the sum of the counts of this name over its sources."""
-
-    def __set_name__(self, _owner: type, name: str) -> None:
-        self._count = attrgetter(name)
-
-    def __get__(self, ledger: Ledger, _owner: type) -> int:
-        return sum(map(self._count, ledger.sources))
+def _sum(name: str) -> Any:
+    """A property of a ledger: this count of all its sources together."""
+    count = attrgetter(name)
+    return property(lambda ledger: sum(map(count, ledger.sources)))
 
 
-def _together(counted: Iterable[Counter[str]]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for each in filter(None, counted):
-        found.update(each)
-    return found
+def _sums(name: str) -> Any:
+    """The same of counts by reason."""
+    counts = attrgetter(name)
+
+    def found(ledger: Ledger) -> Counter[str]:
+        together: Counter[str] = Counter()
+        for each in filter(None, map(counts, ledger.sources)):
+            together.update(each)
+        return together
+
+    return property(found)
 
 
 class Ledger:
     """The accounts of an exchange; its counts are the sums of those of its sources."""
+
+    received: int = _sum("received")
+    """What the sources handed over, and what they had to refuse or drop."""
+    delivered: int = _sum("delivered")
+    """What every sink has accepted."""
+    filtered: int = _sum("filtered")
+    """What a pipe has left out."""
+    failed: int = _sum("failed")
+    """What could not be used."""
+    skipped: int = _sum("skipped")
+    """What could not be used and was left out."""
+    dead_lettered: int = _sum("dead_lettered")
+    """What could not be used and was set aside."""
+    dropped: Counter[str] = _sums("dropped")
+    """What was dropped, by reason."""
+    upstream: Counter[str] = _sums("upstream")
+    """Trouble before the sources."""
+    in_flight: int = _sum("in_flight")
+    """Data of the sources that are in a buffer, a pipe or a sink."""
 
     def __init__(self, sources: Sequence[str] = ("",), sinks: Sequence[str] = ("",)) -> None:
         """An account for each of these names."""
         self.latency = Latency()
         self.sources = tuple(Account(name, latency=self.latency) for name in sources)
         self.sinks = tuple(map(Account, sinks))
-
-    received = _Sum()
-    """What the sources handed over, and what they had to refuse or drop."""
-    delivered = _Sum()
-    """What every sink has accepted."""
-    filtered = _Sum()
-    """What a pipe has left out."""
-    failed = _Sum()
-    """What could not be used."""
-    skipped = _Sum()
-    """What could not be used and was left out."""
-    dead_lettered = _Sum()
-    """What could not be used and was set aside."""
-    in_flight = _Sum()
-    """Data of the sources that are in a buffer, a pipe or a sink."""
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What was dropped, by reason."""
-        return _together(account.dropped for account in self.sources)
-
-    @property
-    def upstream(self) -> Counter[str]:
-        """Trouble before the sources."""
-        return _together(account.upstream for account in self.sources)
 
     @property
     def balanced(self) -> bool:
