@@ -23,6 +23,7 @@ from ..model.errors import ConfigError, Fault, leaves
 from ..runtime.backoff import Backoff
 from .children import MAX_SURPRISE
 from .holding import Holding, Terms
+from .reporting import Reporting
 
 MAX_PAUSE = 2.0
 """Seconds before what ended by surprise begins again, at most."""
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 
 class Following(abc.ABC):
     """Follows a part of a database, which *name* tells to people, and tells it how all is."""
+
+    _reporting: Reporting
+    """What tells it."""
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class Following(abc.ABC):
             lines.append(f"{self._name}: not watched: {problem}")
         recent = trio.current_time() - SETTLED
         lines += [told for when, told in self._surprises.values() if when > recent]
-        return [*lines, *self._holding.problems, *self._telling_problems()]
+        return [*lines, *self._holding.problems, *self._reporting.problems]
 
     @property
     def held(self) -> bool:
@@ -118,10 +122,14 @@ class Following(abc.ABC):
         self._holding.look_again()
         return True
 
+    def group_changed(self) -> None:
+        """Some group is in another state, or in another way not as it was told."""
+        self._reporting.changed()
+
     async def reported(self) -> None:
         """Wait until the database has been told how all is now, if that is ours to do."""
         if self._holding.held:
-            await self._told_all()
+            await self._reporting.reported()
         await trio.lowlevel.checkpoint()
 
     async def run(self) -> None:
@@ -145,7 +153,7 @@ class Following(abc.ABC):
         while True:
             await self._streaming.wait()
             with trio.CancelScope() as self._telling:
-                await self._tell()
+                await self._reporting.run()
 
     async def _persist(self, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Call a function again when something happens that nobody has thought of."""
@@ -177,19 +185,3 @@ class Following(abc.ABC):
     @abc.abstractmethod
     async def _follow(self) -> None:
         """Watch, and have the supervisor do what is wanted, until cancelled."""
-
-    @abc.abstractmethod
-    async def _tell(self) -> None:
-        """Tell the database how all is, until cancelled."""
-
-    @abc.abstractmethod
-    def _telling_problems(self) -> Sequence[str]:
-        """What keeps the database from being told."""
-
-    @abc.abstractmethod
-    def group_changed(self) -> None:
-        """Some group is in another state, or in another way not as it was told."""
-
-    @abc.abstractmethod
-    async def _told_all(self) -> None:
-        """Wait until the database has been told how all is now."""

@@ -35,6 +35,8 @@ _CONDITION = ("exchange", "kind", "name", "waiting_for", "since", "error")
 class Monitor(Following):
     """Watches one path of a database for one supervisor."""
 
+    _reporting: Reporter
+
     def __init__(
         self,
         database: ConfigDatabase,
@@ -62,7 +64,7 @@ class Monitor(Following):
             terms=terms,
         )
         self._reader = Reader(device)
-        self._reporter = Reporter(database, path, self._told, device=device, on_change=on_change)
+        self._reporting = Reporter(database, path, self._told, device=device, on_change=on_change)
         self._groups: dict[str, list[str]] = {}
 
     async def _follow(self) -> None:
@@ -76,25 +78,10 @@ class Monitor(Following):
                 self._groups = {}
                 for group, child in self._reader.owners.items():
                     self._groups.setdefault(child, []).append(group)
-                self._reporter.follow([child for child in self._groups if is_name(child)])
-
-    async def _tell(self) -> None:
-        await self._reporter.run()
-
-    # -- what is told ------------------------------------------------------------------------------
-
-    def _telling_problems(self) -> Sequence[str]:
-        return self._reporter.problems
-
-    def group_changed(self) -> None:
-        """Some group is in another state, or in another way not as it was reported."""
-        self._reporter.changed()
-
-    async def _told_all(self) -> None:
-        await self._reporter.reported()
+                self._reporting.follow([child for child in self._groups if is_name(child)])
 
     def _connection(self, connected: bool) -> None:
-        self._reporter.connection(connected)
+        self._reporting.connection(connected)
         self._on_change()
 
     def _told(self, child: str) -> Report | None:

@@ -34,6 +34,7 @@ from ..model import texts
 from ..model.errors import EndpointError, counted
 from ..model.timescale import utc_now
 from ..runtime.backoff import Backoff
+from .reporting import FIRST_RETRY, PAUSE, Reporting
 
 STATE, FAULT = "state", "fault"
 """The names of the keys that are written below each child, and so no names of groups."""
@@ -44,14 +45,8 @@ LEASE = 10
 PERIOD = LEASE / 3
 """Seconds between two renewals of the lease, and between two looks at what stands there."""
 
-PAUSE = 0.02
-"""Seconds from one round of writing to the next: what changes meanwhile is told together."""
-
 SLICE = 50
 """Children whose reports are made before others have their turn: some milliseconds of work."""
-
-FIRST_RETRY = 0.05
-"""Seconds before a write that failed is tried again for the first time."""
 
 MAX_RETRY = 30.0
 """Seconds before a write that failed is tried again, at most."""
@@ -80,7 +75,7 @@ class _Record:
     backoff: Backoff = attrs.field(factory=lambda: Backoff(FIRST_RETRY, MAX_RETRY))
 
 
-class Reporter:
+class Reporter(Reporting):
     """Writes for one device, below one path; *report* gives what is to be told of a child."""
 
     def __init__(
@@ -92,19 +87,16 @@ class Reporter:
         device: str = "",
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._database = database
+        super().__init__(database, on_change)
         self._path = path
         self._report = report
         self._author = {"device": device, "host": socket.gethostname()}
-        self._on_change = on_change
         self._children: frozenset[str] = frozenset()
         self._records: dict[str, _Record] = {}
         self._connected = False
         self._lease: int | None = None
         self._problem = self._reason = ""
         self._next_look = math.inf
-        self._changed = trio.Event()
-        self._up_to_date = trio.Event()
 
     @property
     def problems(self) -> Sequence[str]:
@@ -116,12 +108,6 @@ class Reporter:
         self._children = frozenset(children)
         self.changed()
 
-    def changed(self) -> None:
-        """Some group is in another state, or in another way not as it was reported."""
-        self._changed.set()
-        if self._up_to_date.is_set():  # who waits for it already goes on waiting for the next
-            self._up_to_date = trio.Event()
-
     def connection(self, connected: bool) -> None:
         """The database is there, or not; after an outage it may have lost what was written."""
         self._connected = connected
@@ -129,10 +115,6 @@ class Reporter:
         if not connected:  # nothing is written now, and why is told by the watch
             self._problem = self._reason = ""
         self._forget()
-
-    async def reported(self) -> None:
-        """Wait until the database has been told how the groups are now."""
-        await self._up_to_date.wait()
 
     async def run(self) -> None:
         """Tell until cancelled."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ...configdb import ConfigDatabase
 from ...engine.group import Group
@@ -24,6 +24,8 @@ HELD = "/component/lmc-queueconnector-{}"
 
 class FlowMonitor(Following):
     """Follows the flows of *subarray* for one supervisor."""
+
+    _reporting: FlowStates
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class FlowMonitor(Following):
         )
         self._reader = FlowReader(subarray, device)
         present = self._present if tell_states else dict[FlowKey, FlowState]
-        self._states = FlowStates(database, present, device=device, on_change=on_change)
+        self._reporting = FlowStates(database, present, device=device, on_change=on_change)
 
     async def _follow(self) -> None:
         async with self._database.watch_levels(
@@ -66,20 +68,7 @@ class FlowMonitor(Following):
                 self._supervisor.follow(wanted)
                 flows = self._reader.chosen.values()
                 known = {flow.key: flow for found in flows for flow in found}
-                self._states.know(known, view.revision)
-
-    async def _tell(self) -> None:
-        await self._states.run()
-
-    def _telling_problems(self) -> Sequence[str]:
-        return self._states.problems
-
-    def group_changed(self) -> None:
-        """Some group is in another state."""
-        self._states.changed()
-
-    async def _told_all(self) -> None:
-        await self._states.told()
+                self._reporting.know(known, view.revision)
 
     def _present(self) -> Mapping[FlowKey, FlowState]:
         found: dict[FlowKey, FlowState] = {}

@@ -22,16 +22,14 @@ from ...configdb import ConfigDatabase
 from ...model import texts
 from ...model.errors import EndpointError, counted
 from ...runtime.backoff import Backoff
+from ..reporting import FIRST_RETRY, PAUSE, Reporting
 from .choosing import DEVICE
 from .entities import STATE, Flow, FlowKey
 
 FLOWING, FAILED = "FLOWING", "FAILED"
 
-PAUSE = 0.02
-"""Seconds from one round of writing to the next: what changes meanwhile is told together."""
-
-FIRST_RETRY, MAX_RETRY = 0.05, 10.0
-"""Seconds before what could not be written is tried again: at first, and at most."""
+MAX_RETRY = 10.0
+"""Seconds before a write that failed is tried again, at most."""
 
 MAX_ERROR = 1000
 """Characters of an error that are told."""
@@ -47,7 +45,7 @@ class FlowState:
     errors: tuple[str, ...] = ()
 
 
-class FlowStates:
+class FlowStates(Reporting):
     """Writes the states of one connector's flows; *present* gives those that it knows."""
 
     def __init__(
@@ -58,17 +56,14 @@ class FlowStates:
         device: str,
         on_change: Callable[[], None],
     ) -> None:
-        self._database = database
+        super().__init__(database, on_change)
         self._present = present
         self._device = device
-        self._on_change = on_change
         self._flows: Mapping[FlowKey, Flow] = {}
         self._revision = 0
         self._written: dict[FlowKey, int] = {}
         """The revisions of what was written and is not in what is known yet."""
         self._refused: dict[FlowKey, str] = {}
-        self._changed = trio.Event()
-        self._up_to_date = trio.Event()
 
     @property
     def problems(self) -> Sequence[str]:
@@ -86,16 +81,6 @@ class FlowStates:
         self._written = {key: written for key, written in waiting.items() if written > revision}
         self._flows, self._revision = flows, revision
         self.changed()
-
-    def changed(self) -> None:
-        """Some flow may be another way than was told."""
-        self._changed.set()
-        if self._up_to_date.is_set():
-            self._up_to_date = trio.Event()
-
-    async def told(self) -> None:
-        """Wait until the database has been told how the flows are now."""
-        await self._up_to_date.wait()
 
     async def run(self) -> None:
         """Write until cancelled."""

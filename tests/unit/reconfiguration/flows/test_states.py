@@ -28,14 +28,14 @@ async def test_a_state_is_written_once_and_again_where_the_database_was_restored
     async with trio.open_nursery() as nursery:
         nursery.start_soon(states.run)
         states.know(flows, 1)
-        await states.told()
+        await states.reported()
         written = await database.get(STATE)
         states.know(flows, written.mod_revision - 1)  # a view from before it was written
-        await states.told()
+        await states.reported()
         assert (await database.get(STATE)).mod_revision == written.mod_revision
         await database.delete(STATE)
         states.know(flows, 0)
-        await states.told()
+        await states.reported()
         assert json.loads((await database.get(STATE)).value)["status"] == FLOWING
         nursery.cancel_scope.cancel()
 
@@ -52,11 +52,11 @@ async def test_what_others_wrote_meanwhile_is_not_written_over(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(states.run)
         states.know({KEY: Flow(KEY, Entity(1), Entity(0))}, theirs - 1)
-        await states.told()
+        await states.reported()
         assert (await database.get(STATE)).mod_revision == theirs
         known = Entity(theirs, {"status": "PENDING", "theirs": 1})
         states.know({KEY: Flow(KEY, Entity(1), known)}, theirs)
-        await states.told()
+        await states.reported()
         found = json.loads((await database.get(STATE)).value)
         assert (found["status"], found["theirs"]) == (FAILED, 1)
         assert found["error_state"] == [{"error": "why", "parameters": {"device": DEVICE}}]
@@ -76,7 +76,7 @@ async def test_a_group_that_was_refused_says_why_so_that_its_flows_are_tried_aga
         )
         nursery.start_soon(states.run)
         states.know({KEY: Flow(KEY, Entity(1), Entity(0))}, 1)
-        await states.told()
+        await states.reported()
         told = Entity(2, json.loads((await database.get(STATE)).value))
         assert "unexpected" in told.body["error_state"][0]["error"]
         assert is_own_failure(Flow(KEY, Entity(1), told), DEVICE)
