@@ -1,4 +1,4 @@
-"""Time scales: TAI as ``datetime64`` ⇄ Unix time in milliseconds, and the SKA's pointing times.
+"""Time scales: TAI as ``datetime64`` → Unix time in milliseconds; the SKA's pointing times → TAI.
 
 A ``datetime64`` of this package counts on the TAI scale: ``1970-01-01`` is midnight TAI, and no
 second is ever left out or inserted. Unix time is UTC without its leap seconds.
@@ -7,8 +7,7 @@ second is ever left out or inserted. Unix time is UTC without its leap seconds.
             are SI seconds since 2000-01-01T00:00:00 TAI, which is 1999-12-31T23:59:28 UTC
 * range     from 1972 on: before that, UTC was no whole number of seconds away from TAI
 * leap      Unix time runs through the millisecond numbers of a leap second twice, as POSIX says:
-            23:59:60.5 has the number of the following 00:00:00.5. Back to TAI, the number means
-            the later one
+            23:59:60.5 has the number of the following 00:00:00.5
 * errors    `TimeError` for what has no such time; arrays are converted whole or not at all
 * source    IERS Bulletin C, in the table that comes with pyerfa (``erfa.leap_seconds``): a leap
             second that is announced comes with a new pyerfa; POSIX, "Seconds Since the Epoch"
@@ -51,23 +50,14 @@ class TimeError(DataError):
 
 
 @functools.cache
-def _steps() -> tuple[Array, Array, Array]:
-    """When TAI - UTC changed: in Unix ms, the same instants on TAI in ms, and to how many ms."""
+def _steps() -> tuple[Array, Array]:
+    """When TAI - UTC changed, in ms on the TAI scale, and to how many ms."""
     table = erfa.leap_seconds.get()
     table = table[table["year"] >= 1972]
     months = (table["year"].astype("i8") - 1970) * 12 + table["month"] - 1
     unix = months.astype("M8[M]").astype("M8[ms]").astype("i8")
     ahead = np.round(table["tai_utc"] * 1000).astype("i8")
-    return unix, unix + ahead, ahead
-
-
-def _ahead(times: Array, steps: Array, ahead: Array, found: object) -> Array:
-    """By how many ms TAI is ahead of Unix time at *times*, on the scale of *steps*."""
-    index = np.searchsorted(steps, times, side="right") - 1
-    if np.any(index < 0):
-        early = np.asarray(found).reshape(-1)[np.argmax(np.ravel(index) < 0)]
-        raise TimeError(str(early), "before 1972, UTC was no whole number of seconds from TAI")
-    return np.asarray(ahead[index])
+    return unix + ahead, ahead
 
 
 def unix_ms(tai: object) -> Any:
@@ -85,22 +75,12 @@ def unix_ms(tai: object) -> Any:
     if np.can_cast(given.dtype, whole.dtype, "safe") and np.any(whole.astype(given.dtype) != given):
         raise TimeError(_excerpt(given), "it is out of the range of milliseconds")
     numbers = whole.astype("i8")
-    _, steps, ahead = _steps()
-    return (numbers - _ahead(numbers, steps, ahead, given))[()]
-
-
-def tai_of_unix_ms(milliseconds: object) -> Any:
-    """``datetime64[ms]`` on the TAI scale of Unix time in whole ms, or an array of them.
-
-    Raises:
-        TimeError: no whole numbers, before 1972, or out of range.
-    """
-    given = np.asarray(milliseconds)
-    if given.dtype.kind not in "iu" or (given.size and int(given.max()) > _MAX - 100_000):
-        raise TimeError(_excerpt(given), "it is no whole number of ms within 64 bits")
-    numbers = given.astype("i8")
-    steps, _, ahead = _steps()
-    return (numbers + _ahead(numbers, steps, ahead, given)).astype("M8[ms]")[()]
+    steps, ahead = _steps()
+    index = np.searchsorted(steps, numbers, side="right") - 1
+    if np.any(index < 0):
+        early = given.reshape(-1)[np.argmax(np.ravel(index) < 0)]
+        raise TimeError(str(early), "before 1972, UTC was no whole number of seconds from TAI")
+    return (numbers - ahead[index])[()]
 
 
 def tai_of_ska(seconds: object, dtype: np.dtype[Any] | str = "datetime64[ns]") -> Any:
