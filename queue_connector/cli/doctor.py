@@ -16,7 +16,7 @@ import trio
 from .. import __version__, configdb
 from ..configuration import document
 from ..model import texts
-from ..model.endpoints import EndpointDescriptor, ErrorPolicyDescriptor
+from ..model.endpoints import PeerDescriptor
 from ..model.errors import QueueConnectorError, leaves
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.probe import Probe
@@ -130,7 +130,7 @@ async def _look(descriptor: QueueConnectorDescriptor) -> list[Probe]:
     return list(dict.fromkeys((*around, *probes)))
 
 
-def _ends(exchange: ExchangeDescriptor) -> Iterator[EndpointDescriptor | ErrorPolicyDescriptor]:
+def _ends(exchange: ExchangeDescriptor) -> Iterator[PeerDescriptor]:
     yield from exchange.sources
     yield from exchange.sinks
     yield exchange.error_policy

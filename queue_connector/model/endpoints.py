@@ -43,7 +43,26 @@ class Sent:
 
 
 @attrs.frozen(kw_only=True)
-class EndpointDescriptor(Descriptor):
+class PeerDescriptor(Descriptor):
+    """What endpoints and error policies share: they may have a peer outside."""
+
+    @property
+    def place(self) -> Place | None:
+        """What it reads or writes, where another exchange may write or read; none: nothing."""
+        return None
+
+    @property
+    def client(self) -> Client | None:
+        """The client that it needs, where that is one with threads of its own."""
+        return None
+
+    def probe(self) -> Iterator[Probe]:
+        """Look at its peer from outside, and change nothing; blocks, for some seconds at most."""
+        yield from ()
+
+
+@attrs.frozen(kw_only=True)
+class EndpointDescriptor(PeerDescriptor):
     """What sources and sinks share: which data they carry."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
@@ -73,20 +92,6 @@ class EndpointDescriptor(Descriptor):
     def coding(self, spec: DataSpec) -> Coding | None:
         """How its data are written as bytes; None: they are values, such as an attribute's."""
         return None
-
-    @property
-    def place(self) -> Place | None:
-        """What it reads or writes, where another exchange may write or read; none: nothing."""
-        return None
-
-    @property
-    def client(self) -> Client | None:
-        """The client that it needs, where that is one with threads of its own."""
-        return None
-
-    def probe(self) -> Iterator[Probe]:
-        """Look at its peer from outside, and change nothing; blocks, for some seconds at most."""
-        yield from ()
 
     def warnings(self) -> Iterator[ConfigWarning]:
         """What is likely not meant; paths are relative to this descriptor."""
@@ -257,26 +262,12 @@ class Breaker(Descriptor):
 
 
 @attrs.frozen(kw_only=True)
-class ErrorPolicyDescriptor(Descriptor):
+class ErrorPolicyDescriptor(PeerDescriptor):
     """Says what becomes of data that cannot be used."""
 
     @property
     def limit(self) -> Breaker | None:
         """When it gives up; none: never."""
-        return None
-
-    @property
-    def place(self) -> Place | None:
-        """Where it writes what another exchange may read; none: nowhere."""
-        return None
-
-    def probe(self) -> Iterator[Probe]:
-        """Look at what it writes to from outside, as of an endpoint."""
-        yield from ()
-
-    @property
-    def client(self) -> Client | None:
-        """The client that it needs, as of an endpoint."""
         return None
 
     def faults(self, exchange: Ends) -> Iterator[Fault]:
