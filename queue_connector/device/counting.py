@@ -17,6 +17,15 @@ MOST_THREADS = 64
 """Threads of Tango's whose counts are kept; beyond them all are taken anew."""
 
 
+def _count(key: str, doc: str, unit: str = "data") -> attribute:
+    """An attribute that tells one of the counts."""
+
+    def read(self: CountingDevice) -> int:
+        return self._total(key)
+
+    return attribute(read, dtype="int64", unit=unit, doc=doc)
+
+
 class CountingDevice(TrioDevice):
     """Tells what all its exchanges have counted together, see `Supervisor.totals`."""
 
@@ -41,42 +50,21 @@ class CountingDevice(TrioDevice):
             counts = self._taken[thread] = self._answer(Supervisor.totals)
         return counts.get(key, 0)
 
-    @attribute(dtype="int64", unit="data")
-    def dataReceived(self) -> int:
-        """Data that came to all exchanges: all that the next ones account for."""
-        return self._total("received")
-
-    @attribute(dtype="int64", unit="data")
-    def dataDelivered(self) -> int:
-        """Data that every sink of their exchange has accepted."""
-        return self._total("delivered")
-
-    @attribute(dtype="int64", unit="data")
-    def dataFiltered(self) -> int:
-        """Data that pipes left out, as they were told to."""
-        return self._total("filtered")
-
-    @attribute(dtype="int64", unit="data")
-    def dataDropped(self) -> int:
-        """Data that were given up, for whatever reason."""
-        return self._total("dropped")
-
-    @attribute(dtype="int64", unit="data")
-    def dataFailed(self) -> int:
-        """Data that could not be used, skipped or dead-lettered ones too."""
-        return self._total("failed")
-
-    @attribute(dtype="int64", unit="data")
-    def dataInFlight(self) -> int:
-        """Data that are on their way right now."""
-        return self._total("in_flight")
-
-    @attribute(dtype="int64")
-    def upstreamTrouble(self) -> int:
-        """What went wrong before the sources, such as lost events; it is no datum."""
-        return self._total("upstream")
-
-    @attribute(dtype="int64", unit="exchanges")
-    def exchangesPaused(self) -> int:
-        """Exchanges that take nothing in, since the command Pause was given."""
-        return self._total("paused")
+    dataReceived = _count(
+        "received", "Data that came to all exchanges: all that the next ones account for."
+    )
+    dataDelivered = _count("delivered", "Data that every sink of their exchange has accepted.")
+    dataFiltered = _count("filtered", "Data that pipes left out, as they were told to.")
+    dataDropped = _count("dropped", "Data that were given up, for whatever reason.")
+    dataFailed = _count("failed", "Data that could not be used, skipped or dead-lettered ones too.")
+    dataInFlight = _count("in_flight", "Data that are on their way right now.")
+    upstreamTrouble = _count(
+        "upstream",
+        "What went wrong before the sources, such as lost events; it is no datum.",
+        unit="",
+    )
+    exchangesPaused = _count(
+        "paused",
+        "Exchanges that take nothing in, since the command Pause was given.",
+        unit="exchanges",
+    )
