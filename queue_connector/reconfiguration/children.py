@@ -133,13 +133,9 @@ class Reader:
 
         A large one is judged in a thread, where the loop goes on meanwhile.
         """
-        values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
         if view.own is not None and view.own != self._own[0]:
-            is_one = await _in_turn(view.own, is_configuration, view.own.value)
-            self._own = (view.own, is_one)
-            if is_one:
-                values[""] = view.own
-        for name, value in values.items():
+            self._own = (view.own, await _in_turn(view.own, is_configuration, view.own.value))
+        for name, value in self._values(view).items():
             if not self._knows(name, value):
                 self._judged[name] = await _in_turn(value, Child.read, name, value, self._device)
 
@@ -150,18 +146,23 @@ class Reader:
             if told.get(name) != child.revision:
                 yield from ((name, warning) for warning in child.warnings)
 
-    def _knows(self, name: str, value: Versioned) -> bool:
-        # The value, too: a database that was restored counts some revisions again.
-        return name in self._judged and self._judged[name].value == value
-
-    def wanted(self, view: Children) -> dict[str, Wanted]:
-        """What *view* wants of each group."""
+    def _values(self, view: Children) -> dict[str, Versioned]:
+        """The value of each child; "" is the path itself, where that is a configuration."""
         values = {name: v for name, v in view.values.items() if name not in (STATE, FAULT)}
         if view.own is not None:
             if self._own[0] != view.own:
                 self._own = (view.own, is_configuration(view.own.value))
             if self._own[1]:
                 values[""] = view.own
+        return values
+
+    def _knows(self, name: str, value: Versioned) -> bool:
+        # The value, too: a database that was restored counts some revisions again.
+        return name in self._judged and self._judged[name].value == value
+
+    def wanted(self, view: Children) -> dict[str, Wanted]:
+        """What *view* wants of each group."""
+        values = self._values(view)
         self._judged = {
             name: self._judged[name]
             if self._knows(name, value)
@@ -182,11 +183,7 @@ class Reader:
             groups = standing.groups(name) if standing else {_stand_in(name, found): []}
             for group, exchanges in groups.items():
                 owners[group] = name
-                found[group] = (
-                    Wanted(child.revision, exchanges)
-                    if refusal is None
-                    else Wanted(child.revision, refusal=refusal)
-                )
+                found[group] = Wanted(child.revision, () if refusal else exchanges, refusal)
         self.owners = owners
         return found
 
