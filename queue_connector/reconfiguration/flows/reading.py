@@ -82,7 +82,7 @@ class FlowReader:
         flows = {flow.key: flow for found in self.chosen.values() for flow in found}
         judged: dict[FlowKey, Judgement] = {}
         for number, (key, flow) in enumerate(flows.items(), 1):
-            judged[key] = self._judge(flow, entities)
+            judged[key] = judge(flow, entities, self._device, self._judged.get(key))
             if not number % AT_ONCE:
                 await trio.lowlevel.checkpoint()
         self._judged = judged
@@ -97,12 +97,6 @@ class FlowReader:
     def left_out(self) -> Mapping[FlowKey, str]:
         """Flows of the last view that name such a connector, and are not for this one → why."""
         return left_out(self._entities, self._subarray, self._device)
-
-    def _judge(self, flow: Flow, entities: Entities) -> Judgement:
-        before = self._judged.get(flow.key)
-        if before is not None and before.basis == basis_of(flow, entities):
-            return before
-        return judge(flow, entities, self._device)
 
     def _settle_claims(self) -> dict[FlowKey, ConfigError]:
         """What each flow is refused for; those that were accepted come first, then older ones."""
@@ -153,9 +147,16 @@ class FlowReader:
         return Wanted(revision, carried.exchanges, notes=tuple(notes))
 
 
-def judge(flow: Flow, entities: Entities, device: str) -> Judgement:
-    """A flow by itself; *device* is the Tango name of the connector that is to carry it."""
+def judge(
+    flow: Flow, entities: Entities, device: str, before: Judgement | None = None
+) -> Judgement:
+    """A flow by itself, unless *before* still holds.
+
+    *device* is the Tango name of the connector that is to carry it.
+    """
     basis = basis_of(flow, entities)
+    if before is not None and before.basis == basis:
+        return before
     try:
         exchange = _exchange(flow, entities, device)
     except NotThereError as error:

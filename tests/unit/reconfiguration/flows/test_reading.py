@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from queue_connector.configdb import Versioned, View
 from queue_connector.reconfiguration.flows import reading as reading_module
-from queue_connector.reconfiguration.flows.reading import FlowReader, judge
+from queue_connector.reconfiguration.flows.mapping import exchange_of
+from queue_connector.reconfiguration.flows.reading import FlowReader
 from tests.support.flow_entities import DEVICE, EB, PB, attribute, blocks, flow, queue, uri
 
 STATE = "/state"
@@ -159,8 +160,8 @@ async def test_what_has_not_changed_is_not_judged_again(monkeypatch):
     judged = []
     monkeypatch.setattr(
         reading_module,
-        "judge",
-        lambda flow, *more: judged.append(flow.key.name) or judge(flow, *more),
+        "exchange_of",
+        lambda flow, *more: judged.append(flow.key.name) or exchange_of(flow, *more),
     )
     database.put({uri("x3", "tango"): flow(attribute("y3"), uri("q"))})
     database.put({uri("x4", "tango") + STATE: {"status": "FLOWING"}})
