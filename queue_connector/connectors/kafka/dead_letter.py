@@ -43,9 +43,6 @@ HEADERS = {
 class DeadLetterPolicyDescriptor(TolerantPolicyDescriptor, KafkaAddress):
     """Bad data are written to a topic, with headers that say what was wrong, and left out."""
 
-    # The base of policies would say that they write nowhere.
-    place, probe = KafkaAddress.place, KafkaAddress.probe
-
     message_max_bytes: int = option(
         default=100_000_000,
         gt=0,

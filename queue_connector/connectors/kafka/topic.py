@@ -17,9 +17,9 @@ import attrs
 from ...codecs import Codec, codec_for, codecs
 from ...model.complaint import shown
 from ...model.datatypes import DataSpec, Kind
-from ...model.endpoints import EndpointDescriptor, SinkDescriptor, SourceDescriptor
+from ...model.endpoints import EndpointDescriptor, PeerDescriptor, SinkDescriptor, SourceDescriptor
 from ...model.errors import Fault
-from ...model.option import Descriptor, option
+from ...model.option import option
 from ...model.probe import Probe
 from ...model.registry import UnknownNameError
 from ...model.services import Place
@@ -81,7 +81,7 @@ DEFAULT_ENCODING = "python"
 
 
 @attrs.frozen(kw_only=True, slots=False)  # so that it can stand beside another base with fields
-class KafkaAddress(Descriptor):
+class KafkaAddress(PeerDescriptor):
     """A topic, and where it is."""
 
     servers: str | list[str] = option(
