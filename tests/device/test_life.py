@@ -11,16 +11,10 @@ import tango
 
 from tests.device.connector import connector
 from tests.device.servers import server
-from tests.device.test_device import config, endless
+from tests.device.test_device import config, endless, refusal
 from tests.support.waiting import eventually
 
 DevState = tango.DevState
-
-
-def refusal(call, *args):
-    with pytest.raises(tango.DevFailed) as caught:
-        call(*args)
-    return caught.value.args[0]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer
 from queue_connector.demo.embedded_broker import embedded_broker
 from tests.device.connector import ARCHIVE, CHANGE, Events, close_events
 from tests.device.servers import DEVICE, server
+from tests.device.test_device import refusal
 from tests.support.waiting import eventually
 
 DevState = tango.DevState
@@ -50,12 +51,6 @@ def propertied(tmp_path, monkeypatch):
         close_events()
         assert started[0].running(), "the server crashed"
         assert started[0].terminate() == 0
-
-
-def refusal(call, *args):
-    with pytest.raises(tango.DevFailed) as caught:
-        call(*args)
-    return caught.value.args[0]
 
 
 def feeding(name="seen", dtype="float64", data=(1.5, 2.5), delay=0.0, shape=()):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from queue_connector.cli import main
 from queue_connector.cli.init import CASES, GALLERY
 from queue_connector.configuration import document
+from tests.unit.test_cli import status
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gallery.md"
 
@@ -19,13 +19,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gallery.md"
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def status(*arguments):
-    try:
-        return main(list(arguments))
-    except SystemExit as ended:
-        return ended.code
 
 
 def test_the_gallery_has_what_is_listed_and_the_page_shows_it(capsys):
