@@ -1,11 +1,15 @@
-"""How hypothesis works in all tests: an example may take as long as a busy machine lets it.
+"""What all tests share: topics of their own, and how hypothesis works.
 
-Where ``CI`` is set, each run draws the same examples; elsewhere others each time.
+An example of hypothesis may take as long as a busy machine lets it. Where ``CI`` is set, each run
+draws the same examples; elsewhere others each time.
 """
 
 import gc
 import os
+import re
+import uuid
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("queue-connector", deadline=None, derandomize="CI" in os.environ)
@@ -15,3 +19,10 @@ settings.load_profile("queue-connector")
 def pytest_collection_finish() -> None:
     """Thousands of tests stay to the end: have no search for garbage go through them."""
     gc.freeze()
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """The name of a topic that nobody has used; the broker makes it when it is first written."""
+    test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
+    return f"{test}-{uuid.uuid4().hex[:8]}"

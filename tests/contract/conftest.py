@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Iterator
 
 import psutil
@@ -27,10 +25,3 @@ def own_broker() -> Iterator[tuple[str, psutil.Process]]:
         (process,) = set(psutil.Process().children()) - before
         yield servers, process
         process.resume()
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest) -> str:
-    """The name of a topic that nobody has used; the broker makes it when it is first written."""
-    test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
-    return f"{test}-{uuid.uuid4().hex[:8]}"

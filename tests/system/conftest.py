@@ -6,8 +6,6 @@ What cannot be had is a reason to skip, and a failure where ``CI`` is set.
 from __future__ import annotations
 
 import os
-import re
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,13 +57,6 @@ def controlled_etcd(etcd: EtcdServer) -> Iterator[EtcdServer]:
     etcd.ensure_running()
     yield etcd
     etcd.ensure_running()
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest) -> str:
-    """The name of a topic that nobody has used; the broker makes it when it is first written."""
-    test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
-    return f"{test}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
