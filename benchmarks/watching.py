@@ -1,6 +1,6 @@
 """What it costs a device to be looked at: by nobody, by ``tap``, and by an open status page.
 
-``python -m benchmarks.watching [--seconds 2] [--rounds 5]``, on a real Kafka, under two loads: one
+``python -m benchmarks.watching [--seconds 1.5] [--rounds 5]``, on a real Kafka, under two loads: one
 exchange that copies a topic to another one as fast as it can, and the largest array, 591 exchanges
 at 3,940 events a second. Compared is the processor time of the device for each datum delivered,
 which bounds its throughput, and tells less of what else the machine does. A round has nobody look,
@@ -31,7 +31,7 @@ from benchmarks.sharing import fill
 from tests.services.kafka import KafkaServer, create_topic
 from tests.services.process import free_port
 
-MESSAGES = 20_000_000
+MESSAGES = 30_000_000
 NOBODY = "nobody"
 LOOKS = (NOBODY, "a tap at its source and one at its sink", "an open page")
 SETTLING = 0.5
@@ -42,7 +42,7 @@ Ratios = dict[str, list[float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with (
