@@ -1,11 +1,11 @@
 """What it costs a device to be looked at: by nobody, by ``tap``, and by an open status page.
 
-``python -m benchmarks.watching [--seconds 1.5] [--rounds 5]``, on a real Kafka, under two loads: one
-exchange that copies a topic to another one as fast as it can, and the largest array, 591 exchanges
-at 3,940 events a second. Compared is the processor time of the device for each datum delivered,
-which bounds its throughput, and tells less of what else the machine does. A round has nobody look,
-then somebody twice, then nobody again, so that what drifts is in both; where "somebody" is nobody
-too, the figures show what chance makes.
+``python -m benchmarks.watching [--seconds 1.5] [--rounds 5]``, on a real Kafka, under two loads:
+one exchange that copies a topic to another one as fast as it can, and the largest array, 591
+exchanges at 3,940 events a second. Compared is the processor time of the device for each datum
+delivered, which bounds its throughput, and tells less of what else the machine does. A round has
+nobody look, then somebody twice, then nobody again, so that what drifts is in both; where
+"somebody" is nobody too, the figures show what chance makes.
 """
 
 from __future__ import annotations
