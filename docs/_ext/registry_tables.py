@@ -280,7 +280,7 @@ def device(which: str) -> Iterator[str]:
             yield from table(
                 ("attribute", "type", "what it tells"),
                 (
-                    (code(name), code(str(declared.attr_type)), _first_line(declared.fget.__name__))
+                    (code(name), code(str(declared.attr_type)), declared.att_prop.description)
                     for name, declared in tango_class.attr_list.items()
                 ),
             )

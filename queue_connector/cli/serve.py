@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -147,7 +148,9 @@ def _serve(options: argparse.Namespace, *, lines: Sequence[str] = ()) -> int:
 
     def tell_address() -> None:
         host, port = get_server_host_port()
-        print(f"tango://{host}:{port}/{options.device}#dbase=no", flush=True)
+        # With its end in one write: groups log at the same time, and into the same file perhaps.
+        sys.stdout.write(f"tango://{host}:{port}/{options.device}#dbase=no\n")
+        sys.stdout.flush()
 
     if options.event_port:
         for offset, variable in enumerate(EVENT_PORTS):

@@ -64,6 +64,7 @@ class Process:
         program: str = TOOL,
         under: Sequence[str] = (),
         env: dict[str, str] | None = None,
+        stdout: IO[Any] | int | None = None,
         stderr: IO[Any] | int | None = None,
     ) -> None:
         self._out, self._err = directory / "stdout", directory / "stderr"
@@ -72,7 +73,7 @@ class Process:
                 [*under, sys.executable, "-c", program, *arguments],
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=err if stderr is None else stderr,
                 env={**os.environ, **(env or {})},
             )

@@ -482,3 +482,19 @@ def test_a_demonstration_that_can_keep_no_logs_says_so():
     assert done.returncode == 1
     assert done.stderr.startswith("queue-connector: nowhere to keep the logs")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_each_line_is_written_at_once_as_others_write_to_the_same_file(tmp_path, empty):
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one for a write
+    reading.settimeout(30.0)
+    both = {"stdout": writing, "stderr": writing, "env": {"PYTHONUNBUFFERED": "1"}}
+    with reading, process(tmp_path, "serve", empty, "-v", **both) as running:
+        writing.close()
+        written = []
+        while packet := reading.recv(1 << 16):
+            written.append(packet)
+            if packet.startswith(b"tango://"):
+                running.signal(signal.SIGINT)
+        assert running.ends() == 0
+    assert len(written) > 2
+    assert [packet for packet in written if not packet.endswith(b"\n")] == []

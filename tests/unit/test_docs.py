@@ -18,6 +18,7 @@ from queue_connector.configuration.schema import descriptors, rows
 from queue_connector.connectors.kafka.options import OptionsForm, faults_of_options
 from queue_connector.connectors.kafka.settings import SETTINGS
 from queue_connector.connectors.tango.static_attributes import StaticAttribute
+from queue_connector.device.device import SDPQueueConnector
 from queue_connector.engine.state import TRANSITIONS
 from queue_connector.model.endpoints import error_policies, pipes, sinks, sources
 from queue_connector.observability.metrics import FAMILIES
@@ -223,6 +224,18 @@ def test_the_reference_has_every_metric_and_the_guide_names_no_other():
     named = {*re.findall(r"queue_connector_\w+", guide)}
     assert len(named) >= 6
     assert {name.removesuffix("_bucket") for name in named} <= {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize("table", ["properties", "commands", "attributes"])
+def test_the_reference_says_of_all_that_tango_shows_what_it_is(table):
+    names = {
+        "properties": SDPQueueConnector.TangoClassClass.device_property_list,
+        "commands": SDPQueueConnector.TangoClassClass.cmd_list,
+        "attributes": SDPQueueConnector.TangoClassClass.attr_list,
+    }
+    shown = [line for line in generator().device(table) if line.startswith("| `")]
+    assert {line.split("`")[1] for line in shown} == names[table].keys()
+    assert all(line.split(" | ")[-1].rstrip(" |") for line in shown)
 
 
 def test_every_reason_of_the_ledger_that_the_reference_names_is_in_the_code():
