@@ -73,8 +73,8 @@ test-faults: $(STAMP) ## Faults injected on real services, with data under way; 
 	$(BIN)/pytest tests/faults $(ARGS)
 
 test-schedules: $(STAMP) ## Random fault schedules on a virtual clock, judged by a model; COUNT=10000
-	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest tests/unit/engine/test_fault_schedules.py \
-	  tests/unit/connectors/kafka/test_sharing_schedules.py \
+	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest -n 2 --dist loadfile \
+	  tests/unit/engine/test_fault_schedules.py tests/unit/connectors/kafka/test_sharing_schedules.py \
 	  --timeout=0 -o faulthandler_timeout=0 $(ARGS)
 
 faults-table: $(STAMP) ## Write the tables of the latest test-faults into the docs

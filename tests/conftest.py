@@ -7,6 +7,7 @@ draws the same examples; elsewhere others each time.
 import gc
 import os
 import re
+import signal
 import uuid
 
 import pytest
@@ -14,6 +15,10 @@ from hypothesis import settings
 
 settings.register_profile("queue-connector", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("queue-connector")
+
+# A shell has what it starts with "&" ignore Ctrl-C, and so would all the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

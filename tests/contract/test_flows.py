@@ -87,8 +87,8 @@ async def test_the_life_of_a_flow(broker, topic):
         await here.database.delete(f"{path}/state")
         await here.until(lambda: "offset" in here.attributes.values)
         await here.database.delete(path)
-        await here.until(lambda: not here.attributes.values)
-        assert here.connector.supervisor.groups == {}
+        await here.until(lambda: not here.connector.supervisor.groups)
+        assert not here.attributes.values
 
 
 async def test_a_state_is_merged_into_what_stands_there(broker, topic):
