@@ -85,13 +85,22 @@ def _run(
 
 
 def _end() -> None:
-    """Do as the admin device's ``Kill`` does: delete the devices, then end the ORB."""
+    """End the devices, then do as the admin device's ``Kill`` does: delete them, and end the ORB.
+
+    Tango deletes a device once no client is inside it, which demanding ones can put off.
+    """
     with tango.EnsureOmniThread():
+        for device in _devices():
+            device.end()
         tango.Util.instance().get_dserver_device().kill()
+
+
+def _devices() -> list[SDPQueueConnector]:
+    devices = tango.Util.instance().get_device_list("*")
+    return [device for device in devices if isinstance(device, SDPQueueConnector)]
 
 
 def _longest_end() -> float:
     """Seconds in which the devices must have ended, one after the other."""
-    devices = tango.Util.instance().get_device_list("*")
-    graces = [d.settings.stop_grace for d in devices if isinstance(d, SDPQueueConnector)]
+    graces = [device.settings.stop_grace for device in _devices()]
     return sum(grace + SHUTDOWN_MARGIN + CANCEL_GRACE for grace in graces) + ORB_GRACE

@@ -61,6 +61,8 @@ class TrioDevice(Device):
             self._renewal = Renewal()
             self._commanding = 0
         try:
+            if self._renewal.closed:  # the server ends; what is raised here would tell nobody why
+                return
             super().init_device()
             device_name.set(self.get_name())
             self._connector: Connector | None = None
@@ -93,33 +95,56 @@ class TrioDevice(Device):
         raise NotImplementedError
 
     def always_executed_hook(self) -> None:
-        """Note whose turn it is, with the monitor held, so that `delete_device` knows an Init."""
+        """Note whose turn it is, with the monitor held, so that `delete_device` knows an Init.
+
+        Tango deletes a device once no client is inside it: who comes while the server ends is
+        turned away here, or clients that ask on and on would keep it from that.
+        """
+        if tango.Util.instance().is_svr_shutting_down():
+            raise dev_failed(LoopStoppedError("the server is ending"), self.get_name())
         self._commanding = current_thread()
 
     def delete_device(self) -> None:
         """End, at ``Init`` and when the server stops: every group in order, then the loop.
 
-        Init comes in as many threads as clients ask for it, and the monitor must be released. When
-        the device is not to come again, nobody may be inside it when this returns.
+        Init comes in as many threads as clients ask for it, and the monitor must be released.
         """
-        patience = self.settings.stop_grace + SHUTDOWN_MARGIN
-        by_init = self._commanding == current_thread()
-        # Tango deletes a device once no client is inside it: no Init may keep it from that.
-        server = tango.Util.instance()
-        ending = server.is_svr_shutting_down() or server.is_svr_starting()
+        # A server that ends has the thread of the last client that was inside delete the device.
+        # Nothing tells that from an Init of this client's, which then ends the device as well.
+        ending = tango.Util.instance().is_svr_shutting_down()
+        by_init = not ending and self._commanding == current_thread()
         with tango.AutoTangoAllowThreads(self):
-            if by_init and (ending or not self._renewal.begin(INIT_PATIENCE)):
-                raise dev_failed(LoopStoppedError(BEING_INITIALISED), self.get_name())
-            if not by_init and not self._renewal.close(patience):
-                _log.critical("an Init does not end; it is left behind")
+            being_initialised = dev_failed(LoopStoppedError(BEING_INITIALISED), self.get_name())
+            if by_init and not self._renewal.begin(INIT_PATIENCE):
+                raise being_initialised
             try:
-                if not self._loop.stop(patience):
-                    _log.critical("the Trio thread does not end; it is left behind")
+                if by_init:
+                    self._stop_loop()
+                    if self._renewal.closed:
+                        raise being_initialised
+                else:
+                    self.end()
                 super().delete_device()
             except BaseException:
-                if by_init:
-                    self._renewal.end()
+                self._renewal.end()
                 raise
+
+    def end(self) -> None:
+        """End for good: every group in order, then the loop; no Init begins it anew.
+
+        When this returns, no Init is under way. The monitor must not be held.
+        """
+        if not self._renewal.close(self._patience):
+            _log.critical("an Init does not end; it is left behind")
+        self._stop_loop()
+
+    @property
+    def _patience(self) -> float:
+        return self.settings.stop_grace + SHUTDOWN_MARGIN
+
+    def _stop_loop(self) -> None:
+        if not self._loop.stop(self._patience):
+            _log.critical("the Trio thread does not end; it is left behind")
 
     async def _main(self, ready: Callable[[], None], stopping: trio.Event) -> None:
         async def announce(announcements: Sequence[Announcement]) -> None:

@@ -29,7 +29,7 @@ class Renewal:
         self._lock = threading.Lock()
         self._holder = 0
         self._waiting: set[int] = set()
-        self._closed = self._ended = False
+        self.closed = self._ended = False
 
     @property
     def under_way(self) -> bool:
@@ -43,10 +43,10 @@ class Renewal:
         """
         self._waiting.add(current_thread())
         try:
-            found = self._acquire(patience, lambda: self._closed)
-            if found and self._closed:  # it was closed while this thread waited for its turn
+            found = self._acquire(patience, lambda: self.closed)
+            if found and self.closed:  # it was closed while this thread waited for its turn
                 self.end()
-            return found and not self._closed
+            return found and not self.closed
         finally:
             self._waiting.discard(current_thread())
 
@@ -61,7 +61,7 @@ class Renewal:
 
         The calling thread must not be the one that `begin` chose.
         """
-        self._closed = True
+        self.closed = True
         end = time.monotonic() + patience
         self._ended = self._ended or self._acquire(patience, lambda: self._ended)
         while self._waiting and time.monotonic() < end:
@@ -150,10 +150,12 @@ class TrioThread:
     def stop(self, grace: float) -> bool:
         """End *main* in order within *grace* seconds, else cancel it; whether it has ended.
 
-        Calls are refused from now on.
+        Calls are refused from now on. Who comes second waits for as long.
         """
         token, self._token = self._token, None
         if token is None:
+            if self._thread.is_alive():
+                self._thread.join(grace + CANCEL_GRACE)
             return not self._thread.is_alive()
         for end, seconds in ((self._stopping.set, grace), (self._scope.cancel, CANCEL_GRACE)):
             with suppress(trio.RunFinishedError):  # it has just ended by itself

@@ -93,7 +93,7 @@ class Signals:
     """Heeds SIGINT, SIGTERM and SIGHUP, by a thread that does nothing else.
 
     The first one leads to an orderly end: the function given to `ready` is called, as soon as
-    there is one. A SIGINT after it ends the process at once.
+    there is one, in a thread of its own. A SIGINT after it ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -144,6 +144,9 @@ class Signals:
 
     def _begin(self, stop: Callable[[], None], seconds: float) -> None:
         self._end = time.monotonic() + seconds
+        threading.Thread(target=self._run, args=(stop,), name="end", daemon=True).start()
+
+    def _run(self, stop: Callable[[], None]) -> None:
         try:
             stop()
         except Exception:

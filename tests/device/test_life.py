@@ -1,10 +1,11 @@
 """How the device begins, ends and begins again: properties, Init, RestartServer, its own FAULT."""
 
+import itertools
 import json
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import tango
@@ -193,20 +194,32 @@ def test_many_clients_with_init_among_their_commands(tmp_path):
         assert running.terminate() == 0
 
 
-def test_the_end_comes_in_order_amid_inits(tmp_path):
-    """A device that is deleted under an Init corrupts the heap."""
-    with connector(tmp_path, config(endless("a"), endless("b"))) as running:
-        eventually(lambda: running.proxy().state() == DevState.ON)
-        over = threading.Event()
+@pytest.mark.parametrize("commands", [["Init"], ["Abort", "Start"], ["State"], []])
+def test_the_end_comes_in_order_whatever_clients_ask_meanwhile(tmp_path, commands):
+    """Tango deletes a device by the thread of the last client that is inside it, if ever.
 
-        def init():
-            proxy = running.proxy()
-            while not over.is_set():
-                proxy.Init()
+    A device that streams on when it has been deleted corrupts the heap.
+    """
 
-        with ThreadPoolExecutor() as pool:
-            for _ in range(3):
-                pool.submit(at_once, 1, init)
-            eventually(lambda: running.log().count("INIT -> STANDBY") > 2)
-            assert running.terminate() == 0
-            over.set()
+    def ask():
+        proxy = running.proxy()
+        for command in itertools.cycle(commands or [None]):
+            try:
+                proxy.command_inout(command) if command else proxy.read_attribute("statistics")
+            except tango.DevFailed:
+                if over.wait(0.01):
+                    return
+
+    for _ in range(3):
+        with connector(tmp_path, config(*map(endless, "abcde"))) as running:
+            eventually(lambda: running.proxy().state() == DevState.ON)
+            over = threading.Event()
+            with ThreadPoolExecutor() as pool:
+                asking = pool.submit(at_once, 6, ask)
+                wait([asking], 0.5)  # in the midst of it
+                try:
+                    status = running.terminate()
+                finally:
+                    over.set()
+            assert (status, asking.result()) == (0, [""] * 6), running.log()
+            assert "raised" not in running.log()

@@ -94,9 +94,10 @@ class Pauses:
 
     def check(self, machine):
         assert self.received > 100
-        longest = LONGEST + machine
-        assert self.stream < longest, f"an unrelated stream stood still for {self.stream:.2f} s"
-        assert self.loop < longest, f"the loop stood still for {self.loop:.2f} s"
+        # A datum passes a thread of the device, one of its transport's, and three of ours.
+        stood = f"an unrelated stream stood still for {self.stream:.2f} s"
+        assert self.stream < LONGEST + 5 * machine, stood
+        assert self.loop < LONGEST + machine, f"the loop stood still for {self.loop:.2f} s"
 
 
 @contextlib.asynccontextmanager
