@@ -132,7 +132,8 @@ class TrioDevice(Device):
     def end(self) -> None:
         """End for good: every group in order, then the loop; no Init begins it anew.
 
-        When this returns, no Init is under way. The monitor must not be held.
+        When this returns, no Init is under way, or it is told that one was left behind. The monitor
+        must not be held.
         """
         if not self._renewal.close(self._patience):
             _log.critical("an Init does not end; it is left behind")

@@ -29,7 +29,9 @@ class Renewal:
         self._lock = threading.Lock()
         self._holder = 0
         self._waiting: set[int] = set()
-        self.closed = self._ended = False
+        self.closed = False
+        """Whether it is never to be begun anew; only `close` sets it."""
+        self._ended = False
 
     @property
     def under_way(self) -> bool:

@@ -54,7 +54,7 @@ def serve(device_class: type, *devices: str) -> None:
 
 
 def _announce() -> None:
-    """Tell the port once Tango has started: it answers before, and then refuses ``Init``."""
+    """Tell the port once Tango has started: it answers before."""
     eventually(lambda: not tango.Util.instance().is_svr_starting())
     print("READY", get_server_host_port()[1], flush=True)
 
