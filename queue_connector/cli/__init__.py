@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..model.errors import leaves
-from ..runtime.process import INTERRUPTED, release_signals
+from ..runtime.process import HELD, INTERRUPTED, end_status, leave, release_signals
 
 COMMANDS = {
     "serve": "run the device without a Tango database",
@@ -70,7 +70,10 @@ examples:
 
 
 def run() -> int:
-    """What the console script does: `main`, with the signals that were held until now."""
+    """What the console script does: `main`, with the signals that were held until now.
+
+    What a signal ends does not wait for the threads that still ask somebody.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # it was closed when we began
@@ -83,7 +86,11 @@ def run() -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        leave(INTERRUPTED)
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code in map(end_status, HELD):
+            leave(ended.code)
+        raise
     except OSError as error:
         if _is_of_the_output(error):
             return _unwritten(error)

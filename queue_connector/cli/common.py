@@ -11,15 +11,14 @@ import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import trio
 
 from .. import configdb
 from ..configuration import document
 from ..model.errors import ConfigError, Fault, Finding, QueueConnectorError, counted, leaves
-from ..model.exchanges import QueueConnectorDescriptor
-from ..runtime.process import HELD, end_status, signals_held
+from ..runtime.process import HELD, end_status
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -32,13 +31,6 @@ _MEMBER = r"[A-Za-z0-9._+@()=-]+"
 _DEVICE_NAME = re.compile(f"{_MEMBER}/{_MEMBER}/{_MEMBER}")
 
 ENVIRONMENT = "The SDP_CONFIG_ variables of the environment say where the database is."
-
-
-_ASKED_WRONG = (
-    "is it running, and is that its name? Without a Tango database it is what serve prints: "
-    "tango://HOST:PORT/a/b/c#dbase=no"
-)
-
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33}
 
@@ -117,67 +109,6 @@ def tinted(text: str, colour: Literal["red", "green", "yellow"]) -> str:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return text
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
-
-
-def import_tango() -> Any:
-    """PyTango, late: it takes most of a second, which only few commands need to wait for."""
-    with signals_held():
-        import tango
-    return tango
-
-
-def ask_device(device: str, *attributes: str) -> list[str]:
-    """What attributes of a running device say; an end with status 1 when it cannot be asked."""
-    tango = import_tango()
-    try:
-        proxy = tango.DeviceProxy(device)
-        return [proxy.read_attribute(name).value for name in attributes]
-    except tango.DevFailed as error:
-        reason = " ".join(error.args[0].desc.split())
-        failure(f"{device}: cannot be asked for its {attributes[0]}: {reason}; {_ASKED_WRONG}")
-
-
-def configuration_of(device: str, consequence: str) -> QueueConnectorDescriptor:
-    """What a running device is configured with.
-
-    An end with status 1 when it cannot be asked, or when its configuration cannot be read here:
-    *consequence* says in words what was not done then.
-    """
-    (text,) = ask_device(device, "configuration")
-    reading = document.examine(text)
-    if reading.descriptor is not None:
-        return reading.descriptor
-    from .. import __version__  # late, as it takes long to find out
-
-    tell(f"{device}: its configuration cannot be read here", reading.faults, consequence)
-    failure(
-        f"this tool is of version {__version__}: use the one that is installed with the device, or "
-        "one of the version that its attribute version tells; if the device has plugins, give "
-        "their names with --plugins"
-    )
-
-
-class DeviceCommand:
-    """A command of a running device, with a text as argument or with none.
-
-    Calling it ends with status 1 when the device cannot be asked or refuses.
-    """
-
-    def __init__(self, device: str, name: str) -> None:
-        self._device = device
-        self._name = name
-        self._proxy: Any = None
-
-    def __call__(self, argument: str | None = None) -> Any:
-        tango = import_tango()
-        try:
-            if self._proxy is None:
-                self._proxy = tango.DeviceProxy(self._device)
-            return self._proxy.command_inout(self._name, argument)
-        except tango.DevFailed as error:
-            reason = " ".join(error.args[0].desc.split())
-            refused = error.args[0].reason.endswith("Error")  # one of ours: it did answer
-            failure(f"{self._device}: {reason}" + ("" if refused else f"; {_ASKED_WRONG}"))
 
 
 def at_least_one(text: str) -> int:

@@ -20,9 +20,10 @@ from ..model.endpoints import PeerDescriptor
 from ..model.errors import QueueConnectorError, leaves
 from ..model.exchanges import ExchangeDescriptor, QueueConnectorDescriptor
 from ..model.probe import Probe
+from ..runtime.answers import answer
 from ..runtime.process import MANY_THREADS, spare_threads
-from ..runtime.worker import Worker
-from .common import ENVIRONMENT, import_tango, print_json, read, run_async, tell, tinted, warn
+from .asking import import_tango, reason
+from .common import ENVIRONMENT, print_json, read, run_async, tell, tinted, warn
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -117,15 +118,15 @@ async def _look(descriptor: QueueConnectorDescriptor) -> list[Probe]:
         for end in _ends(exchange)
     ]
     found: dict[int, list[Probe]] = {}
-    worker = Worker(most=AT_ONCE)
+    limiter = trio.CapacityLimiter(AT_ONCE)
 
     async def look(number: int) -> None:
-        found[number] = await worker.run(lambda: list(ends[number].probe()))
+        found[number] = await answer(lambda: list(ends[number].probe()), limiter)
 
     async with trio.open_nursery() as nursery:
         for number in range(len(ends)):
             nursery.start_soon(look, number)
-        around = [*await worker.run(lambda: list(_tango_database())), *await _database()]
+        around = [*await answer(lambda: list(_tango_database()), limiter), *await _database()]
     probes = (probe for number in sorted(found) for probe in found[number])
     return list(dict.fromkeys((*around, *probes)))
 
@@ -147,8 +148,7 @@ def _tango_database() -> Iterator[Probe]:
         tango.Database().get_info()
     except tango.DevFailed as error:
         hint = "start it, or mend TANGO_HOST"
-        why = " ".join(error.args[0].desc.split())
-        yield Probe(f"the Tango database at {host}", problem=why, hint=hint, awaited=True)
+        yield Probe(f"the Tango database at {host}", problem=reason(error), hint=hint, awaited=True)
     else:
         yield Probe(f"the Tango database at {host}", "it answers")
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from .common import DeviceCommand
+from .asking import DeviceCommand
 
 if TYPE_CHECKING:
     from .common import Commands

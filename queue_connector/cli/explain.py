@@ -11,7 +11,8 @@ import attrs
 
 from ..model import texts
 from ..observability.explaining import Reason, Weight, explain
-from .common import DEFAULT_DEVICE, ask_device, failure, print_json, tinted
+from .asking import ask_device
+from .common import DEFAULT_DEVICE, failure, print_json, tinted
 
 if TYPE_CHECKING:
     from .common import Commands

@@ -16,7 +16,8 @@ from ..model.errors import ConfigError, Fault
 from ..model.exchanges import QueueConnectorDescriptor
 from ..reconfiguration.children import Reader, is_name
 from ..reconfiguration.reporter import FAULT, STATE
-from .common import configuration_of, misuse, path, print_json, read, tell, warn, with_database
+from .asking import configuration_of
+from .common import misuse, path, print_json, read, tell, warn, with_database
 
 if TYPE_CHECKING:
     from .common import Commands

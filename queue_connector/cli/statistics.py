@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .accounts import Part, parts_of, table
-from .common import DEFAULT_DEVICE, DeviceCommand, ask_device, failure, positive
+from .asking import DeviceCommand, ask_device
+from .common import DEFAULT_DEVICE, failure, positive
 
 if TYPE_CHECKING:
     from .common import Commands

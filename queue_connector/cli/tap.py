@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .common import DeviceCommand, at_least_one, failure, tinted
+from .asking import DeviceCommand
+from .common import at_least_one, failure, tinted
 
 if TYPE_CHECKING:
     from .common import Commands

@@ -22,6 +22,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 HELD = frozenset({signal.SIGINT, signal.SIGTERM}) | (
     {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else set()
@@ -167,7 +168,7 @@ def _stacks() -> str:
     return "; ".join(stacks)
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """End the process at once, but for the last words of its log."""
     with suppress(Exception):
         logging.shutdown()

@@ -16,6 +16,9 @@ from typing import IO, Any
 import psutil
 import pytest
 
+from tests.device.servers import fork
+from tests.support.forking import Forked
+
 TOOL = "import sys; from queue_connector.entry import tool; sys.exit(tool())"
 SERVER = "import sys; from queue_connector.entry import server; sys.exit(server())"
 HELD = {signal.SIGINT, signal.SIGTERM}
@@ -55,7 +58,10 @@ def holds_signals(thread: Path) -> bool:
 
 
 class Process:
-    """One of them; what it writes goes to a file each."""
+    """One of them; what it writes goes to a file each.
+
+    The tool, if what it *imported* is nothing to the test, is forked and thus there soon.
+    """
 
     def __init__(
         self,
@@ -66,9 +72,16 @@ class Process:
         env: dict[str, str] | None = None,
         stdout: IO[Any] | int | None = None,
         stderr: IO[Any] | int | None = None,
+        imported: bool = False,
     ) -> None:
+        self._process: Forked | subprocess.Popen[bytes]
         self._out, self._err = directory / "stdout", directory / "stderr"
         with self._out.open("wb") as out, self._err.open("wb") as err:
+            if imported:
+                self._process = fork(
+                    "queue_connector", *arguments, cwd=directory, env=env, stdout=out, stderr=err
+                )
+                return
             self._process = subprocess.Popen(
                 [*under, sys.executable, "-c", program, *arguments],
                 cwd=directory,

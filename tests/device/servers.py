@@ -80,12 +80,18 @@ def forked(*imports: str) -> Iterator[None]:
         _template = None
 
 
+def fork(module: str, *arguments: str, **conditions: Any) -> Forked:
+    """Run ``python -m MODULE ARGUMENTS``, see `Template.start`."""
+    assert _template is not None, "inside of `forked` only"
+    return _template.start(module, *arguments, **conditions)
+
+
 def launch(
     module: str, *arguments: str, wrapper: Sequence[str] = (), stderr: IO[str] | None = None
 ) -> Forked | subprocess.Popen[str]:
     """Run ``python -m MODULE ARGUMENTS`` under *wrapper*; what it prints comes by ``stdout``."""
     if _template is not None and not wrapper:
-        return _template.start(module, *arguments, stderr=stderr)
+        return fork(module, *arguments, stderr=stderr)
     return subprocess.Popen(
         [*wrapper, sys.executable, "-m", module, *arguments],
         cwd=ROOT,

@@ -65,9 +65,6 @@ READING = ["test", "validate"]
 IN_A_TABLE = {"doctor": "WAITS Kafka at 127.0.0.1", "top": "cannot be asked: "}
 """What these print on stdout of a peer that does not answer, among the others."""
 
-IN_THE_BACKGROUND = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
-"""As a script starts what it does not wait for: it ignores Ctrl-C."""
-
 OPENAT = "257 "
 """How Linux on x86-64 tells of a process that opens a file: this one waits for a writer."""
 
@@ -81,6 +78,9 @@ PRINTING = [
 ]
 
 AT_ONCE = 4
+
+SOON = 2.0
+"""Seconds; Tango waits longer for who is silent."""
 
 
 def batches(names):
@@ -163,7 +163,13 @@ def environment(peer):
     }
 
 
-def plain(place, words, peer, under=()):
+def plain(place, words, peer):
+    return process(place, *words, env=environment(peer), imported=True)
+
+
+def in_the_background(place, words, peer):
+    """As a script starts what it does not wait for: it ignores Ctrl-C."""
+    under = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
     return process(place, *words, env=environment(peer), under=under)
 
 
@@ -177,7 +183,7 @@ def is_in_the_middle(name, pid, peer):
 @batches(list(ROWS))
 def test_misuse_is_one_line_after_the_usage_and_status_2(tmp_path, names):
     def begin(place, words, peer):
-        return process(place, *name_of(words).split(), "--no-such-option")
+        return process(place, *name_of(words).split(), "--no-such-option", imported=True)
 
     def name_of(words):
         return " ".join(words[:2] if words[0] in ("config", "exchange") else words[:1])
@@ -209,15 +215,15 @@ def test_a_peer_that_says_nothing_is_one_sentence(tmp_path, names):
 
 @batches([*ASKING, *READING, *STREAMING])
 @pytest.mark.parametrize(
-    ("number", "under"), [(signal.SIGINT, []), (signal.SIGTERM, IN_THE_BACKGROUND)]
+    ("number", "begin"), [(signal.SIGINT, plain), (signal.SIGTERM, in_the_background)]
 )
-def test_a_signal_in_the_middle_ends_it_soon(tmp_path, names, number, under):
-    with started(tmp_path, names, partial(plain, under=under)) as found:
+def test_a_signal_in_the_middle_ends_it_soon(tmp_path, names, number, begin):
+    with started(tmp_path, names, begin) as found:
         for name, (running, peer) in found.items():
             eventually(is_in_the_middle(name, running.pid, peer), 30, name)
             running.signal(number)
         for name, (running, _) in found.items():
-            status = running.ends(20)
+            status = running.ends(20 if name in STREAMING else SOON)
             assert status == (0 if name in STREAMING else 128 + number), (name, status, running.err)
             assert "Traceback" not in running.err, running.err
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -149,3 +150,25 @@ def test_top_is_live_on_a_terminal_and_obeys_its_keys(device):
     finally:
         terminal.kill()
         device.proxy().Resume("default[1]")
+
+
+def test_a_device_that_is_silent_holds_up_neither_top_nor_its_keys(device, tmp_path):
+    with connector(tmp_path, config(endless("b", delay=0.01))) as silent:
+        terminal = Terminal([*TOOL, "top", silent.device_name, device.device_name], 8, 150)
+
+        def rates():
+            return [line.split()[3] for line in terminal.lines() if "default[0]" in line]
+
+        try:
+            eventually(lambda: [terminal.lines()[0][:6], len(rates())] == ["3 of 3", 2], 30)
+            silent.freeze()
+            eventually(lambda: "has not answered for" in terminal.lines()[2], 30, terminal.lines)
+            before = rates()
+            eventually(lambda: rates() != before, 10, terminal.lines)  # of the other one
+            pressed = time.monotonic()
+            terminal.press("q")
+            assert terminal.end() == 0
+            assert time.monotonic() - pressed < 2.0
+        finally:
+            silent.thaw()
+            terminal.kill()

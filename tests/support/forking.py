@@ -17,20 +17,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 LIMIT = 1 << 20
 """Bytes of an order; the environment is the most of it."""
 
 
 class Forked:
-    """A process, with what of `subprocess.Popen` the tests use; text comes by ``stdout``."""
+    """A process, with what of `subprocess.Popen` the tests use."""
 
-    def __init__(self, pid: int, status: int, stdout: int) -> None:
+    def __init__(self, pid: int, status: int, stdout: IO[str] | None) -> None:
         self.pid = pid
-        self.stdout = os.fdopen(stdout)
+        self.stdout = stdout
         self._status = os.fdopen(status)
         self._code: int | None = None
 
@@ -62,6 +62,7 @@ class Template:
     """The process that others are forked from."""
 
     def __init__(self, imports: Sequence[str], cwd: Path) -> None:
+        self._cwd = cwd
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -70,20 +71,33 @@ class Template:
                 pass_fds=[theirs.fileno()],
             )
 
-    def start(self, module: str, *arguments: str, stderr: IO[str] | None = None) -> Forked:
-        """Run ``python -m MODULE ARGUMENTS`` in the environment as it is now."""
-        out, their_out = os.pipe()
+    def start(
+        self,
+        module: str,
+        *arguments: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdout: IO[Any] | None = None,
+        stderr: IO[Any] | None = None,
+    ) -> Forked:
+        """Run ``python -m MODULE ARGUMENTS``; unless *stdout* is given, text comes by a pipe."""
+        order = {
+            "argv": [module, *arguments],
+            "cwd": str(cwd or self._cwd),
+            "environment": {**os.environ, **(env or {})},
+        }
+        error = stderr or sys.__stderr__
+        assert error is not None
         status, their_status = os.pipe()
+        out, their_out = (None, os.dup(stdout.fileno())) if stdout else os.pipe()
         try:
-            order = json.dumps({"argv": [module, *arguments], "environment": dict(os.environ)})
-            error = sys.__stderr__ if stderr is None else stderr
-            assert error is not None
             descriptors = [their_status, their_out, error.fileno()]
-            socket.send_fds(self._orders, [order.encode()], descriptors)
+            socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
         finally:
             os.close(their_out)
             os.close(their_status)
-        return Forked(int(self._orders.recv(LIMIT)), status, out)
+        pid = int(self._orders.recv(LIMIT))
+        return Forked(pid, status, None if out is None else os.fdopen(out))
 
     def close(self) -> None:
         """End the template; what has been forked from it lives on, and nobody waits for it."""
@@ -126,6 +140,7 @@ def _become(order: dict[str, object], out: int, error: int) -> list[str]:
     sys.__stderr__ = sys.stderr
     os.environ.clear()
     os.environ.update(order["environment"])
+    os.chdir(order["cwd"])
     signal.signal(signal.SIGINT, _interrupt)
     return order["argv"]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ...configuration import document
 from ...model import texts
 from ...model.exchanges import QueueConnectorDescriptor
-from ..common import add_device, configuration_of, failure, misuse, read, tell
+from ..asking import configuration_of
+from ..common import add_device, failure, misuse, read, tell
 from . import graphviz, mermaid, sketch
 from .chart import chart
 
