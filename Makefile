@@ -72,9 +72,10 @@ test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java 
 test-faults: $(STAMP) ## Faults injected on real services, with data under way; needs java and mvn
 	$(BIN)/pytest tests/faults $(ARGS)
 
-test-schedules: $(STAMP) ## Random fault schedules on a virtual clock, judged by a model; COUNT=10000
-	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest -n 2 --dist loadfile \
-	  tests/unit/engine/test_fault_schedules.py tests/unit/connectors/kafka/test_sharing_schedules.py \
+test-schedules: $(STAMP) ## Random schedules on a virtual clock, judged by models; COUNT=10000
+	QUEUE_CONNECTOR_SCHEDULES=$(COUNT) $(BIN)/pytest -n 2 --dist worksteal \
+	  tests/unit/engine/test_fault_schedules.py tests/unit/engine/test_random_reconfigurations.py \
+	  tests/unit/connectors/kafka/test_sharing_schedules.py tests/unit/reconfiguration/test_holding.py \
 	  --timeout=0 -o faulthandler_timeout=0 $(ARGS)
 
 faults-table: $(STAMP) ## Write the tables of the latest test-faults into the docs

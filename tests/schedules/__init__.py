@@ -7,4 +7,11 @@
 * `sharing`     members of a Kafka group, with schedules and a judge of its own
 
 The model uses nothing of the engine: it counts, orders and judges by itself.
+
+The environment variable ``QUEUE_CONNECTOR_SCHEDULES`` says how many there are, `COUNT`. A tenth as
+many are those of rebalances and of elections, and the steps of random reconfigurations.
 """
+
+import os
+
+COUNT = int(os.environ.get("QUEUE_CONNECTOR_SCHEDULES", "100"))

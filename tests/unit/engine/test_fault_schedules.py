@@ -1,19 +1,16 @@
 """Random fault schedules on a virtual clock, judged by a model.
 
-``QUEUE_CONNECTOR_SCHEDULES`` says how many, 300 by default. Each is drawn by hypothesis: a schedule
-that fails is shrunk and printed as Python, and `--hypothesis-seed=N` draws the same ones again.
+Each is drawn by hypothesis: a schedule that fails is shrunk and printed as Python, and
+`--hypothesis-seed=N` draws the same ones again.
 """
-
-import os
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.schedules import COUNT
 from tests.schedules.model import judge
 from tests.schedules.plan import anything
 from tests.schedules.run import play
-
-COUNT = int(os.environ.get("QUEUE_CONNECTOR_SCHEDULES", "300"))
 
 
 @pytest.mark.timeout(max(300, COUNT))

@@ -1,10 +1,6 @@
-"""Random reconfigurations on the database in memory, compared with a model after each.
-
-``RECONFIGURATIONS`` says how many steps, 1,000 by default; they take some ten seconds.
-"""
+"""Random reconfigurations on the database in memory, compared with a model after each."""
 
 import json
-import os
 
 import pytest
 import trio
@@ -17,9 +13,10 @@ from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
+from tests.schedules import COUNT
 from tests.support.reconfigurations import Model
 
-COUNT = int(os.environ.get("RECONFIGURATIONS", "1000"))
+STEPS = max(300, COUNT // 10)
 PATH = "/component/lmc-queueconnector-01/owner"
 
 
@@ -89,7 +86,7 @@ async def test_after_each_write_groups_attributes_and_keys_are_as_the_model_says
     ):
         monitors.append(Monitor(database, PATH, supervisor))
         nursery.start_soon(monitors[0].run)
-        for step in range(COUNT // 3):
+        for step in range(STEPS // 3):
             before, made = streams(supervisor), dict(host.made)
             for name, text in model.burst().items():
                 path = f"{PATH}/{name}"

@@ -1,25 +1,25 @@
 """Random schedules of rebalances on a virtual clock, judged by what sharing promises.
 
-A tenth of ``QUEUE_CONNECTOR_SCHEDULES``, 30 by default; each is named by its seed.
+Each is named by its seed.
 """
 
 from __future__ import annotations
 
-import os
 from unittest import mock
 
 import pytest
 import trio
 import trio.testing
 
+from tests.schedules import COUNT
 from tests.schedules.sharing import Clock, judge, play
 
-COUNT = int(os.environ.get("QUEUE_CONNECTOR_SCHEDULES", "300")) // 10
+SHARING = COUNT // 10
 
 
-@pytest.mark.parametrize("first", range(0, COUNT, 10))
+@pytest.mark.parametrize("first", range(0, SHARING, 10))
 def test_members_keep_what_sharing_promises(first):
     with mock.patch("queue_connector.connectors.kafka.bookmark.time", Clock()):
-        for seed in range(first, min(first + 10, COUNT)):
+        for seed in range(first, min(first + 10, SHARING)):
             clock = trio.testing.MockClock(autojump_threshold=0)
             assert (seed, judge(trio.run(play, seed, clock=clock))) == (seed, [])
