@@ -61,10 +61,10 @@ pictures: $(STAMP) ## Make the pictures of the docs anew, of what runs; needs Ch
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
 
-# Those that wait most come first; those that wait for nothing come last, in small files, so that both
-# workers end together. With more workers than processors, tests hold each other up beyond their bounds.
+# Those that wait most come first. Most of their time they wait, so more of them go on than there are
+# processors.
 test: $(STAMP) ## Unit, contract and device tests; no service needed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/device tests/contract tests/unit $(ARGS)
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder tests/device tests/contract tests/unit $(ARGS)
 
 test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java and mvn
 	$(BIN)/pytest tests/system $(ARGS)

@@ -122,8 +122,9 @@ class Pauses:
         return eventually(times, 30)
 
     def short(self):
-        """Whether nobody was held up."""
-        return max(self.longest.values()) <= LONGEST + self._machine.pause
+        """Whether nobody was held up; through five threads goes what is told of a datum."""
+        self.longest["machine"] = self._machine.pause
+        return max(self.longest.values()) <= LONGEST + 5 * self._machine.pause
 
     def _ask(self):
         calls = {"read": lambda: self._proxy.read_attribute(self._attribute)}

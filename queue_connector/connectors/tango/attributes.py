@@ -8,7 +8,8 @@ nobody.
             subscribers and its last value stay; before the first datum it reads as its default
 * changing  each of these crashed: removal that cleans a database that is not there; removal of
             an attribute that is read and has no serialisation model of its own; a change of the
-            list of attributes while a reader looks one up (`DynamicAttributes._readers_held`)
+            list of attributes while a reader looks one up, or while clients are told of one, see
+            `interface`
 * polling   Tango stops the polling of an attribute that is removed, and waits for a thread that
             waits for the device's monitor; so it is stopped before the monitor is taken
 * returning an attribute that is made anew has its subscribers again, see `returning`; not where it
@@ -22,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -38,6 +38,7 @@ from ...runtime.lane import Lane
 from . import differences
 from .administrator import Administrator
 from .current import Current, refused
+from .interface import Interface
 from .own_events import OwnEvents, is_local
 from .returning import Returning
 from .static_attributes import StaticAttribute, refusal, unkept
@@ -50,18 +51,11 @@ Args = TypeVarTuple("Args")
 R = TypeVar("R")
 T = TypeVar("T")
 
-SETTLE, SETTLING = 0.002, 5
-"""Seconds, and how many times, that reads are held up before the list of attributes is changed."""
-
 AT_ONCE = 25
 """Attributes that are added or removed before others have a turn; takes some 15 ms."""
 
 lane_context = tango.EnsureOmniThread
 """What the lane's thread must be inside while it calls Tango."""
-
-
-def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[begin : begin + AT_ONCE] for begin in range(0, len(items), AT_ONCE))
 
 
 class DynamicAttributes:
@@ -74,6 +68,7 @@ class DynamicAttributes:
 
     def __init__(self, device: Any) -> None:
         self._device = device
+        self._interface = Interface(device)
         self._administrator = Administrator(device)
         self.subscribers = Subscribers(self._administrator.event_ports)
         self._unkept: list[str] = []
@@ -119,14 +114,11 @@ class DynamicAttributes:
         """
         stale, added = await self._do(self._compare, owner, wanted)
         await self._do(self._stop_polling, stale)
-        for some in _slices(stale):
-            await self._do(self._remove_all, some)
+        await self._change(self._remove_all, stale)
         try:
-            for more in _slices(added):
-                await self._do(self._add_all, more)
+            await self._change(self._add_all, added)
         except EndpointError:
-            for failed in _slices(added):
-                await self._do(self._take_back, failed)
+            await self._change(self._take_back, added)
             raise
         if self._returning.waiting:
             await self._do(self._returning.revive, self._current)
@@ -190,21 +182,18 @@ class DynamicAttributes:
         return found.stale, found.added
 
     @contextlib.contextmanager
-    def _readers_held(self) -> Iterator[None]:
-        """Hold the device's monitor, with every client that is reading waiting for it.
-
-        Tango looks a reader's attribute up before it waits for the monitor, in a list that adding
-        and removing change without a lock that would stop it: that crashes. A client waits for
-        the answer to its one request, so those that read all the time are past that look-up once
-        the monitor has been held for a while, and cannot come again.
-        """
+    def _interface_held(self) -> Iterator[None]:
         try:
-            with tango.AutoTangoMonitor(self._device):
-                for _ in range(SETTLING if not tango.Util.instance().is_svr_starting() else 0):
-                    time.sleep(SETTLE)
+            with self._interface.held():
                 yield
         except tango.DevFailed as error:
             raise refused(self._device, "*", error.args[0].desc) from None
+
+    async def _change(self, function: Callable[[Sequence[T]], None], those: Sequence[T]) -> None:
+        """Do it in the lane with a few of them at a time, for which others do not wait."""
+        for begin in range(0, len(those), AT_ONCE):
+            await trio.sleep(self._interface.telling())
+            await self._do(function, those[begin : begin + AT_ONCE])
 
     async def _do(self, function: Callable[[*Args], R], *args: *Args) -> R:
         """Do it in the lane.
@@ -255,7 +244,7 @@ class DynamicAttributes:
     def _add_all(self, added: Sequence[Current]) -> None:
         if not added:
             return
-        with self._readers_held():
+        with self._interface_held():
             for current in added:
                 name = current.attribute.name
                 if name.lower() in self._current:
@@ -275,13 +264,14 @@ class DynamicAttributes:
     def _remove_all(self, names: Sequence[str]) -> None:
         """Remove those that are there."""
         if names:
-            with self._readers_held():
+            with self._interface_held():
                 for name in names:
                     self._remove(name)
 
     def _add(self, current: Current) -> None:
         device, name = self._device, current.attribute.name
-        device.add_attribute(current.declared(self._values.read, self._values.write))
+        with self._interface.change():
+            device.add_attribute(current.declared(self._values.read, self._values.write))
         made = device.get_device_attr().get_attr_by_name(name)
         made.set_attr_serial_model(tango.AttrSerialModel.ATTR_NO_SYNC)
         device.set_change_event(name, True, False)
@@ -307,7 +297,8 @@ class DynamicAttributes:
         if (made := current.made) is not None:
             self._returning.goes(name, made)
             try:
-                self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
+                with self._interface.change():
+                    self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
             except tango.DevFailed as error:
                 raise refused(self._device, name, f"it stays: {error.args[0].desc}") from None
         del self._current[name]
