@@ -79,7 +79,12 @@ class Process:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             if imported:
                 self._process = fork(
-                    "queue_connector", *arguments, cwd=directory, env=env, stdout=out, stderr=err
+                    "queue_connector",
+                    *arguments,
+                    cwd=directory,
+                    env=env,
+                    stdout=out if stdout is None else stdout,
+                    stderr=err,
                 )
                 return
             self._process = subprocess.Popen(

@@ -237,24 +237,29 @@ def counting(tmp_path_factory):
         yield running.device_name
 
 
+def nobody_reads():
+    """A pipe whose other end has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
 @pytest.mark.parametrize("words", PRINTING)
 def test_an_output_that_cannot_be_written_is_told_without_a_traceback(tmp_path, counting, words):
     (tmp_path / "file.json").write_text("{}")
     tests = ROOT / "docs/how-to/tests/dish-pointings.json"
     paths = {"file": tmp_path / "file.json", "tests": tests, "device": counting}
-    command = [*COMMAND, *(word.format(**paths) for word in words.split())]
-    told = partial(subprocess.run, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
-    with open("/dev/full", "w") as full:
-        done = told(command, stdout=full)
-    assert done.returncode == 1
-    assert done.stderr == "queue-connector: cannot write the output: No space left on device\n"
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = told(command, stdout=writing)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
-    done = told(["bash", "-c", 'exec "$@" >&- 2>&- <&-', "bash", *command])
-    assert done.returncode == 0
+    command = [word.format(**paths) for word in words.split()]
+    full = "queue-connector: cannot write the output: No space left on device\n"
+    for opened, status, told in (partial(open, "/dev/full", "w"), 1, full), (nobody_reads, 141, ""):
+        with (
+            opened() as output,
+            process(tmp_path, *command, imported=True, stdout=output) as running,
+        ):
+            assert (running.ends(60), running.err) == (status, told)
+    closed = ["bash", "-c", 'exec "$@" >&- 2>&- <&-', "bash"]
+    with process(tmp_path, *command, under=closed) as running:
+        assert running.ends(60) == 0
 
 
 class Session:

@@ -76,13 +76,15 @@ def queued(pid):
 class Pauses:
     """The longest of a stream to another subscriber, of a read, and of ``State``, while inside.
 
-    A server with much to do waits long for its turn on a busy machine: that does not count.
+    A server with much to do waits long for its turn on a busy machine, and so does the other
+    subscriber: that does not count.
     """
 
     def __init__(self, device, telescope, attribute):
         self._proxy = device.proxy()
         self._pid = device.pid
         self._client = telescope("other")
+        self._other = self._client.pid
         self._attribute = attribute
         self._over = threading.Event()
         self._machine = Machine()
@@ -108,12 +110,12 @@ class Pauses:
         )
 
     def _queued_by(self, when, last=False):
-        """What the server has waited for a processor until the last look before, or after."""
+        """What both have waited for a processor until the last look before, or after."""
         index = bisect.bisect(self._queued, (when,)) - (not last)
         return self._queued[min(max(index, 0), len(self._queued) - 1)][1]
 
     def _after(self, began, ended=0.0):
-        """When the other was sent what after *began*, once it was sent something after *ended*."""
+        """When the other got what after *began*, once it got something after *ended*."""
 
         def times():
             found = [r.time for r in seen(self._client, "other") if r.time >= began]
@@ -133,11 +135,11 @@ class Pauses:
             while not self._over.wait(0.01):
                 for name, call in calls.items():
                     began, before = time.monotonic(), queued(self._pid)
-                    self._queued.append((time.time(), before))
+                    self._queued.append((time.time(), before + queued(self._other)))
                     call()
                     taken = time.monotonic() - began - (queued(self._pid) - before)
                     self.longest[name] = max(self.longest[name], taken)
-            self._queued.append((time.time(), queued(self._pid)))
+            self._queued.append((time.time(), queued(self._pid) + queued(self._other)))
 
 
 def seen(client, attribute):
