@@ -192,7 +192,7 @@ class DynamicAttributes:
     async def _change(self, function: Callable[[Sequence[T]], None], those: Sequence[T]) -> None:
         """Do it in the lane with a few of them at a time, for which others do not wait."""
         for begin in range(0, len(those), AT_ONCE):
-            await trio.sleep(self._interface.telling())
+            await self._interface.told()
             await self._do(function, those[begin : begin + AT_ONCE])
 
     async def _do(self, function: Callable[[*Args], R], *args: *Args) -> R:

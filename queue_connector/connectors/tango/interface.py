@@ -1,25 +1,31 @@
 """A device's interface, which is its list of attributes, while it is changed.
 
 * reading   a change while a client looks an attribute up crashes, see `Interface.held`
-* telling   clients subscribe to changes of the interface. `QUIET` after the last of several, a
-            thread of Tango's waits for the device's monitor, to see what there is, and tells them.
-            Each change is told to that thread and waits for its answer, with the monitor held: had
-            the thread waited for the monitor by then, both would wait for 3.2 s, the change would
-            fail, and nobody would be told. So none begins from shortly before that moment until
-            the thread has the monitor.
-* source    cppTango, ``DeviceImpl::push_dev_intr`` and ``DevIntrThread``
+* telling   clients subscribe to changes of the interface. The first change has Tango start a
+            thread, which `QUIET` after the last one waits for the device's monitor, to see what
+            there is, tells them and ends. Each change is told to that thread and waits for its
+            answer, with the monitor held: where the thread waits for the monitor already, both
+            wait for 3.2 s, the change fails, and nobody is told. So none begins from shortly
+            before that moment until the thread has ended.
+* source    cppTango, ``DeviceImpl::push_dev_intr`` and ``DevIntrThread``; Linux, ``proc(5)``: a
+            thread has the name of the one that has started it
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import tango
+import trio
+
+from ...runtime.worker import current_thread
 
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
@@ -27,13 +33,21 @@ SETTLE, SETTLING = 0.002, 5
 QUIET = 0.05
 """Seconds without a change after which Tango tells of those before."""
 
-EARLY, LATE = 0.02, 0.1
-"""Seconds by which a machine that is busy may be early or late with that."""
+EARLY = 0.02
+"""Seconds by which a change is begun before that moment, as it may take a while."""
+
+PERIOD, PATIENCE = 0.005, 5.0
+"""Seconds between two looks at that thread, and those after which a change is begun anyway."""
 
 TIMED_OUT = "API_CommandTimedOut"
 """Why Tango lets a change fail that it has made and could not tell of."""
 
+THREADS = "/proc/self/task"
+
 log = logging.getLogger(__name__)
+
+
+_numbers = itertools.count()
 
 
 class Interface:
@@ -41,7 +55,8 @@ class Interface:
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._begun = self._over = -math.inf
+        self._begun = -math.inf
+        self._name = f"interface {next(_numbers)}"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -62,30 +77,58 @@ class Interface:
     @contextlib.contextmanager
     def change(self) -> Iterator[None]:
         """Make one change, inside of `held`; it may let the monitor go for a while before."""
-        while (left := self.telling()) > 0:
+        if self.is_telling():
             with tango.AutoTangoAllowThreads(self._device):
-                time.sleep(left)
+                end = time.monotonic() + PATIENCE
+                while self.is_telling() and time.monotonic() < end:
+                    time.sleep(PERIOD)
             self._settle()
         self._begun = time.monotonic()
         try:
-            yield
+            with self._named():
+                yield
         except tango.DevFailed as error:
             if error.args[0].reason != TIMED_OUT:
                 raise
             log.warning("clients are not told that attributes have changed: %s", error.args[0].desc)
+
+    async def told(self) -> None:
+        """Wait until a change can begin, while others have the monitor."""
+        with trio.move_on_after(PATIENCE):
+            while self.is_telling():  # noqa: ASYNC110  (Tango's thread tells nobody)
+                await trio.sleep(PERIOD)
+
+    def is_telling(self) -> bool:
+        """Whether Tango's thread waits for the monitor, or will soon."""
+        if time.monotonic() < self._begun + QUIET - EARLY:
+            return False
+        return any(_name(thread) == self._name for thread in os.listdir(THREADS))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Give the threads that this one starts the name by which they are known."""
+        own = current_thread()
+        before = _name(own)
+        _rename(own, self._name)
+        try:
+            yield
         finally:
-            self._over = time.monotonic()
-
-    def telling(self) -> float:
-        """Seconds until no thread of Tango's that is to tell of changes can wait for the monitor.
-
-        They are 0 where it is not yet time for it, too.
-        """
-        now = time.monotonic()
-        if now < self._begun + QUIET - EARLY:
-            return 0.0
-        return max(0.0, self._over + QUIET + LATE - now)
+            _rename(own, before)
 
     def _settle(self) -> None:
         for _ in range(SETTLING if not tango.Util.instance().is_svr_starting() else 0):
             time.sleep(SETTLE)
+
+
+def _name(thread: str | int) -> str:
+    """The name of a thread of this process, empty once it has ended."""
+    try:
+        with open(f"{THREADS}/{thread}/comm") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _rename(thread: int, name: str) -> None:
+    with contextlib.suppress(OSError), open(f"{THREADS}/{thread}/comm", "w") as file:
+        file.write(name)  # where /proc cannot be written, nobody is waited for
