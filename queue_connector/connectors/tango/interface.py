@@ -2,11 +2,11 @@
 
 * reading   a change while a client looks an attribute up crashes, see `Interface.held`
 * telling   clients subscribe to changes of the interface. The first change has Tango start a
-            thread, which `QUIET` after the last one waits for the device's monitor, to see what
+            thread, which 50 ms after the last one waits for the device's monitor, to see what
             there is, tells them and ends. Each change is told to that thread and waits for its
             answer, with the monitor held: where the thread waits for the monitor already, both
-            wait for 3.2 s, the change fails, and nobody is told. So none begins from shortly
-            before that moment until the thread has ended.
+            wait for 3.2 s, the change fails, and nobody is told. So a change comes right after
+            another one, or when the thread has ended.
 * source    cppTango, ``DeviceImpl::push_dev_intr`` and ``DevIntrThread``; Linux, ``proc(5)``: a
             thread has the name of the one that has started it
 """
@@ -30,11 +30,8 @@ from ...runtime.worker import current_thread
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
 
-QUIET = 0.05
-"""Seconds without a change after which Tango tells of those before."""
-
-EARLY = 0.02
-"""Seconds by which a change is begun before that moment, as it may take a while."""
+AT_ONCE = 0.01
+"""Seconds after a change in which the next one comes in time, though it takes a while itself."""
 
 PERIOD, PATIENCE = 0.005, 5.0
 """Seconds between two looks at that thread, and those after which a change is begun anyway."""
@@ -99,8 +96,8 @@ class Interface:
                 await trio.sleep(PERIOD)
 
     def is_telling(self) -> bool:
-        """Whether Tango's thread waits for the monitor, or will soon."""
-        if time.monotonic() < self._begun + QUIET - EARLY:
+        """Whether Tango's thread waits for the monitor, or may do so soon."""
+        if time.monotonic() < self._begun + AT_ONCE:
             return False
         return any(_name(thread) == self._name for thread in os.listdir(THREADS))
 
