@@ -152,6 +152,15 @@ def at_once(count, call):
     return outcomes
 
 
+def test_an_init_while_the_server_starts_is_done(tmp_path, monkeypatch):
+    file = tmp_path / "properties.json"
+    file.write_text(json.dumps({"exchanges_json": [json.dumps(config(endless("a")))]}))
+    monkeypatch.setenv("PROPERTIES", str(file))
+    with server("tests.device.asked_early") as running:  # does not start where it is refused
+        eventually(lambda: running.proxy().state() == DevState.ON)
+        assert running.terminate() == 0
+
+
 HAMMERING = float(os.environ.get("TANGO_HAMMER_SECONDS", "6"))
 """Seconds that many clients command at once."""
 
