@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..demo.routes import MOST_DISHES
 from ..runtime.process import signals_held
-from .common import failure, port, positive
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, failure, port, positive
 
 
 def add_to(commands: Commands, words: str) -> None:

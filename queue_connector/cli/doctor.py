@@ -8,7 +8,6 @@ import platform
 import resource
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -23,10 +22,7 @@ from ..model.probe import Probe
 from ..runtime.answers import answer
 from ..runtime.process import MANY_THREADS, spare_threads
 from .asking import import_tango, reason
-from .common import ENVIRONMENT, print_json, read, run_async, tell, tinted, warn
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import ENVIRONMENT, Commands, print_json, read, run_async, tell, tinted, warn
 
 AT_ONCE = 8
 """Peers that are looked at together."""

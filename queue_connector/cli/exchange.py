@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
 from .asking import DeviceCommand
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands
 
 ACTIONS = {
     "pause": ("Pause", "have it take in nothing; what it has is delivered, the others go on"),

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 
 from ..model import texts
 from ..observability.explaining import Reason, Weight, explain
 from .asking import ask_device
-from .common import DEFAULT_DEVICE, failure, print_json, tinted
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import DEFAULT_DEVICE, Commands, failure, print_json, tinted
 
 HEADS = {
     Weight.STOPS: "what keeps data from flowing:",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -16,10 +16,7 @@ from ..model.errors import ConfigError
 from ..reconfiguration.flows.checking import entities_of, with_entities
 from ..reconfiguration.flows.entities import LEVELS
 from ..reconfiguration.flows.reading import FlowReader
-from .common import ENVIRONMENT, add_device, misuse, print_json, read, tell, with_database
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import ENVIRONMENT, Commands, add_device, misuse, print_json, read, tell, with_database
 
 
 def add_to(commands: Commands, words: str) -> None:

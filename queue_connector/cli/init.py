@@ -8,7 +8,7 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..configuration import document
 from ..configuration.schema import descriptors_in
@@ -17,10 +17,7 @@ from ..model.endpoints import UNIONS
 from ..model.exchanges import QueueConnectorDescriptor
 from ..model.option import Descriptor, option_of
 from ..model.registry import did_you_mean
-from .common import failure, misuse, print_json
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, failure, misuse, print_json
 
 GALLERY = Path(__file__).parents[1] / "gallery"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,10 +16,7 @@ from ..model.exchanges import QueueConnectorDescriptor
 from ..reconfiguration.children import Reader, is_name
 from ..reconfiguration.reporter import FAULT, STATE
 from .asking import configuration_of
-from .common import misuse, path, print_json, read, tell, warn, with_database
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, misuse, path, print_json, read, tell, warn, with_database
 
 
 def add_to(commands: Commands, words: str) -> None:

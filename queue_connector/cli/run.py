@@ -6,7 +6,7 @@ import argparse
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -17,10 +17,7 @@ from ..model.exchanges import QueueConnectorDescriptor
 from ..runtime.logs import configure_logging
 from ..runtime.process import HELD, INTERRUPTED
 from .accounts import parts_of, table
-from .common import port, positive, print_json, read, tell, warn
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, port, positive, print_json, read, tell, warn
 
 STOP_GRACE = 10.0
 """Seconds in which the end delivers what is in flight."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .. import connectors  # noqa: F401  what it registers is what the schema describes
 from ..configuration.schema import Schema, attributes_schema, json_schema
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands
 
 
 def add_to(commands: Commands, words: str) -> None:

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .. import configdb
 from ..model.errors import ConfigError
@@ -14,6 +13,7 @@ from ..runtime.process import hold_signals, signals_held
 from .common import (
     DEFAULT_DEVICE,
     ENVIRONMENT,
+    Commands,
     device_name,
     faults,
     misuse,
@@ -22,9 +22,6 @@ from .common import (
     read,
     tell,
 )
-
-if TYPE_CHECKING:
-    from .common import Commands
 
 
 def add_to(commands: Commands, words: str) -> None:

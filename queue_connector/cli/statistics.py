@@ -7,14 +7,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .accounts import Part, parts_of, table
 from .asking import DeviceCommand, ask_device
-from .common import DEFAULT_DEVICE, failure, positive
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import DEFAULT_DEVICE, Commands, failure, positive
 
 CLEAR = "\x1b[H\x1b[2J"
 

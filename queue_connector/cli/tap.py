@@ -7,13 +7,10 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .asking import DeviceCommand
-from .common import at_least_one, failure, tinted
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, at_least_one, failure, tinted
 
 PERIOD = 0.3
 """Seconds between two questions."""

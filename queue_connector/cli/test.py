@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..model import texts
 from ..model.errors import ConfigError, counted
-from .common import print_json, read, tell, tinted
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, print_json, read, tell, tinted
 
 
 def add_to(commands: Commands, words: str) -> None:

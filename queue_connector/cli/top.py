@@ -10,18 +10,15 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from ..runtime.answers import Answer
 from ..runtime.process import leave
 from .asking import asked, import_tango, reason
-from .common import DEFAULT_DEVICE, positive, print_json
+from .common import DEFAULT_DEVICE, Commands, positive, print_json
 from .top_table import KEYS, RECENT, Row, Seen, lines, rows
-
-if TYPE_CHECKING:
-    from .common import Commands
 
 SHORT = 200
 """Characters that are told of why a device cannot be asked."""

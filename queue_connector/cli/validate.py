@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import trio
 
 from ..configdb import View
 from ..configuration import attributes, document
 from ..model.errors import ConfigError, ConfigWarning, Fault, counted
-from .common import add_device, contents, print_json, tinted, unreadable, warn
-
-if TYPE_CHECKING:
-    from .common import Commands
+from .common import Commands, add_device, contents, print_json, tinted, unreadable, warn
 
 
 def add_to(commands: Commands, words: str) -> None:

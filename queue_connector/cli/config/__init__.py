@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ..common import ENVIRONMENT
+from ..common import ENVIRONMENT, Commands
 from . import applying, checking, deleting, listing, putting, reading
-
-if TYPE_CHECKING:
-    from ..common import Commands
 
 
 def add_to(commands: Commands, words: str) -> None:

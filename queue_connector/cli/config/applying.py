@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from ...configdb import ABSENT, MAX_OPERATIONS, ConfigDatabase
 from ...model.errors import ConfigError
@@ -16,10 +15,7 @@ from ...reconfiguration.flows.checking import (
     with_entities,
 )
 from ...reconfiguration.flows.entities import LEVELS
-from ..common import add_device, failure, misuse, print_json, read, tell, with_database
-
-if TYPE_CHECKING:
-    from ..common import Commands
+from ..common import Commands, add_device, failure, misuse, print_json, read, tell, with_database
 
 
 def add_to(actions: Commands) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -14,10 +14,7 @@ from ...model.division import Share
 from ...model.errors import counted
 from ...model.exchanges import ExchangeDescriptor
 from ...reconfiguration.children import Reader
-from ..common import path, print_json, with_database
-
-if TYPE_CHECKING:
-    from ..common import Commands
+from ..common import Commands, path, print_json, with_database
 
 MAX_NAMED = 3
 """Sources that are named of those that nobody, or several read."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ...configdb import ConfigDatabase, Versioned
 from ...configuration import document
 from ...model.errors import ConfigError
 from ...reconfiguration.flows.entities import STATE, is_entity
-from ..common import failure, path, print_json, with_database
-
-if TYPE_CHECKING:
-    from ..common import Commands
+from ..common import Commands, failure, path, print_json, with_database
 
 OWNER_KEYS = {"pid", "hostname", "command"}
 """The keys of an owner record: what it stands at belongs to a process, not to people."""

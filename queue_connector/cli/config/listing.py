@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from ...configdb import Children, ConfigDatabase
 from ...reconfiguration.children import is_configuration, is_name
 from ...reconfiguration.flows.checking import examine
 from ...reconfiguration.flows.entities import FLOWS, LEVELS
 from ...reconfiguration.reporter import FAULT, STATE
-from ..common import add_device, path, print_json, with_database
+from ..common import Commands, add_device, path, print_json, with_database
 from .entries import Entry, FlowEntry, object_of
-
-if TYPE_CHECKING:
-    from ..common import Commands
 
 
 def add_to(actions: Commands) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -17,6 +16,7 @@ from ...reconfiguration.children import Reader
 from ...reconfiguration.flows.entities import is_entity
 from ...reconfiguration.reporter import FAULT, STATE
 from ..common import (
+    Commands,
     add_device,
     failure,
     misuse,
@@ -30,9 +30,6 @@ from ..common import (
 from . import applying
 from .deleting import is_owner_record
 from .entries import Entry
-
-if TYPE_CHECKING:
-    from ..common import Commands
 
 OWNER_PATH = re.compile(r"/component/[^/]+/owner")
 """Where ska-sdp-config keeps the owner records of components."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from ...configdb import ConfigDatabase
-from ..common import failure, path, with_database
-
-if TYPE_CHECKING:
-    from ..common import Commands
+from ..common import Commands, failure, path, with_database
 
 
 def add_to(actions: Commands) -> None:

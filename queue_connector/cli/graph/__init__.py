@@ -6,18 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...configuration import document
 from ...model import texts
 from ...model.exchanges import QueueConnectorDescriptor
 from ..asking import configuration_of
-from ..common import add_device, failure, misuse, read, tell
+from ..common import Commands, add_device, failure, misuse, read, tell
 from . import graphviz, mermaid, sketch
 from .chart import chart
-
-if TYPE_CHECKING:
-    from ..common import Commands
 
 FORMATS = ("text", "mermaid", "svg", "png", "json")
 
