@@ -60,7 +60,8 @@ def holds_signals(thread: Path) -> bool:
 class Process:
     """One of them; what it writes goes to a file each.
 
-    The tool, if what it *imported* is nothing to the test, is forked and thus there soon.
+    With *imported* it is the tool, forked from a process that has imported all of it: there soon,
+    by itself (*under* nothing), and with its own stderr.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 ``python -m MODULE`` spends most of its start on imports: a second of a processor for the connector.
 `Template` spends it once. What is forked from it runs ``MODULE`` as ``__main__``, in its own
 process with its own signals, descriptors and environment, and ends as any program ends. What the
-imports themselves do is told by the tests that start programs by `tests.device.processes`.
+imports themselves do is told by the tests that start programs afresh, see `tests.device.processes`.
 """
 
 from __future__ import annotations
