@@ -18,6 +18,7 @@ from queue_connector.model.services import PublishedAttribute
 from tests.device import values
 from tests.device.connector import Machine
 from tests.device.servers import server
+from tests.support.waiting import eventually
 
 FLOAT = DataSpec("float64")
 CHURN_SECONDS = float(os.environ.get("TANGO_CHURN_SECONDS", "5"))
@@ -203,6 +204,19 @@ def test_polled_attributes_change_at_once_and_are_polled_again(device, defined):
         assert [proxy.get_attribute_poll_period(name) for name in names] == [20, 20, 20]
     for name in names:
         proxy.stop_poll_attribute(name)
+
+
+def test_what_a_client_has_polled_while_others_are_removed_holds_up_nobody(device, defined):
+    wanted = [attribute(f"many_{number}") for number in range(1000)]
+    defined("many", *wanted)
+    proxy = device.proxy()
+    with concurrent.futures.ThreadPoolExecutor() as pool, longest_read(device) as longest:
+        done = pool.submit(define_many, device, [])
+        eventually(lambda: "many_0" not in proxy.get_attribute_list())
+        proxy.poll_attribute("many_999", 20)
+        assert not done.done(), "it was polled too late"
+        assert done.result() is None
+    assert longest[0] <= 1.0
 
 
 @contextlib.contextmanager

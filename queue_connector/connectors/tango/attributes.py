@@ -113,7 +113,6 @@ class DynamicAttributes:
                 many; for the last two nothing was touched.
         """
         stale, added = await self._do(self._compare, owner, wanted)
-        await self._do(self._stop_polling, stale)
         await self._change(self._remove_all, stale)
         try:
             await self._change(self._add_all, added)
@@ -157,8 +156,6 @@ class DynamicAttributes:
         return self._own if is_local(self._device, device, attribute, event_type) else None
 
     def _change_now(self, stale: Sequence[str], added: Sequence[Current]) -> None:
-        with tango.AutoTangoAllowThreads(self._device):
-            self._stop_polling(stale)
         self._remove_all(stale)
         try:
             self._add_all(added)
@@ -264,6 +261,7 @@ class DynamicAttributes:
     def _remove_all(self, names: Sequence[str]) -> None:
         """Remove those that are there."""
         if names:
+            self._stop_polling(names)
             with self._interface_held():
                 for name in names:
                     self._remove(name)
@@ -305,9 +303,11 @@ class DynamicAttributes:
         self._own.hide(name)
 
     def _stop_polling(self, names: Iterable[str]) -> None:
-        """Have Tango not poll these any more; while nobody holds the device's monitor."""
-        for name in names:
-            if self._current[name].made is None:
-                continue
-            if period := self._device.get_attribute_poll_period(name):
-                self._returning.stop_polling(name, period)
+        """Have Tango not poll these any more, with the device's monitor let go."""
+        with tango.AutoTangoAllowThreads(self._device):
+            for name in names:
+                current = self._current.get(name)
+                if current is None or current.made is None:
+                    continue
+                if period := self._device.get_attribute_poll_period(name):
+                    self._returning.stop_polling(name, period)
