@@ -30,7 +30,7 @@ from ...runtime.worker import current_thread
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
 
-AT_ONCE = 0.01
+AT_ONCE = 0.015
 """Seconds after a change in which the next one comes in time, though it takes a while itself."""
 
 PERIOD, PATIENCE = 0.005, 5.0
@@ -67,7 +67,7 @@ class Interface:
         Raises:
             tango.DevFailed: the monitor cannot be had.
         """
-        with tango.AutoTangoMonitor(self._device):
+        with tango.AutoTangoMonitor(self._device), self._named():
             self._settle()
             yield
 
@@ -82,8 +82,7 @@ class Interface:
             self._settle()
         self._begun = time.monotonic()
         try:
-            with self._named():
-                yield
+            yield
         except tango.DevFailed as error:
             if error.args[0].reason != TIMED_OUT:
                 raise
@@ -99,7 +98,8 @@ class Interface:
         """Whether Tango's thread waits for the monitor, or may do so soon."""
         if time.monotonic() < self._begun + AT_ONCE:
             return False
-        return any(_name(thread) == self._name for thread in os.listdir(THREADS))
+        others = (thread for thread in os.listdir(THREADS) if thread != str(current_thread()))
+        return any(_name(thread) == self._name for thread in others)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
