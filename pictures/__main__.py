@@ -13,7 +13,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.device.servers import free_port
+from tests.services.process import free_port
 from tests.support.browser import chromium
 from tests.support.terminal import Terminal
 from tests.support.waiting import eventually

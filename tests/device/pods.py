@@ -15,7 +15,7 @@ import httpx
 import yaml
 
 from tests.device.processes import SERVER, TOOL, process
-from tests.device.servers import free_port
+from tests.services.process import free_port
 from tests.support import charts
 from tests.support.charts import containers, environment, of_kind, rendered
 

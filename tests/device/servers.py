@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -57,12 +56,6 @@ def _announce() -> None:
     """Tell the port once Tango has started: it answers before."""
     eventually(lambda: not tango.Util.instance().is_svr_starting())
     print("READY", get_server_host_port()[1], flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 _template: Template | None = None

@@ -8,7 +8,7 @@ import sys
 import tango
 
 from queue_connector.device.prerequisites import database_complaint
-from tests.device.servers import free_port
+from tests.services.process import free_port
 from tests.support.waiting import eventually
 
 

@@ -22,7 +22,7 @@ from queue_connector.demo.dishes import tai_seconds
 from queue_connector.demo.pipeline import Calibration
 from queue_connector.demo.routes import Dish, configuration, first_dishes
 from queue_connector.demo.tally import Tally
-from tests.device.servers import free_port
+from tests.services.process import free_port
 
 TIMEOUT = 40
 

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from queue_connector import __version__
 from queue_connector.observability.http_server import ANSWER_SECONDS
 from tests.device.connector import Connector, Events, close_events, connector
-from tests.device.servers import free_port
 from tests.device.test_device import DevState, config, endless, memory
+from tests.services.process import free_port
 from tests.support.waiting import eventually
 
 HOST = "127.0.0.1"

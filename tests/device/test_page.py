@@ -7,9 +7,9 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.device.servers import free_port
 from tests.device.test_device import endless, memory
 from tests.device.test_metrics import HOST, serving
+from tests.services.process import free_port
 from tests.support.browser import chromium
 from tests.support.waiting import eventually
 

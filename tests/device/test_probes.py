@@ -9,9 +9,9 @@ import pytest
 from queue_connector.observability.healthcheck import PORT
 from tests.device.connector import connector
 from tests.device.processes import SERVER, process
-from tests.device.servers import free_port
 from tests.device.tango_database import Database
 from tests.device.test_device import config, endless, memory
+from tests.services.process import free_port
 from tests.support.waiting import eventually
 
 

@@ -23,8 +23,9 @@ from queue_connector.device.prerequisites import (
 )
 from tests.device.connector import connector
 from tests.device.processes import SERVER, TOOL, as_stranger, needs_root, process
-from tests.device.servers import ROOT, free_port
+from tests.device.servers import ROOT
 from tests.device.tango_database import Database
+from tests.services.process import free_port
 from tests.support.waiting import eventually
 
 ENDPOINT = ("-nodb", "-dlist", "test/queueconnector/01", "-ORBendPoint", "giop:tcp:127.0.0.1:0")

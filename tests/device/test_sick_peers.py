@@ -18,8 +18,9 @@ from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.services import Services
 from tests.device.connector import connector
 from tests.device.peers import peers
-from tests.device.servers import free_port, server
+from tests.device.servers import server
 from tests.faults.link import Link
+from tests.services.process import free_port
 from tests.support.waiting import eventually
 
 LONGEST = 0.2

@@ -14,7 +14,8 @@ from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.errors import ConformError, EndpointError
 from queue_connector.model.services import Services
 from tests.device import values
-from tests.device.servers import free_port, server
+from tests.device.servers import server
+from tests.services.process import free_port
 
 MODULE = "tests.device.source_device"
 

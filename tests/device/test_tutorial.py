@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from queue_connector.demo.embedded_broker import embedded_broker
-from tests.device.servers import free_port
+from tests.services.process import free_port
 from tests.support.lessons import Step, shape, steps
 from tests.support.waiting import eventually
 
