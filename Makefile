@@ -61,10 +61,10 @@ pictures: $(STAMP) ## Make the pictures of the docs anew, of what runs; needs Ch
 demo: $(STAMP) ## Pointings from Tango to Kafka and back, live; SECONDS=20 makes it stop by itself
 	@$(BIN)/queue-connector demo $(DEMO_ARGS) $(ARGS)
 
-# Those that wait most come first; they wait so much that four go on at once on two processors. With more,
+# Those that wait most come first; they wait so much that three go on at once on two processors. With more,
 # tests hold each other up beyond their bounds.
 test: $(STAMP) ## Unit, contract and device tests; no service needed
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder tests/device tests/contract tests/unit $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/device tests/contract tests/unit $(ARGS)
 
 test-services: $(STAMP) ## System tests against real Kafka and etcd; needs java and mvn
 	$(BIN)/pytest tests/system $(ARGS)

@@ -416,7 +416,8 @@ async def test_single_messages_of_many_sinks_are_given_to_librdkafka_in_one_go(
         for sink, delivery in zip(sinks, deliveries, strict=True):
             nursery.start_soon(sink.begin, delivery)
     await over(*deliveries)
-    assert goes == [50]
+    assert goes[0] == 50
+    assert len(goes) < 5, goes  # a go lasts for some time at most, on a busy machine not for all
     await stop_all(sinks)
     assert sorted(read_all(broker, topic)[0], key=int) == [b"%d" % n for n in range(50)]
 
