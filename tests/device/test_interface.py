@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 @pytest.mark.parametrize("between", ["Configure", "Init"])
 def test_no_change_waits_for_those_who_are_told_of_the_one_before(tmp_path, between):
-    chance, told, slow = random.Random(1), [], []
+    chance, told, took = random.Random(1), [], []
     with connector(tmp_path, {}) as running:
         proxy = running.proxy()
         proxy.set_timeout_millis(10_000)
@@ -26,9 +26,10 @@ def test_no_change_waits_for_those_who_are_told_of_the_one_before(tmp_path, betw
             if between == "Init":
                 time.sleep(chance.uniform(0, 0.09))
                 proxy.Init()
-            slow += [took] if (took := time.monotonic() - began) > 2.0 else []
+            took.append(time.monotonic() - began)
             time.sleep(chance.uniform(0, 0.09))  # Tango tells 50 ms after a change
-        assert len(slow) <= 1, slow  # where the machine gives a thread no turn in time
+        # One may be slow, where the machine gives a thread no turn in time.
+        assert sorted(took)[-2] < 2.0, took
         if between == "Configure":
             eventually(
                 lambda: {*names} <= {each.name for each in told[-1].att_list}, what=str(told)

@@ -9,9 +9,10 @@
 The model uses nothing of the engine: it counts, orders and judges by itself.
 
 The environment variable ``QUEUE_CONNECTOR_SCHEDULES`` says how many there are, `COUNT`. A tenth as
-many are those of rebalances and of elections, and the steps of random reconfigurations.
+many, and ten at least, are those of rebalances and of elections: `FEWER`.
 """
 
 import os
 
 COUNT = int(os.environ.get("QUEUE_CONNECTOR_SCHEDULES", "100"))
+FEWER = max(10, COUNT // 10)

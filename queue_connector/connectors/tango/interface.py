@@ -30,19 +30,18 @@ from ...runtime.worker import current_thread
 SETTLE, SETTLING = 0.002, 5
 """Seconds, and how many times, that reads are held up before the list of attributes is changed."""
 
-AT_ONCE = 0.015
+IN_TIME = 0.015
 """Seconds after a change in which the next one comes in time, though it takes a while itself."""
 
 PERIOD, PATIENCE = 0.005, 5.0
 """Seconds between two looks at that thread, and those after which a change is begun anyway."""
 
-TIMED_OUT = "API_CommandTimedOut"
-"""Why Tango lets a change fail that it has made and could not tell of."""
+BLOCKED = "Device interface change event thread blocked"
+"""What Tango says where a change fails that it has made and could not tell of."""
 
 THREADS = "/proc/self/task"
 
 log = logging.getLogger(__name__)
-
 
 _numbers = itertools.count()
 
@@ -84,7 +83,7 @@ class Interface:
         try:
             yield
         except tango.DevFailed as error:
-            if error.args[0].reason != TIMED_OUT:
+            if not error.args[0].desc.startswith(BLOCKED):
                 raise
             log.warning("clients are not told that attributes have changed: %s", error.args[0].desc)
 
@@ -96,7 +95,7 @@ class Interface:
 
     def is_telling(self) -> bool:
         """Whether Tango's thread waits for the monitor, or may do so soon."""
-        if time.monotonic() < self._begun + AT_ONCE:
+        if time.monotonic() < self._begun + IN_TIME:
             return False
         others = (thread for thread in os.listdir(THREADS) if thread != str(current_thread()))
         return any(_name(thread) == self._name for thread in others)

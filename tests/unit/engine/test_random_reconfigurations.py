@@ -13,10 +13,10 @@ from queue_connector.engine.supervisor import open_supervisor
 from queue_connector.model.exchanges import ExchangeDescriptor
 from queue_connector.reconfiguration.monitor import Monitor
 from queue_connector.testing.endpoints import Attributes, Given, Keeper, Numbers, Recorded, Taken
-from tests.schedules import COUNT
+from tests.schedules import FEWER
 from tests.support.reconfigurations import Model
 
-STEPS = max(300, COUNT // 10)
+STEPS = max(300, FEWER)  # fewer would not hold every kind of write
 PATH = "/component/lmc-queueconnector-01/owner"
 
 

@@ -15,9 +15,8 @@ from queue_connector.configdb.database import UnreachableError
 from queue_connector.configdb.memory import MemoryDatabase
 from queue_connector.model.errors import EndpointError
 from queue_connector.reconfiguration.holding import LOOK_PERIOD, Holding, Terms
-from tests.schedules import COUNT
+from tests.schedules import FEWER
 
-ELECTIONS = COUNT // 10
 PATH = "/component/connector/owner"
 HOLDER = f"{PATH}/state/holder"
 TERMS = Terms()
@@ -366,7 +365,7 @@ async def test_whatever_happens_only_one_streams_that_knows_of_the_others(
     seed, server, autojump_clock
 ):
     overlaps = begun = 0
-    for number in range(ELECTIONS // 3):
+    for number in range(FEWER // 3):
         chance = random.Random(f"{seed} {number}")
         server.rate = chance.uniform(1 - SKEW, 1 + SKEW)
         async with trio.open_nursery() as nursery:
@@ -386,5 +385,5 @@ async def test_whatever_happens_only_one_streams_that_knows_of_the_others(
             overlaps += len(world.overlaps)
             begun += sum(len(peer.history) for peer in world.peers)
             nursery.cancel_scope.cancel()
-    assert begun > ELECTIONS
+    assert begun > FEWER
     assert overlaps < begun / 20, "only what could not have been known"

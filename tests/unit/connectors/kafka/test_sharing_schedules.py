@@ -11,15 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from tests.schedules import COUNT
+from tests.schedules import FEWER
 from tests.schedules.sharing import Clock, judge, play
 
-SHARING = COUNT // 10
 
-
-@pytest.mark.parametrize("first", range(0, SHARING, 10))
+@pytest.mark.parametrize("first", range(0, FEWER, 10))
 def test_members_keep_what_sharing_promises(first):
     with mock.patch("queue_connector.connectors.kafka.bookmark.time", Clock()):
-        for seed in range(first, min(first + 10, SHARING)):
+        for seed in range(first, min(first + 10, FEWER)):
             clock = trio.testing.MockClock(autojump_threshold=0)
             assert (seed, judge(trio.run(play, seed, clock=clock))) == (seed, [])
