@@ -20,6 +20,7 @@ from tango.server import Device, attribute, command
 
 from queue_connector.connectors.tango.attributes import DynamicAttributes, lane_context
 from queue_connector.connectors.tango.local_attribute_sink import TangoLocalAttributeSinkDescriptor
+from queue_connector.connectors.tango.object_adapter import object_adapter
 from queue_connector.model.datatypes import DataSpec
 from queue_connector.model.delivery import Delivery
 from queue_connector.model.errors import QueueConnectorError
@@ -93,6 +94,8 @@ class AttributeServer(Device):
                 await attributes.publish(values)
             case ("refuse_removals", count):
                 self._refusals = count
+            case ("hold", seconds):
+                return await attributes._do(self._hold, seconds)
             case ("owners",):
                 return attributes.owners()
             case ("threads",):
@@ -104,6 +107,13 @@ class AttributeServer(Device):
             case ("churn", names, seconds):
                 return await self._churn(names, seconds)
         return None
+
+    def _hold(self, seconds: float) -> tuple[float, float]:
+        """Hold the requests of clients; the times between which none is answered."""
+        with tango.AutoTangoMonitor(self), object_adapter().requests_held():
+            began = time.monotonic()
+            time.sleep(seconds)
+            return began, time.monotonic()
 
     async def _bench(self, name: str, value: Any, count: int, size: int) -> float:
         """Values per second through the local attribute sink, in batches of a size."""

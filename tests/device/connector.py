@@ -101,8 +101,7 @@ def connector(directory: Path, configuration: Any, **options: Any) -> Iterator[C
     finally:
         # A subscription to a server that has gone holds back the events of all others.
         close_events()
-        if running.running():
-            running.kill()
+        running.kill()
 
 
 class Machine:

@@ -173,5 +173,4 @@ def server(module: str, device: str = DEVICE, port: int = 0) -> Iterator[Server]
     try:
         yield running
     finally:
-        if running.running():
-            running.kill()
+        running.kill()

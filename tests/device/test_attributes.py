@@ -1,3 +1,4 @@
+import collections
 import concurrent.futures
 import contextlib
 import os
@@ -294,45 +295,80 @@ def test_who_subscribes_late_has_the_value_and_what_follows(device, defined, kin
         assert events.wait(2) == [3, 4]
 
 
-def test_attributes_may_come_and_go_while_clients_read_and_subscribe(device):
-    """What crashed servers: removal during a read, and during a subscription."""
-    names = ["churn_a", "churn_b", "churn_c"]
+@pytest.mark.parametrize("whose", ["device", "administering device"])
+def test_requests_that_are_held_are_answered_afterwards(device, whose):
+    answers, done = [], threading.Event()
+
+    def ask() -> None:
+        with tango.EnsureOmniThread():
+            name = device.device_name if whose == "device" else device.admin_name
+            proxy = tango.DeviceProxy(name)
+            while not done.is_set():
+                proxy.ping()  # which no monitor holds up
+                answers.append(time.monotonic())
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        asking = [threads.submit(ask) for _ in range(3)]
+        try:
+            eventually(lambda: len(answers) > 10)
+            began, ended = device.ask("hold", 0.3)
+            asked = len(answers)
+            eventually(lambda: len(answers) > asked + 10)
+        finally:
+            done.set()
+        for each in asking:
+            each.result()
+    assert ended - began >= 0.3
+    # What was answered just before may be on its way to the client.
+    assert [answer for answer in answers if began + 0.1 < answer < ended] == []
+
+
+def _subscribe(proxy):
+    with Events(proxy, CHURNED[0]):
+        time.sleep(0.01)
+
+
+def _poll(proxy):
+    proxy.poll_attribute(CHURNED[1], 1000)
+    proxy.stop_poll_attribute(CHURNED[1])
+
+
+CHURNED = ["churn_a", "churn_b", "churn_c"]
+ASKING = {
+    "read": lambda proxy: proxy.read_attribute(CHURNED[0]),
+    "read all": lambda proxy: proxy.read_attributes(CHURNED),
+    "configuration": lambda proxy: proxy.get_attribute_config(CHURNED[2]),
+    "list": lambda proxy: proxy.get_attribute_list(),
+    "subscribe": _subscribe,
+    "poll": _poll,
+}
+
+
+def test_attributes_may_come_and_go_whatever_clients_ask_of_them(device):
+    """Each of these crashed servers, where Tango had looked up what was removed."""
     done = threading.Event()
-    reads, failures = [0], []
+    answered, changes, failures = collections.Counter(), [], []
 
-    def read() -> None:
+    def client(what: str) -> None:
         with tango.EnsureOmniThread():
             proxy = device.proxy()
             while not done.is_set():
-                for name in names:
-                    try:
-                        proxy.read_attribute(name)
-                        reads[0] += 1
-                    except tango.DevFailed:
-                        pass  # it is not there just now
-
-    def subscribe() -> None:
-        with tango.EnsureOmniThread():
-            proxy = device.proxy()
-            while not done.is_set():
-                try:
-                    with Events(proxy, names[0]):
-                        time.sleep(0.01)
-                except tango.DevFailed:
-                    pass  # as above
+                with contextlib.suppress(tango.DevFailed):  # it is not there just now
+                    ASKING[what](proxy)
+                    answered[what] += 1
 
     def churn() -> None:
         with tango.EnsureOmniThread():
             end = time.monotonic() + CHURN_SECONDS
-            while time.monotonic() < end:
-                try:
-                    device.ask("churn", names, 1.0)
-                except tango.DevFailed as error:
-                    failures.append(error)
-                    break
+            try:
+                while time.monotonic() < end:
+                    changes.append(device.ask("churn", CHURNED, 1.0))
+            except tango.DevFailed as error:
+                failures.append(error)
             done.set()
 
-    threads = [threading.Thread(target=f) for f in (read, read, subscribe, churn)]
+    clients = [threading.Thread(target=client, args=[what]) for what in ASKING]
+    threads = [*clients, threading.Thread(target=churn)]
     before = device.ask("threads")[0]
     for thread in threads:
         thread.start()
@@ -340,7 +376,8 @@ def test_attributes_may_come_and_go_while_clients_read_and_subscribe(device):
         thread.join()
     assert not failures
     assert device.running()
-    assert reads[0] > 100
+    assert sum(changes) > 10 * CHURN_SECONDS, changes
+    assert min(answered[what] for what in ASKING) > CHURN_SECONDS, answered
     assert device.ask("threads")[0] <= before + 2
     assert "churn" not in device.ask("owners")
 

@@ -40,7 +40,7 @@ CLIENT_LIBRARIES = {
     },
 }
 THREADS = {"threading", "concurrent", "multiprocessing", "queue", "asyncio", "_thread"}
-ROOMS = ("worker", "answers", "lane", "inbox", "loop", "process", "foreign")
+ROOMS = ("worker", "answers", "lane", "inbox", "loop", "process", "foreign", "threads")
 BRIDGES = {f"runtime.{room}" for room in ROOMS}
 TOKENS = {"to_thread", "from_thread", "current_trio_token", "TrioToken", "run_sync_soon"}
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
@@ -68,7 +68,6 @@ class DynamicAttributes:
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._interface = Interface(device)
         self._administrator = Administrator(device)
         self.subscribers = Subscribers(self._administrator.event_ports)
         self._unkept: list[str] = []
@@ -77,6 +76,7 @@ class DynamicAttributes:
         self._current: dict[str, Current] = {}
         self._values = Values(device, self._current, self._own, self.subscribers)
         self._returning = Returning(self._administrator)
+        self._interface = Interface(device, self._returning.stop_polling)
 
     def use(self, lane: Lane | None) -> None:
         """Call Tango from this lane from now on; its context must be `lane_context`."""
@@ -260,10 +260,11 @@ class DynamicAttributes:
 
     def _remove_all(self, names: Sequence[str]) -> None:
         """Remove those that are there."""
-        if names:
-            self._stop_polling(names)
+        there = [name for name in names if name in self._current]
+        if there:
+            self._interface.stop_polling(name for name in there if self._current[name].made)
             with self._interface_held():
-                for name in names:
+                for name in there:
                     self._remove(name)
 
     def _add(self, current: Current) -> None:
@@ -289,25 +290,12 @@ class DynamicAttributes:
         Raises:
             EndpointError: Tango keeps it.
         """
-        current = self._current.get(name)
-        if current is None:
-            return
-        if (made := current.made) is not None:
-            self._returning.goes(name, made)
+        if (made := self._current[name].made) is not None:
             try:
-                with self._interface.change():
+                with self._interface.change([name]):
+                    self._returning.goes(name, made)
                     self._device.remove_attribute(name, free_it=True, clean_db=tango.Util._UseDb)
             except tango.DevFailed as error:
                 raise refused(self._device, name, f"it stays: {error.args[0].desc}") from None
         del self._current[name]
         self._own.hide(name)
-
-    def _stop_polling(self, names: Iterable[str]) -> None:
-        """Have Tango not poll these any more, with the device's monitor let go."""
-        with tango.AutoTangoAllowThreads(self._device):
-            for name in names:
-                current = self._current.get(name)
-                if current is None or current.made is None:
-                    continue
-                if period := self._device.get_attribute_poll_period(name):
-                    self._returning.stop_polling(name, period)

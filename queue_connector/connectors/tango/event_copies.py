@@ -24,10 +24,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
-import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+from .libraries import loaded, maps
 
 _PAGE = 4096
 _RTLD_DI_LINKMAP = 2
@@ -94,8 +94,7 @@ def install() -> None:
     if (found := (sys.platform, platform.machine())) != ("linux", "x86_64"):
         raise CannotCopyError(f"it is known how for Linux on x86-64 only, not for {found}")
     try:
-        path = _mapped(r"/libtango[^/]*\.so[^/]*$")
-        libtango = ctypes.CDLL(path)
+        libtango = loaded("libtango")
         slot = _slot(libtango, b"zmq_msg_init_data")
         code, table = _make(_address(libtango.zmq_msg_init_data))
         _write(slot, code)
@@ -180,19 +179,5 @@ def _dynamic(address: int) -> Iterator[tuple[int, int]]:
         address += ctypes.sizeof(_Dynamic)
 
 
-def _maps() -> Iterator[tuple[int, int, str, str]]:
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        where, permissions, *_, last = line.split()
-        begin, end = where.split("-")
-        yield int(begin, 16), int(end, 16), permissions, last
-
-
-def _mapped(pattern: str) -> str:
-    for *_, path in _maps():
-        if re.search(pattern, path):
-            return path
-    raise LookupError("libtango is not loaded as a library of its own")
-
-
 def _permissions(address: int) -> str:
-    return next((allowed for begin, end, allowed, _ in _maps() if begin <= address < end), "")
+    return next((allowed for begin, end, allowed, _ in maps() if begin <= address < end), "")

@@ -7,8 +7,8 @@
             answer, with the monitor held: where the thread waits for the monitor already, both
             wait for 3.2 s, the change fails, and nobody is told. So a change comes right after
             another one, or when the thread has ended.
-* source    cppTango, ``DeviceImpl::push_dev_intr`` and ``DevIntrThread``; Linux, ``proc(5)``: a
-            thread has the name of the one that has started it
+            That thread is known by the name that it has from the one that started it.
+* source    cppTango, ``DeviceImpl::push_dev_intr`` and ``DevIntrThread``
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ import contextlib
 import itertools
 import logging
 import math
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tango
 import trio
 
-from ...runtime.worker import current_thread
-
-SETTLE, SETTLING = 0.002, 5
-"""Seconds, and how many times, that reads are held up before the list of attributes is changed."""
+from ...runtime import threads
+from .object_adapter import object_adapter
 
 IN_TIME = 0.015
 """Seconds after a change in which the next one comes in time, though it takes a while itself."""
@@ -39,8 +36,6 @@ PERIOD, PATIENCE = 0.005, 5.0
 BLOCKED = "Device interface change event thread blocked"
 """What Tango says where a change fails that it has made and could not tell of."""
 
-THREADS = "/proc/self/task"
-
 log = logging.getLogger(__name__)
 
 _numbers = itertools.count()
@@ -49,36 +44,43 @@ _numbers = itertools.count()
 class Interface:
     """The interface of one device object, changed by one thread at a time."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, stop_polling: Callable[[str, int], None]) -> None:
         self._device = device
+        self._stop_polling = stop_polling
         self._begun = -math.inf
         self._name = f"interface {next(_numbers)}"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the device's monitor, with every client that is reading waiting for it.
+        """Have nobody inside of Tango who may know of an attribute.
 
-        Tango looks a reader's attribute up before it waits for the monitor, in a list that adding
-        and removing change without a lock that would stop it: that crashes. A client waits for
-        the answer to its one request, so those that read all the time are past that look-up once
-        the monitor has been held for a while, and cannot come again.
+        Tango looks up what a client reads, subscribes to or asks the configuration of, in a list
+        that adding and removing change without a lock that would stop it: that crashes. So the
+        requests that are under way wait for the device's monitor, and those that come wait in
+        the ORB.
 
         Raises:
             tango.DevFailed: the monitor cannot be had.
         """
-        with tango.AutoTangoMonitor(self._device), self._named():
-            self._settle()
+        monitor = tango.AutoTangoMonitor(self._device)
+        with monitor, threads.named(self._name), object_adapter().requests_held():
             yield
 
     @contextlib.contextmanager
-    def change(self) -> Iterator[None]:
-        """Make one change, inside of `held`; it may let the monitor go for a while before."""
-        if self.is_telling():
-            with tango.AutoTangoAllowThreads(self._device):
-                end = time.monotonic() + PATIENCE
+    def change(self, removed: Sequence[str] = ()) -> Iterator[None]:
+        """Make one change, inside of `held`, for which others may have a turn before.
+
+        Raises:
+            tango.DevFailed: what is removed is polled again and again.
+        """
+        end = time.monotonic() + PATIENCE
+        while (self.is_telling() or self._polled(removed)) and time.monotonic() < end:
+            with object_adapter().let_go(), tango.AutoTangoAllowThreads(self._device):
                 while self.is_telling() and time.monotonic() < end:
                     time.sleep(PERIOD)
-            self._settle()
+                self.stop_polling(removed)
+        if self._polled(removed):  # Tango would wait for its thread, and that for the monitor
+            tango.Except.throw_exception("API_PollObjFound", "a client polls it anew", "change")
         self._begun = time.monotonic()
         try:
             yield
@@ -86,6 +88,12 @@ class Interface:
             if not error.args[0].desc.startswith(BLOCKED):
                 raise
             log.warning("clients are not told that attributes have changed: %s", error.args[0].desc)
+
+    def stop_polling(self, names: Iterable[str]) -> None:
+        """Have Tango not poll these any more, while nobody has the device's monitor."""
+        with tango.AutoTangoAllowThreads(self._device):
+            for name, period in self._polled(names):
+                self._stop_polling(name, period)
 
     async def told(self) -> None:
         """Wait until a change can begin, while others have the monitor."""
@@ -97,34 +105,9 @@ class Interface:
         """Whether Tango's thread waits for the monitor, or may do so soon."""
         if time.monotonic() < self._begun + IN_TIME:
             return False
-        others = (thread for thread in os.listdir(THREADS) if thread != str(current_thread()))
-        return any(_name(thread) == self._name for thread in others)
+        return any(thread.name == self._name for thread in threads.others())
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Give the threads that this one starts the name by which they are known."""
-        own = current_thread()
-        before = _name(own)
-        _rename(own, self._name)
-        try:
-            yield
-        finally:
-            _rename(own, before)
-
-    def _settle(self) -> None:
-        for _ in range(SETTLING if not tango.Util.instance().is_svr_starting() else 0):
-            time.sleep(SETTLE)
-
-
-def _name(thread: str | int) -> str:
-    """The name of a thread of this process, empty once it has ended."""
-    try:
-        with open(f"{THREADS}/{thread}/comm") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return ""
-
-
-def _rename(thread: int, name: str) -> None:
-    with contextlib.suppress(OSError), open(f"{THREADS}/{thread}/comm", "w") as file:
-        file.write(name)  # where /proc cannot be written, nobody is waited for
+    def _polled(self, names: Iterable[str]) -> list[tuple[str, int]]:
+        """Those of them that Tango polls, with the period in ms."""
+        periods = ((name, self._device.get_attribute_poll_period(name)) for name in names)
+        return [(name, period) for name, period in periods if period]

@@ -16,6 +16,9 @@ from .administrator import Administrator
 
 log = logging.getLogger(__name__)
 
+NOT_POLLED = ("API_PollObjNotFound", "API_DeviceNotPolled")
+"""What Tango says of an attribute that it does not poll, where it polls others and where none."""
+
 
 class Returning:
     """Those of one device."""
@@ -36,8 +39,11 @@ class Returning:
         self._polled[name] = period
         try:
             self._administrator.stop_polling(name)
-        except tango.DevFailed as error:  # then its removal does it, and takes longer
-            log.warning("%s is still polled: %s", name, error.args[0].desc)
+        except tango.DevFailed as error:
+            if error.args[0].reason in NOT_POLLED:  # a client has just done it
+                del self._polled[name]
+            else:
+                log.warning("%s may still be polled: %s", name, error.args[0].desc)
 
     def goes(self, name: str, made: Any) -> None:
         """Note who has subscribed to Tango's attribute, which is about to be removed."""
