@@ -39,7 +39,7 @@ from .database import (
 )
 from .gateway import Gateway, Json, understanding
 from .keys import key_of
-from .ranges import Contents, Tails, coded, contents_read, reading, tails_read, versioned
+from .ranges import Contents, Tails, coded, contents_read, range_request, tails_read, versioned
 
 PROBE_PERIOD = 2.0
 """Default seconds from one probe of the member that streams to the next."""
@@ -83,10 +83,35 @@ class EtcdDatabase(ConfigDatabase):
 
     async def _snapshot(self, levels: Sequence[Level]) -> Contents:
         operation = f"read {check_path(levels[0].path)}"
-        body = reading(levels, sort_order="ASCEND", sort_target="MOD")
-        reply = await self._gateway.call(operation, "/v3/kv/txn", body, repeatable=True)
+        replies, revision = await self._ranges(
+            operation, levels, sort_order="ASCEND", sort_target="MOD"
+        )
         with understanding(self._gateway.endpoint, operation):
-            return contents_read(reply, levels)
+            return contents_read(replies, revision, levels)
+
+    async def _ranges(
+        self,
+        operation: str,
+        levels: Sequence[Level],
+        revision: int = 0,
+        endpoint: str = "",
+        **options: object,
+    ) -> tuple[list[Json], int]:
+        """What stands in the range of each level at one revision, and which.
+
+        It is not asked in one transaction: etcd before 3.5.5 dies of one that only reads, when the
+        client gives it up (etcd issue 14110).
+        """
+        replies = []
+        for level in levels:
+            body = range_request(level, revision, **options)
+            reply = await self._gateway.call(
+                operation, "/v3/kv/range", body, repeatable=True, endpoint=endpoint
+            )
+            with understanding(endpoint or self._gateway.endpoint, operation):
+                revision = revision or int(reply["header"]["revision"])
+            replies.append(reply)
+        return replies, revision
 
     async def transact(
         self,
@@ -172,20 +197,11 @@ class EtcdDatabase(ConfigDatabase):
 
     async def _tails(self, endpoint: str, levels: Sequence[Level], revision: int = 0) -> Tails:
         """The tails by *endpoint*, at *revision* or now."""
-        body = reading(
-            levels,
-            limit="1",
-            sort_order="DESCEND",
-            sort_target="MOD",
-            keys_only=True,
-            revision=str(revision),
-        )
         operation = "probe"
-        reply = await self._gateway.call(
-            operation, "/v3/kv/txn", body, repeatable=True, endpoint=endpoint
-        )
+        options = {"limit": "1", "sort_order": "DESCEND", "sort_target": "MOD", "keys_only": True}
+        replies, _ = await self._ranges(operation, levels, revision, endpoint, **options)
         with understanding(endpoint, operation):
-            return tails_read(reply, levels)
+            return tails_read(replies)
 
 
 class _Stream:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from .database import Level, Versioned, View
 from .gateway import Json
@@ -64,34 +64,28 @@ class Contents:
         return [{"create_request": {**_range(*each), **start}} for each in self._ranges]
 
 
-def reading(levels: Sequence[Level], **options: object) -> Json:
-    """A transaction that reads the range of each level."""
-    return {
-        "success": [{"request_range": {**_range(*range_of(level)), **options}} for level in levels]
-    }
+def range_request(level: Level, revision: int, **options: object) -> Json:
+    """Read the range of a level as it was at a revision, or with 0 as it is."""
+    return {**_range(*range_of(level)), "revision": str(revision), **options}
 
 
-def contents_read(reply: Json, levels: Sequence[Level]) -> Contents:
-    """What a transaction has read, in the order of the latest changes."""
-    contents = Contents(levels, int(reply["header"]["revision"]))
-    for found in _ranges_read(reply, levels):
+def contents_read(replies: Sequence[Json], revision: int, levels: Sequence[Level]) -> Contents:
+    """What stood in the ranges at the revision, each in the order of the latest changes."""
+    contents = Contents(levels, revision)
+    for found in replies:
         contents.change([{"kv": kv} for kv in found.get("kvs", [])])
     return contents
 
 
-def tails_read(reply: Json, levels: Sequence[Level]) -> Tails:
-    """What a transaction has read of the latest key of each range, if there is one."""
+def tails_read(replies: Sequence[Json]) -> Tails:
+    """What was read of the latest key of each range, if there is one."""
     return [
         (
             int(found["kvs"][0]["mod_revision"]) if found.get("kvs") else 0,
             int(found.get("count", 0)),
         )
-        for found in _ranges_read(reply, levels)
+        for found in replies
     ]
-
-
-def _ranges_read(reply: Json, levels: Sequence[Level]) -> Iterator[Json]:
-    return (each["response_range"] for each, _ in zip(reply["responses"], levels, strict=True))
 
 
 def _range(first: bytes, end: bytes) -> Json:

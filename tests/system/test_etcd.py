@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import ssl
 import subprocess
@@ -29,6 +30,21 @@ async def impatient(*endpoints: str) -> AsyncIterator[EtcdDatabase]:
     """A client that notices silence within some two seconds."""
     async with EtcdDatabase(Gateway(endpoints, timeout=1.5), probe_period=0.5) as database:
         yield database
+
+
+async def test_a_read_that_is_given_up_does_the_server_no_harm(own_etcd: EtcdServer) -> None:
+    """Servers before 3.5.5 die of a transaction that only reads and is given up."""
+    values, chance = (
+        {f"{PATH}/{number:03}": "x" * 10_000 for number in range(100)},
+        random.Random(1),
+    )
+    async with impatient(own_etcd.endpoint) as database:
+        await database.transact(values)
+        for _ in range(200):
+            with trio.move_on_after(chance.uniform(0, 0.03)):
+                await database.children(PATH)
+        assert own_etcd.running
+        assert len((await database.children(PATH)).values) == len(values)
 
 
 class TestEtcd(ConfigDatabaseContract):

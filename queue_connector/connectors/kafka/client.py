@@ -80,6 +80,7 @@ _CERTIFICATE_REFUSED = re.compile(
     r"certificate verify failed"
     r"|alert [a-z ]*(certificate|unknown ca|access denied|handshake failure)"
 )
+_NOT_LOOKED_AT = re.compile(r"Failed to acquire|Local: (Broker transport failure|Timed out)")
 _LOG_IN_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 
 
@@ -88,11 +89,12 @@ def _is_refusal(error: KafkaError) -> bool:
 
     Of TLS, the code tells too little: a handshake that breaks because the broker stops has the same
     as one that fails, and a certificate of ours that is refused only ends the connection. OpenSSL's
-    text tells. A token server that does not answer is an outage, whatever the code says.
+    text tells. A token server that does not answer is an outage, and so is a broker that stops in
+    the middle of a log-in, whatever the code says.
     """
     if error.code() in (KafkaError._SSL, KafkaError._TRANSPORT):
         return _CERTIFICATE_REFUSED.search(error.str()) is not None
-    return error.code() in _LOG_IN_REFUSED and "Failed to acquire" not in error.str()
+    return error.code() in _LOG_IN_REFUSED and not _NOT_LOOKED_AT.search(error.str())
 
 
 class Trouble:

@@ -24,10 +24,11 @@ def kv(key: str, value: str, revision: int) -> dict[str, str]:
     return {"key": coded(key), "value": coded(value), "mod_revision": str(revision)}
 
 
-def snapshot(revision: int, *children: dict[str, str], own: Sequence[Any] = ()) -> httpx.Response:
-    ranges = [{"response_range": {"kvs": list(kvs)} if kvs else {}} for kvs in (own, children)]
-    header = {"revision": str(revision)}
-    return httpx.Response(200, json={"header": header, "succeeded": True, "responses": ranges})
+def snapshot(revision: int, *children: dict[str, str], own: Sequence[Any] = ()) -> list[Any]:
+    """What is read of the own range and of that of the children, at one revision."""
+    header = {"header": {"revision": str(revision)}}
+    ranges = [{**header, "kvs": list(kvs)} if kvs else header for kvs in (own, children)]
+    return [httpx.Response(200, json=each) for each in ranges]
 
 
 def refusal(code: int, message: str, status: int = 400) -> httpx.Response:

@@ -51,6 +51,9 @@ def test_the_reasons_that_are_remembered_are_bounded(trouble, caplog):
 VERIFY = "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker c"
 ALERT = "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert 42"
 UNKNOWN_CA = "Receive failed: error:0A000418:SSL routines::tlsv1 alert unknown ca"
+HANDSHAKE = "SASL SCRAM-SHA-512 mechanism handshake failed: {}: broker's supported mechanisms: {}"
+STOPPED = HANDSHAKE.format("Local: Broker transport failure", "(n/a) (after 0ms in state DOWN)")
+UNSUPPORTED = HANDSHAKE.format("Broker: Unsupported SASL mechanism", "PLAIN")
 NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token: Connection refused"
 
 
@@ -62,7 +65,9 @@ NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token: Connection refused"
         (KafkaError._SSL, VERIFY, True),
         (KafkaError._TRANSPORT, ALERT, True),
         (KafkaError._TRANSPORT, UNKNOWN_CA, True),
+        (KafkaError._AUTHENTICATION, UNSUPPORTED, True),
         (KafkaError._AUTHENTICATION, NO_TOKEN, False),
+        (KafkaError._AUTHENTICATION, STOPPED, False),
         (KafkaError._SSL, "SSL handshake failed: Disconnected", False),
         (KafkaError._TRANSPORT, "Connect to ipv4#127.0.0.1:9092 failed: Connection refused", False),
         (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", False),
