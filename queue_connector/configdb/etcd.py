@@ -44,7 +44,7 @@ from .ranges import Contents, Tails, coded, contents_read, range_request, tails_
 PROBE_PERIOD = 2.0
 """Default seconds from one probe of the member that streams to the next."""
 
-SETTLING, MAX_SETTLING = 4, 0.25
+SETTLING, MAX_SETTLING = 3, 1.0
 """From a change to a view of it, so many times as long as the member took to confirm the last, and
 at most so many seconds: many changes, or a busy member, have it asked less often."""
 
@@ -102,16 +102,31 @@ class EtcdDatabase(ConfigDatabase):
         It is not asked in one transaction: etcd before 3.5.5 dies of one that only reads, when the
         client gives it up (etcd issue 14110).
         """
-        replies = []
-        for level in levels:
+        replies: dict[Level, Json] = {}
+        failures: list[EndpointError] = []
+
+        async def read(level: Level) -> None:
             body = range_request(level, revision, **options)
-            reply = await self._gateway.call(
-                operation, "/v3/kv/range", body, repeatable=True, endpoint=endpoint
-            )
+            try:
+                replies[level] = await self._gateway.call(
+                    operation, "/v3/kv/range", body, repeatable=True, endpoint=endpoint
+                )
+            except EndpointError as error:
+                failures.append(error)
+
+        async def read_all(some: Sequence[Level]) -> None:
+            async with trio.open_nursery() as nursery:
+                for level in some:
+                    nursery.start_soon(read, level)
+            if failures:
+                raise failures[0]
+
+        if not revision:
+            await read_all(levels[:1])
             with understanding(endpoint or self._gateway.endpoint, operation):
-                revision = revision or int(reply["header"]["revision"])
-            replies.append(reply)
-        return replies, revision
+                revision = int(replies[levels[0]]["header"]["revision"])
+        await read_all([level for level in levels if level not in replies])
+        return [replies[level] for level in levels], revision
 
     async def transact(
         self,

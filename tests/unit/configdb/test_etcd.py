@@ -44,17 +44,19 @@ class Etcd(FakeEtcd):
         self.snapshots = list(snapshots)
         self.streams = list(streams)
         self.probes = list(probes)
-        self.rest: dict[bool, httpx.Response] = {}
+        self.halves: dict[tuple[bool, bool], httpx.Response] = {}
 
     async def choose(self, request: httpx.Request):
-        probing, replies = b"keys_only" in request.content, self.streams
-        if request.url.path == "/v3/kv/range":
-            if b"range_end" in request.content:
-                return self.rest[probing]
-            replies = self.probes if probing else self.snapshots
+        probing, children = b"keys_only" in request.content, b"range_end" in request.content
+        if request.url.path != "/v3/kv/range":
+            return await self.next_of(self.streams)
+        if (probing, children) not in self.halves:
+            both = await self.next_of(self.probes if probing else self.snapshots)
+            self.halves |= {(probing, False): both[0], (probing, True): both[1]}
+        return self.halves.pop((probing, children))
+
+    async def next_of(self, replies):
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if isinstance(reply, list):
-            reply, self.rest[probing] = reply
         return await reply() if callable(reply) else reply
 
     def starts(self) -> list[str]:
