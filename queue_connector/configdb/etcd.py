@@ -1,6 +1,6 @@
 """The database as it is deployed: etcd, by its JSON gateway.
 
-* snapshot  the ranges of all levels, read in one transaction at revision R
+* snapshot  the ranges of all levels, each read as it was at revision R
 * watch     the same ranges in one stream from R + 1. The server tells what one revision changed in
             several ranges one after the other: a view is given when what it has of each range is
             what the member says there was at its revision, by the latest change and the number

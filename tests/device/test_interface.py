@@ -8,7 +8,7 @@ import time
 import pytest
 import tango
 
-from tests.device.connector import close_events, connector
+from tests.device.connector import connector
 from tests.device.processes import SERVER, process
 from tests.device.tango_database import Database
 from tests.device.test_device import config, memory
@@ -73,7 +73,6 @@ def test_a_client_that_asks_what_there_is_does_no_harm_with_a_tango_database(tmp
             done.set()
             for each in asking:
                 each.join()
-            close_events()
             database.stop()
         # What a client is told is what there was at one moment.
         assert {len(answer) for answer in answered} == {0, len(names)}

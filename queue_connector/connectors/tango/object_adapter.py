@@ -26,7 +26,7 @@ from ...runtime import threads
 from ...runtime.worker import OneAtATime
 from .libraries import loaded
 
-PAUSE, LOOKS, PATIENCE = 0.001, 20, 0.5
+PAUSE, LOOKS, LONGEST = 0.001, 20, 0.5
 """Seconds between two looks at the threads; how many looks they have to be asleep all together,
 before it is enough that each was once; and seconds after which nobody is waited for."""
 
@@ -122,7 +122,7 @@ def _come_to_rest() -> None:
     if not threads.are_known():
         time.sleep(UNTOLD)
         return
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LONGEST
     looks, at_rest, never = 0, 0, _awake()
     while at_rest < 2 and (never or looks < LOOKS) and time.monotonic() < end:
         time.sleep(PAUSE)

@@ -34,7 +34,7 @@ def test_where_somebody_is_always_awake_it_is_enough_that_each_was_asleep(looks)
 
 
 def test_nobody_is_waited_for_without_end(looks, monkeypatch):
-    monkeypatch.setattr(object_adapter, "PATIENCE", 0.05)
+    monkeypatch.setattr(object_adapter, "LONGEST", 0.05)
     looks(lambda number: {1})
     began = time.monotonic()
     object_adapter._come_to_rest()
